@@ -1,0 +1,250 @@
+// Codec of request and reply headers (docs/protocol.md, "Headers").
+#include "protocol/header.hpp"
+
+#include <array>
+
+#include "protocol/limits.hpp"
+#include "protocol/msgpack_reader.hpp"
+#include "protocol/packing.hpp"
+
+namespace dmq {
+namespace {
+
+constexpr std::array<std::string_view, 11> kOpNames{"hello", "ping",   "send",           "receive",    "ack",         "nack",
+                                                    "extend", "queue.create", "queue.describe", "queue.list", "queue.delete"};
+
+constexpr ReadLimits kHeaderLimits{.array_items = 64, .map_keys = kHeaderKeysMax, .string_bytes = kHeaderBytesMax,
+                                   .binary_bytes = kHeaderBytesMax};
+
+Error bad_value(std::string_view key, std::string_view what) {
+  return Error{Errc::kInvalidArgument, "`" + std::string(key) + "` must be " + std::string(what)};
+}
+
+// Reads the optional keys of one header map. The first fault wins; later calls do nothing.
+class Fields {
+ public:
+  explicit Fields(const msgpack::object& map) : map_(map) {}
+
+  void text(std::string_view key, std::size_t bytes_max, std::string_view& out) {
+    const msgpack::object* value = find(key);
+    if (value == nullptr) return;
+    const auto text = as_text(*value);
+    if (!text || text->size() > bytes_max) return set_error(bad_value(key, "a str of at most " + std::to_string(bytes_max) + " bytes"));
+    out = *text;
+  }
+  void number(std::string_view key, std::uint64_t least, std::uint64_t most, std::uint64_t& out) {
+    const msgpack::object* value = find(key);
+    if (value == nullptr) return;
+    const auto number = as_number(*value);
+    if (!number || *number < least || *number > most) {
+      return set_error(bad_value(key, "an integer from " + std::to_string(least) + " to " + std::to_string(most)));
+    }
+    out = *number;
+  }
+  void duration(std::string_view key, std::int64_t least, std::int64_t most, std::optional<DurationMs>& out) {
+    if (find(key) == nullptr) return;
+    std::uint64_t value = 0;
+    number(key, static_cast<std::uint64_t>(least), static_cast<std::uint64_t>(most), value);
+    out = DurationMs{static_cast<std::int64_t>(value)};
+  }
+  void set_error(Error error) {
+    if (result_) result_ = tl::unexpected<Error>(std::move(error));
+  }
+  const msgpack::object* find(std::string_view key) const { return find_key(map_, key); }
+  const Result<void>& result() const { return result_; }
+
+ private:
+  const msgpack::object& map_;
+  Result<void> result_;
+};
+
+Result<RequestId> read_id(const msgpack::object& map) {
+  const msgpack::object* value = find_key(map, "id");
+  if (value == nullptr || value->type == msgpack::type::NIL) return RequestId{};
+  if (const auto number = as_number(*value)) return RequestId{*number};
+  const auto text = as_text(*value);
+  if (text && text->size() <= kRequestIdBytesMax) return RequestId{std::string(*text)};
+  return tl::unexpected<Error>(bad_value("id", "an integer to 2^53 or a str of at most 64 bytes"));
+}
+
+void pack_id(Packer& packer, const RequestId& id) {
+  packer.text("id");
+  if (const auto* number = std::get_if<std::uint64_t>(&id)) {
+    packer.number(*number);
+  } else {
+    packer.text(std::get<std::string>(id));
+  }
+}
+
+bool needs_queue(Op op) { return op != Op::kHello && op != Op::kPing && op != Op::kQueueList; }
+
+// Only the keys that the operation knows are read: others are unknown keys, which are ignored.
+void read_options(Fields& fields, RequestHeader& out) {
+  switch (out.op) {
+    case Op::kSend: {
+      fields.text("producer", kProducerBytesMax, out.producer);
+      fields.number("sequence", 1, kNumberMax - kBatchMessagesMax, out.sequence.value);
+      if (out.producer.empty() != (out.sequence.value == 0)) {
+        fields.set_error({Errc::kInvalidArgument, "`producer` (not empty) and `sequence` go together"});
+      }
+      break;
+    }
+    case Op::kReceive:
+      fields.number("max", 1, kBatchMessagesMax, out.max);
+      fields.number("max_bytes", 1, kReceiveBytesMax, out.max_bytes);
+      fields.duration("wait_ms", 0, kWaitMsMax, out.wait_ms);
+      fields.duration("lease_ms", kLeaseMsMin, kLeaseMsMax, out.lease_ms);
+      break;
+    case Op::kNack:
+      fields.duration("delay_ms", 0, kLeaseMsMax, out.delay_ms);
+      break;
+    case Op::kExtend:
+      fields.duration("lease_ms", kLeaseMsMin, kLeaseMsMax, out.lease_ms);
+      break;
+    case Op::kQueueList:
+      fields.number("max", 1, kListPageMax, out.max);
+      fields.text("prefix", kQueueNameBytesMax, out.prefix);
+      fields.text("after", kQueueNameBytesMax, out.after);
+      break;
+    default:
+      break;
+  }
+}
+
+}  // namespace
+
+std::string_view op_name(Op op) { return kOpNames[static_cast<std::size_t>(op)]; }
+
+Result<void> decode_request_header(std::string_view bytes, MsgpackReader& reader, RequestHeader& out) {
+  out = RequestHeader{};
+  if (bytes.size() > kHeaderBytesMax) return fail(Errc::kTooLarge, "the header frame is over 64 KiB");
+  const auto object = reader.read(bytes, kHeaderLimits);
+  if (!object) return tl::unexpected<Error>(object.error());
+  if (auto map = check_map(*object); !map) return fail(Errc::kMalformed, "header: " + map.error().context);
+  auto id = read_id(*object);
+  if (!id) return tl::unexpected<Error>(id.error());
+  out.id = std::move(*id);
+
+  const msgpack::object* version = find_key(*object, "v");
+  if (version == nullptr || as_number(*version) != kProtocolVersion) {
+    return fail(Errc::kUnsupportedVersion, "`v` must be 1: this broker speaks protocol version 1 only");
+  }
+  const msgpack::object* op = find_key(*object, "op");
+  const auto name = op == nullptr ? std::nullopt : as_text(*op);
+  if (!name) return fail(Errc::kMalformed, "`op` is missing or no str");
+  std::size_t index = 0;
+  while (index < kOpNames.size() && kOpNames[index] != *name) ++index;
+  if (index == kOpNames.size()) {
+    return fail(Errc::kUnknownOp, "there is no operation '" + std::string(name->substr(0, 40)) + "'");
+  }
+  out.op = static_cast<Op>(index);
+
+  Fields fields(*object);
+  if (needs_queue(out.op)) {
+    const msgpack::object* queue = find_key(*object, "queue");
+    const auto queue_name = queue == nullptr ? std::nullopt : as_text(*queue);
+    if (!queue_name) return fail(Errc::kMalformed, "`queue` is missing or no str");
+    if (auto good = check_queue_name(*queue_name); !good) return good;
+    out.queue = *queue_name;
+  }
+  read_options(fields, out);
+  return fields.result();
+}
+
+std::string encode_request_header(const RequestHeader& header) {
+  const bool has_id = header.id.index() != 0;
+  const auto given = [](bool is) { return is ? std::size_t{1} : std::size_t{0}; };
+  std::string out;
+  Packer packer(out);
+  packer.map(2 + given(has_id) + given(!header.queue.empty()) + 2 * given(!header.producer.empty()) +
+             given(header.max != 0) + given(header.max_bytes != 0) + given(header.wait_ms.has_value()) +
+             given(header.lease_ms.has_value()) + given(header.delay_ms.has_value()) + given(!header.prefix.empty()) +
+             given(!header.after.empty()));
+  const auto text = [&](std::string_view key, std::string_view value) {
+    if (value.empty()) return;
+    packer.text(key);
+    packer.text(value);
+  };
+  const auto number = [&](std::string_view key, std::uint64_t value) {
+    if (value == 0) return;
+    packer.text(key);
+    packer.number(value);
+  };
+  const auto duration = [&](std::string_view key, const std::optional<DurationMs>& value) {
+    if (!value) return;
+    packer.text(key);
+    packer.number(static_cast<std::uint64_t>(value->value));
+  };
+  number("v", kProtocolVersion);
+  text("op", op_name(header.op));
+  if (has_id) pack_id(packer, header.id);
+  text("queue", header.queue);
+  text("producer", header.producer);
+  if (!header.producer.empty()) number("sequence", header.sequence.value);
+  number("max", header.max);
+  number("max_bytes", header.max_bytes);
+  duration("wait_ms", header.wait_ms);
+  duration("lease_ms", header.lease_ms);
+  duration("delay_ms", header.delay_ms);
+  text("prefix", header.prefix);
+  text("after", header.after);
+  return out;
+}
+
+std::string encode_ok_header(const RequestId& id) {
+  std::string out;
+  Packer packer(out);
+  packer.map(id.index() == 0 ? 2 : 3);
+  packer.text("v");
+  packer.number(kProtocolVersion);
+  if (id.index() != 0) pack_id(packer, id);
+  packer.text("code");
+  packer.text("ok");
+  return out;
+}
+
+std::string encode_reply_header(const RequestId& id, const Error& error) {
+  if (error.code == Errc::kOk) return encode_ok_header(id);
+  std::string out;
+  Packer packer(out);
+  packer.map(id.index() == 0 ? 4 : 5);
+  packer.text("v");
+  packer.number(kProtocolVersion);
+  if (id.index() != 0) pack_id(packer, id);
+  packer.text("code");
+  packer.text(code_name(error.code));
+  packer.text("message");
+  packer.text(error.context.empty() ? code_text(error.code) : std::string_view(error.context));
+  packer.text("retry");
+  packer.boolean(is_retryable(error.code));
+  return out;
+}
+
+Result<ReplyHeader> decode_reply_header(std::string_view bytes, MsgpackReader& reader) {
+  if (bytes.size() > kHeaderBytesMax) return fail(Errc::kTooLarge, "the reply's header is over 64 KiB");
+  const auto object = reader.read(bytes, kHeaderLimits);
+  if (!object) return tl::unexpected<Error>(object.error());
+  if (auto map = check_map(*object); !map) return fail(Errc::kMalformed, "reply: " + map.error().context);
+  ReplyHeader out;
+  auto id = read_id(*object);
+  if (!id) return tl::unexpected<Error>(id.error());
+  out.id = std::move(*id);
+  const msgpack::object* code = find_key(*object, "code");
+  const auto name = code == nullptr ? std::nullopt : as_text(*code);
+  if (!name) return fail(Errc::kMalformed, "the reply has no `code`");
+  if (const msgpack::object* message = find_key(*object, "message")) {
+    out.message = std::string(as_text(*message).value_or(""));
+  }
+  if (const msgpack::object* retry = find_key(*object, "retry")) {
+    out.retry = retry->type == msgpack::type::BOOLEAN && retry->via.boolean;
+  }
+  if (const auto known = code_from_name(*name)) {
+    out.code = *known;
+  } else {
+    out.code = Errc::kInternal;
+    out.message = std::string(*name) + ": " + out.message;
+  }
+  return out;
+}
+
+}  // namespace dmq

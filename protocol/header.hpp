@@ -1,0 +1,69 @@
+// The first frame of a request and of a reply: a small MessagePack map with readable keys.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+
+#include "protocol/error.hpp"
+#include "protocol/ids.hpp"
+
+namespace dmq {
+
+class MsgpackReader;
+
+enum class Op : std::uint8_t {
+  kHello,
+  kPing,
+  kSend,
+  kReceive,
+  kAck,
+  kNack,
+  kExtend,
+  kQueueCreate,
+  kQueueDescribe,
+  kQueueList,
+  kQueueDelete,
+};
+
+std::string_view op_name(Op op);
+
+// What the client put under `id`; a reply carries the same value. Absent, an integer to 2^53, or a str to 64 bytes.
+using RequestId = std::variant<std::monostate, std::uint64_t, std::string>;
+
+// A request header. The views point into the decoded bytes and live as long as they do.
+struct RequestHeader {
+  Op op = Op::kPing;
+  RequestId id;
+  std::string_view queue;                  // set for every op but hello, ping and queue.list
+  std::string_view producer;               // send: empty when the producer is anonymous
+  Sequence sequence;                       // send: of the first message; set when producer is
+  std::uint64_t max = 0;                   // receive: messages, 1 to 1,000; queue.list: names. 0: not given
+  std::uint64_t max_bytes = 0;             // receive: sum of bodies; 0: not given
+  std::optional<DurationMs> wait_ms;       // receive: how long to wait for the first message
+  std::optional<DurationMs> lease_ms;      // receive, extend
+  std::optional<DurationMs> delay_ms;      // nack: until the messages are ready again
+  std::string_view prefix;                 // queue.list: only names that begin so
+  std::string_view after;                  // queue.list: only names behind this one
+};
+
+// Fills `out`. On an error `out.id` is still set when the id itself could be read, so that the error reaches its
+// request. Errors: malformed, unsupported_version, unknown_op, invalid_argument, too_large.
+Result<void> decode_request_header(std::string_view bytes, MsgpackReader& reader, RequestHeader& out);
+std::string encode_request_header(const RequestHeader& header);
+
+struct ReplyHeader {
+  RequestId id;
+  Errc code = Errc::kOk;
+  std::string message;  // for an error: what failed, on what, what to try
+  bool retry = false;   // may the same request succeed later?
+};
+
+std::string encode_reply_header(const RequestId& id, const Error& error);
+std::string encode_ok_header(const RequestId& id);
+// Unknown codes, of a newer broker, are read as internal, with the code's name in the message.
+Result<ReplyHeader> decode_reply_header(std::string_view bytes, MsgpackReader& reader);
+
+}  // namespace dmq

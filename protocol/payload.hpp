@@ -1,0 +1,113 @@
+// The second frame: messages to send, receipts, results, delivered messages.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "protocol/error.hpp"
+#include "protocol/ids.hpp"
+
+namespace dmq {
+
+class MsgpackReader;
+
+// --- send -------------------------------------------------------------------------------------------------------
+
+// One message of a send request. `body` points into the decoded payload. A message that cannot be taken carries
+// its error; the others of the request are not touched by it.
+struct SendItem {
+  std::string_view body;
+  std::string attributes;  // what travels with the body, as stored: see pack_attributes; empty when there is none
+  Error error{Errc::kOk, {}};
+};
+
+// `items` is cleared and filled, one per message. Errors of the whole request: malformed, too_large (over 1,000
+// messages or 32 MiB), invalid_argument (no message). Errors of one message: malformed, too_large, unsupported.
+Result<void> decode_send(std::string_view payload, MsgpackReader& reader, std::vector<SendItem>& items);
+
+using HeaderView = std::pair<std::string_view, std::string_view>;
+
+// Attributes as they lie on disk and go out again: one byte with the number of pairs, then packed key, value, ...
+// Today at most one pair: "headers" and the map of them.
+std::string pack_attributes(const std::vector<HeaderView>& headers);
+
+// Gathers the payload of a send request, message by message.
+class SendWriter {
+ public:
+  SendWriter();
+  // `attributes` as pack_attributes gives them, or empty.
+  void add(std::string_view body, std::string_view attributes);
+  std::size_t count() const { return count_; }
+  std::size_t bytes() const { return out_.size(); }
+  std::string finish();  // the payload; the writer is empty again
+
+ private:
+  std::string out_;
+  std::uint32_t count_ = 0;
+};
+
+// --- ack, nack, extend --------------------------------------------------------------------------------------------
+
+// `receipts` is cleared and filled with views into the payload. Errors: malformed, too_large, invalid_argument.
+Result<void> decode_receipts(std::string_view payload, MsgpackReader& reader, std::vector<std::string_view>& receipts);
+std::string encode_receipts(const std::vector<std::string>& receipts);
+
+// --- results ------------------------------------------------------------------------------------------------------
+
+// Gathers one result per item, in order: a str for a success (send: the message id, otherwise "ok"), or a map.
+class ResultWriter {
+ public:
+  explicit ResultWriter(std::size_t count);
+  void id(PartitionId partition, Lsn lsn);
+  void ok();
+  void duplicate();  // sent before: {code: "ok", duplicate: true}
+  void error(const Error& error);
+  std::string finish() { return std::move(out_); }
+
+ private:
+  std::string out_;
+};
+
+struct ItemResult {
+  Errc code = Errc::kOk;
+  bool duplicate = false;
+  std::string text;  // success: the message id or "ok"; failure: the sentence
+};
+Result<std::vector<ItemResult>> decode_results(std::string_view payload, MsgpackReader& reader);
+
+// --- receive ------------------------------------------------------------------------------------------------------
+
+// Gathers the payload of a receive reply. The body is copied once, from the store into the frame.
+class DeliveryWriter {
+ public:
+  explicit DeliveryWriter(std::size_t bytes_expected);
+  // Writes one message up to its body of `body_bytes`; the caller then appends exactly so many bytes to `out()`.
+  void begin(const Receipt& receipt, std::uint32_t deliveries, TimeMs sent_ms, std::string_view attributes,
+             std::size_t body_bytes);
+  std::string& out() { return out_; }
+  // Forgets a message that was begun when `bytes()` was `mark`, because its body turned out to be damaged.
+  void take_back(std::size_t mark);
+  std::size_t bytes() const { return out_.size(); }
+  std::size_t count() const { return count_; }
+  std::string finish();
+
+ private:
+  std::string out_;
+  std::uint32_t count_ = 0;
+};
+
+// One delivered message; the views point into the decoded payload.
+struct Delivery {
+  std::string_view id;
+  std::string_view receipt;
+  std::string_view body;
+  std::uint32_t deliveries = 1;  // how often it was handed out, this time included
+  TimeMs sent_ms;                // when the broker took it, since 1970
+  std::vector<HeaderView> headers;
+};
+Result<void> decode_deliveries(std::string_view payload, MsgpackReader& reader, std::vector<Delivery>& out);
+
+}  // namespace dmq

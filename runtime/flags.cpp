@@ -1,0 +1,68 @@
+// CLI11 with the units and names of dmq.
+#include "runtime/flags.hpp"
+
+#include <algorithm>
+#include <cctype>
+#include <iostream>
+#include <map>
+
+namespace dmq {
+
+CLI::Option* add_duration(CLI::App& app, const std::string& name, DurationMs& value, const std::string& text) {
+  static const std::map<std::string, double> kUnits{{"ms", 1}, {"s", 1e3}, {"m", 60e3}, {"min", 60e3}, {"h", 3600e3}, {"d", 86400e3}};
+  const auto parse = [&value](const CLI::results_t& results) {
+    const std::string& given = results.front();
+    const auto unit = std::find_if(given.begin(), given.end(), [](unsigned char c) { return std::isalpha(c) != 0; });
+    const std::string number(given.begin(), unit);
+    const auto factor = unit == given.end() ? kUnits.find("s") : kUnits.find(std::string(unit, given.end()));
+    std::size_t used = 0;
+    double count = 0;
+    try {
+      count = std::stod(number, &used);
+    } catch (const std::exception&) {
+      return false;
+    }
+    if (used != number.size() || factor == kUnits.end() || !(count >= 0) || count > 1e15) return false;
+    const double scaled = count * factor->second;
+    if (!(scaled < 9e15)) return false;
+    value = DurationMs{static_cast<std::int64_t>(scaled + 0.5)};
+    return true;
+  };
+  return app.add_option(name, parse, text)->type_name("DURATION")->default_str(std::to_string(value.value) + "ms");
+}
+
+CLI::Option* add_size(CLI::App& app, const std::string& name, std::uint64_t& value, const std::string& text) {
+  return app.add_option(name, value, text)->transform(CLI::AsSizeValue(false))->type_name("SIZE")->capture_default_str();
+}
+
+void add_daemon_flags(CLI::App& app, DaemonFlags& flags) {
+  app.set_config("--config", "", "Read flags from a TOML file (long names without dashes as keys)");
+  app.add_option("--log-level", flags.log_level, "trace, debug, info, warn, error or off")->capture_default_str();
+  app.add_option("--log-format", flags.log_format, "logfmt or json")->capture_default_str();
+  app.add_flag("--check-config", flags.check_config, "Check flags, variables and file, say 'ok' and exit");
+  app.set_version_flag("--version", "0.1.0");
+}
+
+void add_environment(CLI::App& app) {
+  for (CLI::Option* option : app.get_options()) {
+    const auto& names = option->get_lnames();
+    if (names.empty() || names.front() == "help" || names.front() == "version") continue;
+    std::string variable = "DMQ_" + names.front();
+    std::transform(variable.begin(), variable.end(), variable.begin(), [](unsigned char c) {
+      return c == '-' ? '_' : static_cast<char>(std::toupper(c));
+    });
+    option->envname(variable);
+  }
+}
+
+std::optional<int> parse_flags(CLI::App& app, int argc, char** argv) {
+  try {
+    app.parse(argc, argv);
+    return std::nullopt;
+  } catch (const CLI::ParseError& error) {
+    const int code = app.exit(error, std::cout, std::cerr);
+    return code == 0 ? kExitOk : kExitUsage;
+  }
+}
+
+}  // namespace dmq

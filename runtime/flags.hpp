@@ -1,0 +1,45 @@
+// Flags in the way of all dmq programs: units, DMQ_* variables, a TOML file, --check-config.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "protocol/ids.hpp"
+
+namespace dmq {
+
+// Exit codes of every program (docs/operations.md).
+enum ExitCode : int {
+  kExitOk = 0,
+  kExitError = 1,
+  kExitUsage = 2,
+  kExitNothing = 3,
+  kExitUnreachable = 4,
+  kExitDenied = 5,
+  kExitNoQueue = 6,
+  kExitPartly = 7,
+};
+
+// "500ms", "5s", "2m", "1h"; a bare number is in seconds.
+CLI::Option* add_duration(CLI::App& app, const std::string& name, DurationMs& value, const std::string& text);
+// "100", "16KiB", "4MiB", "10GiB", also kB, MB, GB as powers of 1,000.
+CLI::Option* add_size(CLI::App& app, const std::string& name, std::uint64_t& value, const std::string& text);
+
+// Flags of every daemon.
+struct DaemonFlags {
+  std::string log_level = "info";
+  std::string log_format = "logfmt";
+  bool check_config = false;
+};
+void add_daemon_flags(CLI::App& app, DaemonFlags& flags);
+
+// Gives each long flag its variable: --store-limit is DMQ_STORE_LIMIT. Call it after all flags are added.
+void add_environment(CLI::App& app);
+
+// Parses; a value when the program should end now: --help, --version, a usage error (2), --check-config (0).
+// Flags win over variables, variables over the TOML file, the file over defaults.
+std::optional<int> parse_flags(CLI::App& app, int argc, char** argv);
+
+}  // namespace dmq

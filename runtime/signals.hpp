@@ -1,0 +1,23 @@
+// Signals as a daemon takes them, and readiness told to the service manager.
+#pragma once
+
+#include <string_view>
+
+namespace dmq {
+
+// Blocks SIGTERM, SIGINT, SIGHUP and SIGUSR1 in this thread and in those that it starts, so that only wait() sees
+// them. Make it first in main, before any thread.
+class DaemonSignals {
+ public:
+  DaemonSignals();
+  // The next of these signals, or 0 when `stop_fd` (if not -1) became readable first.
+  int wait(int stop_fd = -1);
+
+ private:
+  int fd_;
+};
+
+// Sends `state` ("READY=1", "STOPPING=1") as systemd's Type=notify expects. Without NOTIFY_SOCKET it does nothing.
+void notify_service_manager(std::string_view state);
+
+}  // namespace dmq

@@ -1,0 +1,86 @@
+// Settings measured on libzmq 4.3.4; the reasons stand beside them.
+#include "runtime/sockets.hpp"
+
+#include <array>
+
+namespace dmq {
+
+zmq::socket_t make_socket(zmq::context_t& context, zmq::socket_type type, const SocketLimits& limits) {
+  zmq::socket_t socket(context, type);
+  socket.set(zmq::sockopt::linger, 0);
+  socket.set(zmq::sockopt::sndhwm, limits.messages);
+  socket.set(zmq::sockopt::rcvhwm, limits.messages);
+  socket.set(zmq::sockopt::maxmsgsize, limits.frame_bytes);
+  // A peer that opens a connection and says nothing, or stops saying anything, is dropped.
+  socket.set(zmq::sockopt::handshake_ivl, 3000);
+  socket.set(zmq::sockopt::heartbeat_ivl, 1000);
+  socket.set(zmq::sockopt::heartbeat_timeout, 3000);
+  socket.set(zmq::sockopt::heartbeat_ttl, 3000);
+  socket.set(zmq::sockopt::reconnect_ivl, 50);
+  socket.set(zmq::sockopt::reconnect_ivl_max, 1000);
+  // Without IMMEDIATE, requests pile up in the pipe of a peer that was never there.
+  socket.set(zmq::sockopt::immediate, true);
+  // Without MANDATORY, a reply to a client that left is dropped in silence, and its leases run their full time.
+  if (type == zmq::socket_type::router) socket.set(zmq::sockopt::router_mandatory, true);
+  return socket;
+}
+
+Result<std::string> bind_socket(zmq::socket_t& socket, const std::string& endpoint) {
+  try {
+    socket.bind(endpoint);
+    return socket.get(zmq::sockopt::last_endpoint);
+  } catch (const zmq::error_t& error) {
+    return fail(Errc::kUnavailable, "cannot listen on " + endpoint + ": " + error.what());
+  }
+}
+
+Result<void> connect_socket(zmq::socket_t& socket, const std::string& endpoint) {
+  try {
+    socket.connect(endpoint);
+    return {};
+  } catch (const zmq::error_t& error) {
+    return fail(Errc::kInvalidArgument, "cannot connect to '" + endpoint + "': " + error.what() +
+                                            "; an endpoint looks like tcp://host:7310");
+  }
+}
+
+zmq::message_t make_frame(std::string bytes) {
+  constexpr std::size_t kCopyBelow = 512;  // a copy is cheaper than an allocation for the owner
+  if (bytes.size() < kCopyBelow) return zmq::message_t(bytes.data(), bytes.size());
+  auto* owner = new std::string(std::move(bytes));
+  return zmq::message_t(owner->data(), owner->size(), [](void*, void* hint) { delete static_cast<std::string*>(hint); },
+                        owner);
+}
+
+zmq::message_t copy_frame(std::string_view bytes) { return zmq::message_t(bytes.data(), bytes.size()); }
+
+bool receive_frames(zmq::socket_t& socket, std::vector<zmq::message_t>& frames, std::size_t frames_max) {
+  frames.clear();
+  bool too_many = false;
+  for (bool more = true; more;) {
+    zmq::message_t frame;
+    if (!socket.recv(frame, zmq::recv_flags::dontwait)) return false;
+    more = frame.more();
+    if (frames.size() == frames_max) too_many = true;
+    if (!too_many) frames.push_back(std::move(frame));
+  }
+  if (too_many) frames.clear();
+  return true;
+}
+
+SendOutcome send_frames(zmq::socket_t& socket, std::vector<zmq::message_t>& frames) {
+  // The outcome is decided on the first frame: once it is taken, the rest of the message is.
+  for (std::size_t i = 0; i < frames.size(); ++i) {
+    const auto flags = zmq::send_flags::dontwait |
+                       (i + 1 < frames.size() ? zmq::send_flags::sndmore : zmq::send_flags::none);
+    try {
+      if (!socket.send(frames[i], flags)) return SendOutcome::kFull;
+    } catch (const zmq::error_t& error) {
+      if (error.num() == EHOSTUNREACH) return SendOutcome::kNoPeer;
+      throw;
+    }
+  }
+  return SendOutcome::kSent;
+}
+
+}  // namespace dmq

@@ -1,0 +1,49 @@
+// ZeroMQ sockets as dmq sets them up, and frames to and from bytes.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+#include <zmq.hpp>
+
+#include "protocol/error.hpp"
+
+namespace dmq {
+
+// How much may wait in a socket's pipe, in messages, and the largest frame from a peer, in bytes (-1: no bound).
+struct SocketLimits {
+  int messages = 10'000;
+  std::int64_t frame_bytes = -1;
+};
+
+// A socket with LINGER 0, IMMEDIATE 1, heartbeats, a bound on handshakes, and finite high-water marks; a ROUTER
+// also reports peers that are gone (ROUTER_MANDATORY) instead of dropping what is for them.
+zmq::socket_t make_socket(zmq::context_t& context, zmq::socket_type type, const SocketLimits& limits = {});
+
+// Binds, and returns the endpoint with the port that was really taken ("tcp://127.0.0.1:*" picks one).
+// Errors: unavailable, with the endpoint and the system's reason.
+Result<std::string> bind_socket(zmq::socket_t& socket, const std::string& endpoint);
+
+// Errors: invalid_argument when the endpoint's text is wrong. An absent peer is no error.
+Result<void> connect_socket(zmq::socket_t& socket, const std::string& endpoint);
+
+// The bytes of a frame, valid as long as the frame.
+inline std::string_view bytes_of(const zmq::message_t& frame) {
+  return {static_cast<const char*>(frame.data()), frame.size()};
+}
+
+// A frame that takes over the string: no copy of large contents.
+zmq::message_t make_frame(std::string bytes);
+zmq::message_t copy_frame(std::string_view bytes);
+
+// Receives all frames of one waiting message. False: none is waiting. More than `frames_max` frames are read and
+// dropped, and `frames` is left empty, which no valid message is.
+bool receive_frames(zmq::socket_t& socket, std::vector<zmq::message_t>& frames, std::size_t frames_max = 8);
+
+enum class SendOutcome { kSent, kNoPeer, kFull };
+
+// Sends all frames or none, without waiting. On a ROUTER the first frame names the peer: kNoPeer means that it is
+// gone, kFull that its pipe is. On a failure the frames are left as they were.
+SendOutcome send_frames(zmq::socket_t& socket, std::vector<zmq::message_t>& frames);
+
+}  // namespace dmq
