@@ -25,7 +25,7 @@ struct Envelope {
   EnvelopeKind kind = EnvelopeKind::kRequest;
   bool delimiter = false;  // the client is a REQ socket: its empty frame goes back too
   PartitionId partition;
-  Epoch epoch;             // of the partition, as the router knows it
+  Epoch epoch;  // of the partition, as the router knows it
   QueueId queue;
   std::string_view client;
 };

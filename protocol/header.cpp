@@ -10,11 +10,12 @@
 namespace dmq {
 namespace {
 
-constexpr std::array<std::string_view, 11> kOpNames{"hello", "ping",   "send",           "receive",    "ack",         "nack",
-                                                    "extend", "queue.create", "queue.describe", "queue.list", "queue.delete"};
+constexpr std::array<std::string_view, 11> kOpNames{
+    "hello",  "ping",         "send",           "receive",    "ack",         "nack",
+    "extend", "queue.create", "queue.describe", "queue.list", "queue.delete"};
 
-constexpr ReadLimits kHeaderLimits{.array_items = 64, .map_keys = kHeaderKeysMax, .string_bytes = kHeaderBytesMax,
-                                   .binary_bytes = kHeaderBytesMax};
+constexpr ReadLimits kHeaderLimits{
+    .array_items = 64, .map_keys = kHeaderKeysMax, .string_bytes = kHeaderBytesMax, .binary_bytes = kHeaderBytesMax};
 
 Error bad_value(std::string_view key, std::string_view what) {
   return Error{Errc::kInvalidArgument, "`" + std::string(key) + "` must be " + std::string(what)};
@@ -29,7 +30,9 @@ class Fields {
     const msgpack::object* value = find(key);
     if (value == nullptr) return;
     const auto text = as_text(*value);
-    if (!text || text->size() > bytes_max) return set_error(bad_value(key, "a str of at most " + std::to_string(bytes_max) + " bytes"));
+    if (!text || text->size() > bytes_max) {
+      return set_error(bad_value(key, "a str of at most " + std::to_string(bytes_max) + " bytes"));
+    }
     out = *text;
   }
   void number(std::string_view key, std::uint64_t least, std::uint64_t most, std::uint64_t& out) {

@@ -10,13 +10,15 @@
 namespace dmq {
 namespace {
 
-constexpr ReadLimits kPayloadLimits{.array_items = kBatchMessagesMax, .map_keys = kMessageHeadersMax,
-                                    .string_bytes = kReplyBytesMax, .binary_bytes = kReplyBytesMax,
+constexpr ReadLimits kPayloadLimits{.array_items = kBatchMessagesMax,
+                                    .map_keys = kMessageHeadersMax,
+                                    .string_bytes = kReplyBytesMax,
+                                    .binary_bytes = kReplyBytesMax,
                                     .values = kPayloadValuesMax};
 
 // Message keys that the protocol names and this broker does not offer yet: refused, never silently dropped.
-constexpr std::array<std::string_view, 9> kReservedKeys{"priority", "delay_ms",     "deliver_at",     "ttl_ms",      "key",
-                                                        "dedup_id", "content_type", "correlation_id", "traceparent"};
+constexpr std::array<std::string_view, 9> kReservedKeys{
+    "priority", "delay_ms", "deliver_at", "ttl_ms", "key", "dedup_id", "content_type", "correlation_id", "traceparent"};
 
 // An array of 32-bit count, whose count is filled in when it is known.
 void begin_array(std::string& out) { out.assign("\xdd\0\0\0\0", 5); }
@@ -215,7 +217,9 @@ Result<std::vector<ItemResult>> decode_results(std::string_view payload, Msgpack
     result.code = code_from_name(*name).value_or(Errc::kInternal);
     const msgpack::object* duplicate = find_key(item, "duplicate");
     result.duplicate = duplicate != nullptr && duplicate->type == msgpack::type::BOOLEAN && duplicate->via.boolean;
-    if (const msgpack::object* message = find_key(item, "message")) result.text = std::string(as_text(*message).value_or(""));
+    if (const msgpack::object* message = find_key(item, "message")) {
+      result.text = std::string(as_text(*message).value_or(""));
+    }
   }
   return results;
 }
@@ -225,8 +229,8 @@ DeliveryWriter::DeliveryWriter(std::size_t bytes_expected) {
   begin_array(out_);
 }
 
-void DeliveryWriter::begin(const Receipt& receipt, std::uint32_t deliveries, TimeMs sent_ms, std::string_view attributes,
-                           std::size_t body_bytes) {
+void DeliveryWriter::begin(const Receipt& receipt, std::uint32_t deliveries, TimeMs sent_ms,
+                           std::string_view attributes, std::size_t body_bytes) {
   Packer packer(out_);
   const std::size_t pairs = attributes.empty() ? 0 : static_cast<std::size_t>(attributes.front());
   packer.map(5 + pairs);
