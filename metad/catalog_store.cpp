@@ -1,19 +1,16 @@
 // Records, checksums and transactions of the catalog in LMDB.
 #include "metad/catalog_store.hpp"
 
-#include <fcntl.h>
 #include <lmdb.h>
-#include <sys/file.h>
-#include <unistd.h>
 
 #include <array>
 #include <cerrno>
-#include <cstring>
-#include <filesystem>
 #include <string_view>
+#include <utility>
 
 #include "protocol/msgpack_reader.hpp"
 #include "protocol/partitioner.hpp"
+#include "runtime/data_directory.hpp"
 
 namespace dmq {
 namespace {
@@ -74,16 +71,15 @@ MDB_val as_value(std::string_view bytes) { return {bytes.size(), const_cast<char
 
 // The environment, its one database, and the lock on the directory.
 struct CatalogStore::Lmdb {
-  int lock = -1;
-  MDB_env* env = nullptr;
-  MDB_dbi dbi = 0;
-
+  explicit Lmdb(DataDirectory locked) : directory(std::move(locked)) {}
   ~Lmdb() {
     if (env != nullptr) mdb_env_close(env);
-    if (lock >= 0) close(lock);
   }
-  Result<void> lock_directory(const std::string& directory);
-  Result<void> open(const std::string& directory, std::size_t map_bytes);
+  Result<void> open(std::size_t map_bytes);
+
+  DataDirectory directory;
+  MDB_env* env = nullptr;
+  MDB_dbi dbi = 0;
 };
 
 namespace {
@@ -154,27 +150,15 @@ Result<CatalogChange> read_record(std::string_view key, std::string_view stored,
 
 }  // namespace
 
-Result<void> CatalogStore::Lmdb::lock_directory(const std::string& directory) {
-  std::error_code fault;
-  std::filesystem::create_directories(directory, fault);
-  if (fault) return fail(Errc::kInternal, "cannot make the data directory " + directory + ": " + fault.message());
-  lock = ::open((directory + "/LOCK").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-  if (lock < 0) return fail(Errc::kInternal, "cannot use the data directory " + directory + ": " + std::strerror(errno));
-  if (flock(lock, LOCK_EX | LOCK_NB) != 0) {
-    return fail(Errc::kUnavailable, "data directory " + directory + " is in use by another process");
-  }
-  return {};
-}
-
-Result<void> CatalogStore::Lmdb::open(const std::string& directory, std::size_t map_bytes) {
+Result<void> CatalogStore::Lmdb::open(std::size_t map_bytes) {
   int code = mdb_env_create(&env);
   if (code == 0) code = mdb_env_set_mapsize(env, map_bytes);
-  if (code == 0) code = mdb_env_open(env, directory.c_str(), MDB_NOTLS | MDB_NORDAHEAD, 0600);
+  if (code == 0) code = mdb_env_open(env, directory.path().c_str(), MDB_NOTLS | MDB_NORDAHEAD, 0600);
   Transaction transaction;
   if (code == 0) code = transaction.begin(env, 0);
   if (code == 0) code = mdb_dbi_open(transaction.get(), nullptr, 0, &dbi);
   if (code == 0) code = transaction.commit();
-  if (code != 0) return tl::unexpected<Error>(lmdb_error(code, "cannot open the catalog in " + directory));
+  if (code != 0) return tl::unexpected<Error>(lmdb_error(code, "cannot open the catalog in " + directory.path()));
   return {};
 }
 
@@ -183,9 +167,10 @@ CatalogStore::~CatalogStore() = default;
 
 Result<std::unique_ptr<CatalogStore>> CatalogStore::open(const std::string& directory, std::uint16_t partitions,
                                                          std::size_t map_bytes) {
-  auto lmdb = std::make_unique<Lmdb>();
-  if (auto locked = lmdb->lock_directory(directory); !locked) return tl::unexpected<Error>(locked.error());
-  if (auto opened = lmdb->open(directory, map_bytes); !opened) return tl::unexpected<Error>(opened.error());
+  auto locked = DataDirectory::open(directory);
+  if (!locked) return tl::unexpected<Error>(locked.error());
+  auto lmdb = std::make_unique<Lmdb>(std::move(*locked));
+  if (auto opened = lmdb->open(map_bytes); !opened) return tl::unexpected<Error>(opened.error());
   Result<std::uint64_t> format{0};
   {
     Transaction transaction;

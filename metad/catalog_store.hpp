@@ -12,7 +12,7 @@ namespace dmq {
 inline constexpr std::uint64_t kCatalogFormat = 1;
 inline constexpr std::size_t kCatalogMapBytes = std::size_t{8} << 30;  // address space, not memory or disk
 
-// Owned by one loop; not thread-safe. Files: data.mdb and lock.mdb are LMDB's, LOCK says who uses the directory.
+// Owned by one loop; not thread-safe. Files: data.mdb and lock.mdb are LMDB's, dmq.lock keeps others out.
 //
 // One unnamed database; integers in keys and values are 8 bytes, big-endian:
 //   "m" name       a counter: format, generation, version, partitions, last_queue, last_session
