@@ -42,7 +42,8 @@ std::string encode_envelope(const Envelope& envelope) {
 
 Result<Envelope> decode_envelope(std::string_view bytes) {
   if (bytes.size() < kEnvelopeBytes || bytes.size() > kEnvelopeBytes + kRoutingIdBytesMax || bytes[0] != kVersion ||
-      static_cast<unsigned char>(bytes[1]) > 3 || static_cast<unsigned char>(bytes[2]) > (kDelimiterFlag | kAdminFlag)) {
+      static_cast<unsigned char>(bytes[1]) > 3 ||
+      static_cast<unsigned char>(bytes[2]) > (kDelimiterFlag | kAdminFlag)) {
     return fail(Errc::kMalformed, "not an envelope of version 1");
   }
   Envelope envelope;

@@ -9,29 +9,36 @@ namespace dmq {
 namespace {
 
 Error no_such_queue(std::string_view name) {
-  return {Errc::kNoSuchQueue, "there is no queue '" + std::string(name) + "'; create it first: dmq queue create " + std::string(name)};
+  return {Errc::kNoSuchQueue,
+          "there is no queue '" + std::string(name) + "'; create it first: dmq queue create " + std::string(name)};
 }
 
 }  // namespace
 
-Admission::Admission(RouterSettings settings, const CatalogCopy& catalog) : settings_(std::move(settings)), catalog_(catalog) {}
+Admission::Admission(RouterSettings settings, const CatalogCopy& catalog)
+    : settings_(std::move(settings)), catalog_(catalog) {}
 
 Decision Admission::decide(const RequestHeader& header, std::string_view payload, bool admin) {
   if (header.op == Op::kPing) return LocalReply{};
   if (catalog_.empty()) return Error{Errc::kUnavailable, "this router has not reached metad yet; try again"};
   switch (header.op) {
-    case Op::kHello: return LocalReply{hello()};
-    case Op::kQueueList: return LocalReply{list(header)};
-    case Op::kQueueCreate: return create(header, payload);
+    case Op::kHello:
+      return LocalReply{hello()};
+    case Op::kQueueList:
+      return LocalReply{list(header)};
+    case Op::kQueueCreate:
+      return create(header, payload);
     case Op::kQueueDelete:
       if (!admin && !settings_.allow_delete) {
-        return Error{Errc::kDenied, "queues are deleted on the administrators' socket" +
-                                        (settings_.admin_endpoint.empty() ? std::string() : " (" + settings_.admin_endpoint + ")") +
-                                        ", or with --allow-delete"};
+        return Error{Errc::kDenied,
+                     "queues are deleted on the administrators' socket" +
+                         (settings_.admin_endpoint.empty() ? std::string() : " (" + settings_.admin_endpoint + ")") +
+                         ", or with --allow-delete"};
       }
       if (catalog_.find_queue(header.queue) == nullptr) return no_such_queue(header.queue);
       return AskMetad{DeleteQueue{std::string(header.queue)}};
-    default: return decide_for_queue(header);
+    default:
+      return decide_for_queue(header);
   }
 }
 
@@ -79,7 +86,8 @@ std::string Admission::list(const RequestHeader& header) const {
   std::vector<const QueueInfo*> page;
   const auto& queues = catalog_.queues();
   auto at = header.after < header.prefix ? queues.lower_bound(header.prefix) : queues.upper_bound(header.after);
-  for (; at != queues.end() && page.size() < most && at->first.starts_with(header.prefix); ++at) page.push_back(&at->second);
+  for (; at != queues.end() && page.size() < most && at->first.starts_with(header.prefix); ++at)
+    page.push_back(&at->second);
   return encode_queue_list(page);
 }
 

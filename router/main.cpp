@@ -15,16 +15,20 @@ struct Flags {
 };
 
 void add_flags(CLI::App& app, Flags& flags) {
-  app.add_option("--listen", flags.router.listen, "Endpoint for clients; a port * is chosen by the system")->capture_default_str();
-  app.add_option("--admin", flags.router.admin, "Endpoint for administrators, who may delete queues: loopback or ipc (default: none)");
+  app.add_option("--listen", flags.router.listen, "Endpoint for clients; a port * is chosen by the system")
+      ->capture_default_str();
+  app.add_option("--admin", flags.router.admin,
+                 "Endpoint for administrators, who may delete queues: loopback or ipc (default: none)");
   app.add_option("--metad", flags.router.metad, "Endpoint of dmq-metad")->capture_default_str();
   app.add_option("--name", flags.router.name, "Name of this router (default: a random one)");
-  app.add_flag("--auto-create,!--no-auto-create", flags.router.auto_create, "Create a queue on its first use (default: yes)");
+  app.add_flag("--auto-create,!--no-auto-create", flags.router.auto_create,
+               "Create a queue on its first use (default: yes)");
   app.add_flag("--allow-delete", flags.router.allow_delete, "Let every client delete queues");
   dmq::add_daemon_flags(app, flags.daemon);
   dmq::add_environment(app);
-  app.footer("Examples:\n  dmq-router --listen tcp://0.0.0.0:7310 --metad tcp://10.0.0.1:7312\n"
-             "Each flag is also a variable (DMQ_LISTEN) and a key of the TOML file (listen = \"...\").");
+  app.footer(
+      "Examples:\n  dmq-router --listen tcp://0.0.0.0:7310 --metad tcp://10.0.0.1:7312\n"
+      "Each flag is also a variable (DMQ_LISTEN) and a key of the TOML file (listen = \"...\").");
 }
 
 }  // namespace
@@ -52,9 +56,7 @@ int main(int argc, char** argv) {
   std::thread loop([&] { (*router)->run(); });
   std::cout << "listening " << (*router)->endpoint() << std::endl;
   dmq::notify_service_manager("READY=1");
-  int signal = 0;
-  do signal = signals.wait();
-  while (signal == SIGHUP || signal == SIGUSR1);
+  signals.wait_for_end();
   dmq::notify_service_manager("STOPPING=1");
   (*router)->stop();
   loop.join();

@@ -12,13 +12,13 @@
 namespace dmq {
 namespace {
 
-constexpr std::size_t kDrainMax = 256;                 // messages a socket and turn
-constexpr int kPipeMessagesMax = 1000;                 // per client and per worker: more waits in TCP, at the sender
+constexpr std::size_t kDrainMax = 256;  // messages a socket and turn
+constexpr int kPipeMessagesMax = 1000;  // per client and per worker: more waits in TCP, at the sender
 constexpr std::int64_t kFrameBytesMax = kRequestBytesMax + 64 * 1024;
 constexpr std::size_t kHeldMax = 10'000;
 constexpr std::size_t kHeldBytesMax = 256 * 1024 * 1024;
 constexpr DurationMs kRetryAfter{50};
-constexpr std::uint8_t kHopsMax = 40;                  // with kRetryAfter: two seconds for a new map to arrive
+constexpr std::uint8_t kHopsMax = 40;  // with kRetryAfter: two seconds for a new map to arrive
 constexpr DurationMs kConfirmFor{3000};
 constexpr DurationMs kHoldFor{5000};
 
@@ -37,14 +37,14 @@ Result<std::unique_ptr<Router>> Router::open(zmq::context_t& context, RouterOpti
   Router* const raw = router.get();
   const RouterOptions& set = router->options_;
   try {
-    router->link_ = std::make_unique<MetadLink>(context, set.metad,
-                                                RegisterMember{RegisterMember::Role::kRouter, set.name, "", ""},
-                                                [raw](const CatalogChange*) { raw->catalog_changed_ = true; });
+    router->link_ =
+        std::make_unique<MetadLink>(context, set.metad, RegisterMember{RegisterMember::Role::kRouter, set.name, "", ""},
+                                    [raw](const CatalogChange*) { raw->catalog_changed_ = true; });
   } catch (const zmq::error_t& error) {
     return fail(Errc::kInvalidArgument, "metad endpoint '" + set.metad + "': " + error.what());
   }
-  router->admission_ = std::make_unique<Admission>(RouterSettings{set.auto_create, set.allow_delete, router->admin_endpoint_},
-                                                   router->link_->catalog());
+  router->admission_ = std::make_unique<Admission>(
+      RouterSettings{set.auto_create, set.allow_delete, router->admin_endpoint_}, router->link_->catalog());
   return router;
 }
 
@@ -121,7 +121,8 @@ void Router::take_request(std::vector<zmq::message_t>& frames, bool admin) {
   Incoming request;
   request.client = {std::string(bytes_of(frames[0])), delimiter, admin};
   request.header = std::move(frames[first]);
-  if (frames.size() > first + 2) return refuse(request, {}, {Errc::kMalformed, "a request is one header frame and at most one payload frame"});
+  if (frames.size() > first + 2)
+    return refuse(request, {}, {Errc::kMalformed, "a request is one header frame and at most one payload frame"});
   request.has_payload = frames.size() == first + 2;
   if (request.has_payload) request.payload = std::move(frames[first + 1]);
   dispatch(std::move(request));
@@ -166,7 +167,8 @@ void Router::forward(Incoming request, const Route& route) {
     return hold(std::move(request), {}, now_ + kRetryAfter);
   }
   if (!decode_request_header(bytes_of(request.header), reader_, header_)) return;
-  refuse(request, header_.id, {Errc::kUnavailable, "the worker that has this queue cannot be reached or is busy; try again"});
+  refuse(request, header_.id,
+         {Errc::kUnavailable, "the worker that has this queue cannot be reached or is busy; try again"});
 }
 
 // --- requests that wait -------------------------------------------------------------------------------------------
@@ -174,7 +176,8 @@ void Router::forward(Incoming request, const Route& route) {
 void Router::hold(Incoming request, std::string queue, TimeMs retry_at) {
   if (held_.size() >= kHeldMax || held_bytes_ + request.bytes() > kHeldBytesMax) {
     if (!decode_request_header(bytes_of(request.header), reader_, header_)) return;
-    return refuse(request, header_.id, {Errc::kUnavailable, "too many requests wait for a change of the catalog; try again"});
+    return refuse(request, header_.id,
+                  {Errc::kUnavailable, "too many requests wait for a change of the catalog; try again"});
   }
   held_bytes_ += request.bytes();
   held_.push_back({std::move(request), retry_at, std::move(queue)});

@@ -21,7 +21,7 @@ struct RouterOptions {
   std::string listen = "tcp://127.0.0.1:7310";  // for clients
   std::string admin;                            // for administrators: loopback or ipc; empty: none
   std::string metad = "tcp://127.0.0.1:7312";
-  std::string name;                             // empty: a random one
+  std::string name;  // empty: a random one
   bool auto_create = true;
   bool allow_delete = false;
 };
