@@ -43,8 +43,8 @@ struct WorkerInfo {
   std::string name;
   std::string endpoint;  // where routers connect to
   SessionId session;
-  bool alive = false;    // its heartbeats arrive
-  std::string sync;      // commit, interval or none
+  bool alive = false;  // its heartbeats arrive
+  std::string sync;    // commit, interval or none
   bool operator==(const WorkerInfo&) const = default;
 };
 

@@ -11,7 +11,7 @@ namespace {
 
 constexpr DurationMs kRequestTimeout{3000};
 constexpr std::size_t kPendingMax = 10'000;
-constexpr int kMessagesPerStep = 1000;  // replies, and updates, read in one step
+constexpr int kMessagesPerStep = 1000;     // replies, and updates, read in one step
 constexpr DurationMs kResendInterval{10};  // while no connection takes what is to be sent
 constexpr std::int64_t kCatalogFrameBytesMax = std::int64_t{1} << 30;
 constexpr const char* kFeedTopic = "catalog";
@@ -34,9 +34,7 @@ void MetadLink::add_poll_items(std::vector<zmq::pollitem_t>& items) {
   items.push_back({feed_.handle(), 0, static_cast<short>(syncing() ? 0 : ZMQ_POLLIN), 0});
 }
 
-bool MetadLink::connected(TimeMs steady_now) const {
-  return heard_ && (steady_now - *heard_) < patience();
-}
+bool MetadLink::connected(TimeMs steady_now) const { return heard_ && (steady_now - *heard_) < patience(); }
 
 TimeMs MetadLink::next_deadline() const {
   TimeMs next = registered() ? heartbeat_due_ : registration_due_;
@@ -47,9 +45,7 @@ TimeMs MetadLink::next_deadline() const {
 }
 
 // How long a feed that is well may say nothing.
-DurationMs MetadLink::feed_patience() const {
-  return DurationMs{3 * std::max(heartbeat_.value, kFeedIntervalMs)};
-}
+DurationMs MetadLink::feed_patience() const { return DurationMs{3 * std::max(heartbeat_.value, kFeedIntervalMs)}; }
 
 void MetadLink::step(TimeMs now) {
   read_replies(now);
@@ -160,7 +156,8 @@ void MetadLink::take_registration(const MetadReplyBody& body, TimeMs now) {
   const auto* registered = std::get_if<Registered>(&body);
   if (registered == nullptr) {
     const auto* error = std::get_if<Error>(&body);
-    spdlog::error("metad refused to register '{}': {}", self_.name, error != nullptr ? error->context : "no answer to it");
+    spdlog::error("metad refused to register '{}': {}", self_.name,
+                  error != nullptr ? error->context : "no answer to it");
     return;
   }
   session_ = registered->session;
@@ -205,10 +202,11 @@ void MetadLink::take_snapshot(const CatalogSnapshot& snapshot) {
                      (snapshot.generation == catalog_.generation() && snapshot.version < catalog_.version());
   if (!catalog_.empty() && (older || snapshot.partitions != catalog_.partitions())) {
     if (std::exchange(refused_older_, true)) return;
-    spdlog::error("metad's catalog (generation {}, version {}, {} partitions) does not follow the known one ({}, {}, {}): "
-                  "the known one is kept. Was metad's data lost, or restored without raising its generation?",
-                  snapshot.generation, snapshot.version.value, snapshot.partitions, catalog_.generation(),
-                  catalog_.version().value, catalog_.partitions());
+    spdlog::error(
+        "metad's catalog (generation {}, version {}, {} partitions) does not follow the known one ({}, {}, {}): "
+        "the known one is kept. Was metad's data lost, or restored without raising its generation?",
+        snapshot.generation, snapshot.version.value, snapshot.partitions, catalog_.generation(),
+        catalog_.version().value, catalog_.partitions());
     return;
   }
   refused_older_ = false;

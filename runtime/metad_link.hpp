@@ -88,11 +88,11 @@ class MetadLink {
   TimeMs registration_due_;
   TimeMs heartbeat_due_;
   TimeMs unsent_due_;
-  TimeMs feed_due_;                       // when the feed's silence is too long
-  std::optional<TimeMs> reconnect_due_;   // inproc only, and once for each silence
-  std::optional<TimeMs> snapshot_due_;    // when to ask for a snapshot (again); empty: none is needed
-  std::optional<TimeMs> heard_;           // metad's last answer
-  bool refused_older_ = false;            // said once in the log
+  TimeMs feed_due_;                      // when the feed's silence is too long
+  std::optional<TimeMs> reconnect_due_;  // inproc only, and once for each silence
+  std::optional<TimeMs> snapshot_due_;   // when to ask for a snapshot (again); empty: none is needed
+  std::optional<TimeMs> heard_;          // metad's last answer
+  bool refused_older_ = false;           // said once in the log
 };
 
 }  // namespace dmq

@@ -1,6 +1,6 @@
 // The catalog on disk.
-#include <catch2/catch.hpp>
 #include <lmdb.h>
+#include <catch2/catch.hpp>
 
 #include "metad/catalog_store.hpp"
 #include "protocol/partitioner.hpp"
@@ -14,8 +14,14 @@ QueueInfo queue(std::uint64_t id, const std::string& name) {
   return {QueueId{id}, name, PartitionId{1}, TimeMs{5}, {DurationMs{5000}}};
 }
 
+CatalogCounters first_start(std::uint16_t partitions) {
+  CatalogCounters counters;
+  counters.partitions = partitions;
+  return counters;
+}
+
 std::unique_ptr<CatalogStore> open_store(const std::string& directory) {
-  auto store = CatalogStore::open(directory, 16);
+  auto store = CatalogStore::open(directory, first_start(16));
   if (!store) FAIL(store.error().context);
   return std::move(*store);
 }
@@ -63,20 +69,22 @@ TEST_CASE("a restart keeps everything, the last record of each key", "[metad][ca
   const PartitionInfo partition{PartitionId{300}, Epoch{2}, "w"};
   {
     const auto store = open_store(directory.path());
-    REQUIRE(store->commit(counters, {queue(1, "a"), queue(2, "b"), WorkerInfo{"w", "tcp://h:0", SessionId{1}, false, "none"}}));
+    REQUIRE(store->commit(counters,
+                          {queue(1, "a"), queue(2, "b"), WorkerInfo{"w", "tcp://h:0", SessionId{1}, false, "none"}}));
     REQUIRE(store->commit(counters, {QueueDeleted{QueueId{1}, "a"}, queue(3, "a"), partition, worker}));
   }
   const auto image = open_store(directory.path())->load();
   REQUIRE(image);
   CHECK(image->counters == counters);
-  const std::vector<CatalogChange> expected{partition, QueueDeleted{QueueId{1}, "a"}, queue(2, "b"), queue(3, "a"), worker};
+  const std::vector<CatalogChange> expected{partition, QueueDeleted{QueueId{1}, "a"}, queue(2, "b"), queue(3, "a"),
+                                            worker};
   CHECK(image->records == expected);
 }
 
 TEST_CASE("the partition count is that of the first start", "[metad][catalog_store]") {
   TemporaryDirectory directory;
   open_store(directory.path());
-  const auto store = CatalogStore::open(directory.path(), 99);
+  const auto store = CatalogStore::open(directory.path(), first_start(99));
   REQUIRE(store);
   CHECK((*store)->load()->counters.partitions == 16);
 }
@@ -85,12 +93,12 @@ TEST_CASE("a directory is used by one store at a time, and free after it", "[met
   TemporaryDirectory directory;
   {
     const auto first = open_store(directory.path());
-    const auto second = CatalogStore::open(directory.path(), 16);
+    const auto second = CatalogStore::open(directory.path(), first_start(16));
     REQUIRE_FALSE(second);
     CHECK(second.error().code == Errc::kUnavailable);
     CHECK(second.error().context.find("is in use by another process") != std::string::npos);
   }
-  CHECK(CatalogStore::open(directory.path(), 16));
+  CHECK(CatalogStore::open(directory.path(), first_start(16)));
 }
 
 TEST_CASE("a format of the future is refused", "[metad][catalog_store]") {
@@ -98,7 +106,7 @@ TEST_CASE("a format of the future is refused", "[metad][catalog_store]") {
   open_store(directory.path());
   const std::string two("\0\0\0\0\0\0\0\2", 8);
   overwrite(directory.path(), "mformat", checksum("mformat", two) + two);
-  const auto store = CatalogStore::open(directory.path(), 16);
+  const auto store = CatalogStore::open(directory.path(), first_start(16));
   REQUIRE_FALSE(store);
   CHECK(store.error().code == Errc::kUnsupported);
   CHECK(store.error().context.find("format 2") != std::string::npos);
@@ -115,7 +123,7 @@ TEST_CASE("a damaged record is told and never read", "[metad][catalog_store]") {
 
 TEST_CASE("a full store refuses the write, keeps what it had and stays usable", "[metad][catalog_store]") {
   TemporaryDirectory directory;
-  auto store = CatalogStore::open(directory.path(), 16, 128 * 1024);
+  auto store = CatalogStore::open(directory.path(), first_start(16), 128 * 1024);
   REQUIRE(store);
   std::vector<CatalogChange> many;
   for (std::uint64_t id = 1; id <= 5000; ++id) many.emplace_back(queue(id, "q" + std::to_string(id)));

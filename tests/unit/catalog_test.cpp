@@ -9,7 +9,11 @@ using namespace dmq;
 namespace {
 
 QueueInfo queue(std::uint64_t id, std::string name) {
-  return {QueueId{id}, std::move(name), PartitionId{static_cast<std::uint16_t>(id)}, TimeMs{1700000000000}, {DurationMs{5000}}};
+  return {QueueId{id},
+          std::move(name),
+          PartitionId{static_cast<std::uint16_t>(id)},
+          TimeMs{1700000000000},
+          {DurationMs{5000}}};
 }
 
 CatalogSnapshot some_snapshot() {
@@ -78,8 +82,10 @@ TEST_CASE("a snapshot is read as it was written", "[protocol][catalog]") {
 
 TEST_CASE("an update is read as it was written", "[protocol][catalog]") {
   MsgpackReader reader;
-  const CatalogUpdate given = update(4, 8, {queue(1, "a"), QueueDeleted{QueueId{1}, "a"}, PartitionInfo{PartitionId{5}, Epoch{2}, "w"},
-                                            WorkerInfo{"w", "inproc://w", SessionId{1}, false, "none"}});
+  const CatalogUpdate given =
+      update(4, 8,
+             {queue(1, "a"), QueueDeleted{QueueId{1}, "a"}, PartitionInfo{PartitionId{5}, Epoch{2}, "w"},
+              WorkerInfo{"w", "inproc://w", SessionId{1}, false, "none"}});
   const auto read = decode_update(encode_update(given), reader);
   REQUIRE(read);
   CHECK(read->generation == 3);
@@ -89,7 +95,8 @@ TEST_CASE("an update is read as it was written", "[protocol][catalog]") {
 }
 
 TEST_CASE("requests to metad are read as they were written", "[protocol][catalog]") {
-  const auto member = request_there_and_back(RegisterMember{RegisterMember::Role::kWorker, "w1", "tcp://h:1", "commit"});
+  const auto member =
+      request_there_and_back(RegisterMember{RegisterMember::Role::kWorker, "w1", "tcp://h:1", "commit"});
   CHECK(member.role == RegisterMember::Role::kWorker);
   CHECK(member.name == "w1");
   CHECK(member.endpoint == "tcp://h:1");
@@ -118,10 +125,12 @@ TEST_CASE("replies of metad are read as they were written", "[protocol][catalog]
 TEST_CASE("what is cut short or has bytes behind it is refused", "[protocol][catalog]") {
   MsgpackReader reader;
   every_prefix_is_refused(encode_snapshot(some_snapshot()), [&](auto bytes) { return decode_snapshot(bytes, reader); });
-  every_prefix_is_refused(encode_update(update(1, 2, {queue(1, "a")})), [&](auto bytes) { return decode_update(bytes, reader); });
+  every_prefix_is_refused(encode_update(update(1, 2, {queue(1, "a")})),
+                          [&](auto bytes) { return decode_update(bytes, reader); });
   every_prefix_is_refused(encode_metad_request({1, CreateQueue{"q", {}, false}}),
                           [&](auto bytes) { return decode_metad_request(bytes, reader); });
-  every_prefix_is_refused(encode_metad_reply({1, some_snapshot()}), [&](auto bytes) { return decode_metad_reply(bytes, reader); });
+  every_prefix_is_refused(encode_metad_reply({1, some_snapshot()}),
+                          [&](auto bytes) { return decode_metad_reply(bytes, reader); });
 }
 
 TEST_CASE("an array that claims more items than there are bytes is refused without the memory", "[protocol][catalog]") {
@@ -133,7 +142,13 @@ TEST_CASE("unknown keys and kinds of change are ignored, missing keys get defaul
   MsgpackReader reader;
   // {"version": 2, "colour": 5, "changes": [{"cluster": {}}, {"queue": {"id": 1, "name": "a", "x": 1}}]}
   using namespace std::string_literals;
-  const auto read = decode_update("\x83\xa7version\x02\xa6" "colour\x05\xa7" "changes\x92\x81\xa7" "cluster\x80\x81\xa5queue\x83\xa2id\x01\xa4name\xa1" "a\xa1x\x01"s, reader);
+  const auto read = decode_update(
+      "\x83\xa7version\x02\xa6"
+      "colour\x05\xa7"
+      "changes\x92\x81\xa7"
+      "cluster\x80\x81\xa5queue\x83\xa2id\x01\xa4name\xa1"
+      "a\xa1x\x01"s,
+      reader);
   REQUIRE(read);
   CHECK(read->before == CatalogVersion{0});
   REQUIRE(read->changes.size() == 1);
@@ -149,17 +164,25 @@ TEST_CASE("a value of the wrong type or out of range is malformed", "[protocol][
     REQUIRE_FALSE(read);
     return read.error().code;
   };
-  CHECK(code("\x81\xa7version\xa1" "2") == Errc::kMalformed);
-  CHECK(code("\x81\xa7" "changes\x80") == Errc::kMalformed);
-  CHECK(code("\x81\xa7" "changes\x91\x01") == Errc::kMalformed);
-  CHECK(code("\x81\xa7" "changes\x91\x81\xa5queue\x81\xa2id\x01") == Errc::kMalformed);              // no name
-  CHECK(code("\x81\xa7" "changes\x91\x81\xa9partition\x81\xa2id\xcd\xff\xff") == Errc::kMalformed);  // 65535
+  CHECK(code("\x81\xa7version\xa1"
+             "2") == Errc::kMalformed);
+  CHECK(code("\x81\xa7"
+             "changes\x80") == Errc::kMalformed);
+  CHECK(code("\x81\xa7"
+             "changes\x91\x01") == Errc::kMalformed);
+  CHECK(code("\x81\xa7"
+             "changes\x91\x81\xa5queue\x81\xa2id\x01") == Errc::kMalformed);  // no name
+  CHECK(code("\x81\xa7"
+             "changes\x91\x81\xa9partition\x81\xa2id\xcd\xff\xff") == Errc::kMalformed);  // 65535
   CHECK(code("\x93\x01\x02\x03") == Errc::kMalformed);
 }
 
 TEST_CASE("a request with an unknown op says so", "[protocol][catalog]") {
   MsgpackReader reader;
-  const auto unknown = decode_metad_request("\x82\xa2op\xa4sing\xa4" "body\x80", reader);
+  const auto unknown = decode_metad_request(
+      "\x82\xa2op\xa4sing\xa4"
+      "body\x80",
+      reader);
   REQUIRE_FALSE(unknown);
   CHECK(unknown.error().code == Errc::kUnknownOp);
 }
@@ -188,7 +211,8 @@ TEST_CASE("a copy follows updates, drops old ones and reports a gap", "[protocol
   CHECK(copy.apply(update(42, 43, {queue(9, "gap")})) == CatalogCopy::Applied::kGap);
   CHECK(copy.find_queue("gap") == nullptr);
   CHECK(copy.version() == CatalogVersion{41});
-  CHECK(copy.apply(update(41, 43, {queue(5, "new"), QueueDeleted{QueueId{1}, "orders"}})) == CatalogCopy::Applied::kDone);
+  CHECK(copy.apply(update(41, 43, {queue(5, "new"), QueueDeleted{QueueId{1}, "orders"}})) ==
+        CatalogCopy::Applied::kDone);
   CHECK(copy.version() == CatalogVersion{43});
   CHECK(copy.find_queue("new")->id == QueueId{5});
   CHECK(copy.find_queue("orders") == nullptr);

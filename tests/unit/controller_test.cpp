@@ -35,12 +35,16 @@ class Script {
     return last_.reply.value_or(Done{});
   }
   SessionId worker(std::int64_t ms, const std::string& name) {
-    return std::get<Registered>(at(ms, RegisterMember{RegisterMember::Role::kWorker, name, "inproc://" + name, "commit"})).session;
+    return std::get<Registered>(
+               at(ms, RegisterMember{RegisterMember::Role::kWorker, name, "inproc://" + name, "commit"}))
+        .session;
   }
   SessionId router(std::int64_t ms, const std::string& name) {
     return std::get<Registered>(at(ms, RegisterMember{RegisterMember::Role::kRouter, name, "", ""})).session;
   }
-  QueueInfo create(std::int64_t ms, const std::string& name) { return std::get<QueueInfo>(at(ms, CreateQueue{name, {}, false})); }
+  QueueInfo create(std::int64_t ms, const std::string& name) {
+    return std::get<QueueInfo>(at(ms, CreateQueue{name, {}, false}));
+  }
   Errc error(std::int64_t ms, const ControllerEvent& event) {
     const auto reply = at(ms, event);
     const auto* error = std::get_if<Error>(&reply);
@@ -150,7 +154,8 @@ TEST_CASE("a partition in which a queue was ever created stays with its worker",
   CHECK(s.partitions()[of_deleted].leader == "a");
 }
 
-TEST_CASE("a queue made before any worker came is led by the first that comes, and stays there", "[metad][controller]") {
+TEST_CASE("a queue made before any worker came is led by the first that comes, and stays there",
+          "[metad][controller]") {
   Script s;
   const QueueInfo queue = s.create(0, "early");
   CHECK(s.partitions()[queue.partition.value].leader.empty());
@@ -312,11 +317,20 @@ TEST_CASE("random histories keep the invariants, and epochs and sessions never f
     now += one_of(60);
     const std::string name = std::string(1, static_cast<char>('a' + one_of(5)));
     switch (one_of(8)) {
-      case 0: sessions.push_back(s.worker(now, name)); break;
-      case 1: s.at(now, CreateQueue{"q" + std::to_string(one_of(200)), {}, true}); break;
-      case 2: s.at(now, DeleteQueue{"q" + std::to_string(one_of(200))}); break;
-      case 3: s.at(now, ControllerTick{}); break;
-      default: s.at(now, MemberHeartbeat{sessions[sessions.size() - 1 - one_of(static_cast<std::uint32_t>(sessions.size()))]});
+      case 0:
+        sessions.push_back(s.worker(now, name));
+        break;
+      case 1:
+        s.at(now, CreateQueue{"q" + std::to_string(one_of(200)), {}, true});
+        break;
+      case 2:
+        s.at(now, DeleteQueue{"q" + std::to_string(one_of(200))});
+        break;
+      case 3:
+        s.at(now, ControllerTick{});
+        break;
+      default:
+        s.at(now, MemberHeartbeat{sessions[sessions.size() - 1 - one_of(static_cast<std::uint32_t>(sessions.size()))]});
     }
     const auto after = s.partitions();
     for (std::size_t p = 0; p < after.size(); ++p) {

@@ -16,13 +16,20 @@ constexpr std::int64_t kBoundMs = 10'000;  // only a failing test waits as long
 // A daemon and the thread that runs it.
 class Metad {
  public:
-  Metad(zmq::context_t& context, const std::string& directory, const std::string& listen, const std::string& feed = "") {
+  Metad(zmq::context_t& context, const std::string& directory, const std::string& listen,
+        const std::string& feed = "") {
     MetadOptions options;
     options.data_dir = directory;
     options.listen = listen;
     options.feed = feed;
-    options.heartbeat = DurationMs{50};
+    options.heartbeat = DurationMs{200};  // a busy machine may hold up a test for 600 ms
+    // libzmq closes in the background: the address of a metad that ended is in use for a moment longer.
+    const TimeMs bound = steady_now() + DurationMs{kBoundMs};
     auto daemon = MetadDaemon::open(context, options);
+    while (!daemon && daemon.error().code == Errc::kUnavailable && steady_now() < bound) {
+      std::this_thread::yield();
+      daemon = MetadDaemon::open(context, options);
+    }
     if (!daemon) throw std::runtime_error(daemon.error().context);
     daemon_ = std::move(*daemon);
     thread_ = std::thread([this] { daemon_->run(); });
@@ -39,7 +46,9 @@ class Metad {
   std::thread thread_;
 };
 
-RegisterMember worker(const std::string& name) { return {RegisterMember::Role::kWorker, name, "inproc://" + name, "commit"}; }
+RegisterMember worker(const std::string& name) {
+  return {RegisterMember::Role::kWorker, name, "inproc://" + name, "commit"};
+}
 RegisterMember router(const std::string& name) { return {RegisterMember::Role::kRouter, name, "", ""}; }
 
 // Steps the links as their loops would until `done`, or says no after a bound.
@@ -182,13 +191,15 @@ TEST_CASE("while metad restarts the copy answers; a router registers again, a wo
   CHECK(r.catalog().find_partition(queue.partition)->leader == "w");
 
   metad = std::make_unique<Metad>(context, directory.path(), endpoint, feed);
-  REQUIRE(wait_until(both, [&] { return r.registered() && r.session() != router_before && w.connected(steady_now()); }));
+  REQUIRE(
+      wait_until(both, [&] { return r.registered() && r.session() != router_before && w.connected(steady_now()); }));
   CHECK(*r.catalog().find_queue("orders") == queue);
   CHECK(w.session() == worker_before);
   CHECK(r.catalog().find_partition(queue.partition)->epoch == epoch);
   const auto next = std::get<QueueInfo>(ask(w, CreateQueue{"more", {}, false}));
   CHECK(next.id > queue.id);
-  CHECK(wait_until(both, [&] { return w.catalog().find_queue("more") != nullptr && r.catalog().find_queue("more") != nullptr; }));
+  CHECK(wait_until(
+      both, [&] { return w.catalog().find_queue("more") != nullptr && r.catalog().find_queue("more") != nullptr; }));
 }
 
 TEST_CASE("a worker whose feed came back elsewhere registers again", "[metad][metad_link]") {
@@ -226,17 +237,17 @@ TEST_CASE("a catalog that went back is refused", "[metad][metad_link]") {
   auto metad = std::make_unique<Metad>(context, kept.path(), "inproc://metad");
   MetadLink link(context, "inproc://metad", router("r"), nullptr);
   REQUIRE(wait_until({&link}, [&] { return ready(link); }));
-  ask(link, CreateQueue{"a", {}, false});
+  for (const char* name : {"a1", "a2", "a"}) ask(link, CreateQueue{name, {}, false});
   REQUIRE(wait_until({&link}, [&] { return link.catalog().find_queue("a") != nullptr; }));
   const SessionId before = link.session();
   metad.reset();
   metad = std::make_unique<Metad>(context, lost.path(), "inproc://metad");
   MetadLink other(context, "inproc://metad", router("other"), nullptr);
-  MetadLink another(context, "inproc://metad", router("another"), nullptr);
-  REQUIRE(wait_until({&link, &other, &another}, [&] { return ready(other) && link.connected(steady_now()); }));
-  REQUIRE(wait_until({&link}, [&] { return link.registered(); }));
+  REQUIRE(wait_until({&link, &other}, [&] { return ready(other) && link.registered() && link.session() != before; }));
+  ask(other, CreateQueue{"b", {}, false});
+  REQUIRE(wait_until({&link, &other}, [&] { return other.catalog().find_queue("b") != nullptr; }));
   CHECK(link.catalog().find_queue("a") != nullptr);
-  CHECK(before.value != 0);
+  CHECK(link.catalog().find_queue("b") == nullptr);
 }
 
 TEST_CASE("metad on every interface wants to know the name by which it is reached", "[metad][daemon]") {
