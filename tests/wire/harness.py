@@ -29,6 +29,20 @@ def wait_until(condition, seconds=PATIENCE_S, what="the condition"):
         select.select([], [], [], 0.02)
 
 
+def open_files(broker):
+    """How many files and sockets the broker has open."""
+    return len(os.listdir(f"/proc/{broker.process.pid}/fd"))
+
+
+def memory_bytes(broker):
+    """What the broker holds of memory of its own (RssAnon)."""
+    with open(f"/proc/{broker.process.pid}/status") as status:
+        for line in status:
+            if line.startswith("RssAnon:"):
+                return int(line.split()[1]) * 1024
+    raise AssertionError("the broker has no RssAnon: is it gone?")
+
+
 class Client:
     """A DEALER (or REQ) socket and requests by keyword. One thread, one request at a time unless post() is used."""
 
