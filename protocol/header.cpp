@@ -138,9 +138,7 @@ Result<void> decode_request_header(std::string_view bytes, MsgpackReader& reader
   std::size_t index = 0;
   while (index < kOpNames.size() && kOpNames[index] != *name) ++index;
   if (index == kOpNames.size()) {
-    // The name is repeated only where that makes a valid str.
-    const std::string_view shown = name->size() <= 40 && is_clean_utf8(*name) ? *name : "?";
-    return fail(Errc::kUnknownOp, "there is no operation '" + std::string(shown) + "'");
+    return fail(Errc::kUnknownOp, "there is no operation '" + std::string(repeatable(*name)) + "'");
   }
   out.op = static_cast<Op>(index);
 

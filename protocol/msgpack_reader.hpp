@@ -46,6 +46,9 @@ std::optional<std::uint64_t> as_number(const msgpack::object& object);    // 0 t
 // Valid UTF-8 (no surrogates, no overlong forms) without control characters.
 bool is_clean_utf8(std::string_view text);
 
+// A word of a client as an error sentence may repeat it: itself, or "?" where that would be long or no valid str.
+std::string_view repeatable(std::string_view text);
+
 // A name that a queue may have. Errors: invalid_argument, saying what is wrong.
 Result<void> check_queue_name(std::string_view name);
 
