@@ -61,9 +61,10 @@ Client& Client::operator=(Client&& other) noexcept {
 Client::~Client() {
   if (loop_ == nullptr) return;
   try {
+    loop_->ignore_interrupt();
     loop_->run_until([this] { return loop_->idle(false); }, after(loop_->options().linger));
   } catch (const std::exception&) {
-    // Interrupted: what is still under way is left to leases and to the caller's own repeat.
+    // A callback threw: what is still under way is left to leases and to the caller's own repeat.
   }
 }
 
@@ -176,6 +177,7 @@ std::chrono::microseconds Client::ping() {
 bool Client::close(std::chrono::milliseconds timeout) noexcept {
   bool done = false;
   try {
+    loop_->ignore_interrupt();
     done = loop_->run_until([this] { return loop_->idle(true); }, after(timeout));
     loop_->close();
   } catch (const std::exception&) {

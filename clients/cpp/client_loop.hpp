@@ -45,6 +45,8 @@ class ClientLoop : public std::enable_shared_from_this<ClientLoop> {
 
   // Is nothing under way? Parked receives count only `with_receives`.
   bool idle(bool with_receives) const;
+  // From now on waiting is not interrupted: what remains is bounded and gives back what is held.
+  void ignore_interrupt() { options_.interrupt_fd = -1; }
   // Ends every request with `closed`; nothing starts afterwards.
   void close();
   std::size_t unconfirmed() const { return producer_.unconfirmed(); }
