@@ -43,8 +43,8 @@ struct WorkerInfo {
   std::string name;
   std::string endpoint;  // where routers connect to
   SessionId session;
-  bool alive = false;    // its heartbeats arrive
-  std::string sync;      // commit, interval or none
+  bool alive = false;  // its heartbeats arrive
+  std::string sync;    // commit, interval or none
   bool operator==(const WorkerInfo&) const = default;
 };
 
@@ -88,11 +88,16 @@ class CatalogCopy {
  public:
   enum class Applied { kDone, kOld, kGap };
 
+  CatalogCopy() = default;
+  CatalogCopy(CatalogCopy&&) = default;  // no copies: queue_ids_ points into queues_
+  CatalogCopy& operator=(CatalogCopy&&) = default;
+
   void apply(CatalogSnapshot snapshot);
   // kGap: updates were missed, ask for a snapshot; nothing was changed. kOld: known already.
   Applied apply(const CatalogUpdate& update);
 
   bool empty() const { return partitions_ == 0; }
+  std::uint64_t generation() const { return generation_; }
   CatalogVersion version() const { return version_; }
   std::uint16_t partitions() const { return partitions_; }
   const QueueInfo* find_queue(std::string_view name) const;

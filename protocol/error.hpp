@@ -12,20 +12,20 @@ namespace dmq {
 // Wire contract: append only, never renumbered or reused. The table is in docs/protocol.md, "Errors".
 enum class Errc : std::uint8_t {
   kOk = 0,
-  kMalformed = 1,            // not the shape that the protocol page gives
-  kUnsupportedVersion = 2,   // `v` is not one that this broker speaks
-  kUnknownOp = 3,            // no such operation
-  kInvalidArgument = 4,      // right shape, value out of its range
-  kTooLarge = 5,             // over a documented limit of size or count
+  kMalformed = 1,           // not the shape that the protocol page gives
+  kUnsupportedVersion = 2,  // `v` is not one that this broker speaks
+  kUnknownOp = 3,           // no such operation
+  kInvalidArgument = 4,     // right shape, value out of its range
+  kTooLarge = 5,            // over a documented limit of size or count
   kNoSuchQueue = 6,
-  kQueueExists = 7,          // created before, with other settings
-  kDenied = 8,               // not allowed here
-  kUnavailable = 9,          // a part of the broker is away or busy; try again
-  kInsufficientStorage = 10, // the store is full; acks still work
-  kStaleReceipt = 11,        // acked before, or leased again since
-  kOutOfSequence = 12,       // a producer's sequence does not follow its last one
-  kUnsupported = 13,         // known to the protocol, not offered by this broker
-  kInternal = 14,            // a fault of the broker itself
+  kQueueExists = 7,           // created before, with other settings
+  kDenied = 8,                // not allowed here
+  kUnavailable = 9,           // a part of the broker is away or busy; try again
+  kInsufficientStorage = 10,  // the store is full; acks still work
+  kStaleReceipt = 11,         // acked before, or leased again since
+  kOutOfSequence = 12,        // a producer's sequence does not follow its last one
+  kUnsupported = 13,          // known to the protocol, not offered by this broker
+  kInternal = 14,             // a fault of the broker itself
 };
 
 // The symbolic code on the wire ("no_such_queue").

@@ -10,11 +10,12 @@
 namespace dmq {
 namespace {
 
-constexpr std::array<std::string_view, 11> kOpNames{"hello", "ping",   "send",           "receive",    "ack",         "nack",
-                                                    "extend", "queue.create", "queue.describe", "queue.list", "queue.delete"};
+constexpr std::array<std::string_view, 11> kOpNames{
+    "hello",  "ping",         "send",           "receive",    "ack",         "nack",
+    "extend", "queue.create", "queue.describe", "queue.list", "queue.delete"};
 
-constexpr ReadLimits kHeaderLimits{.array_items = 64, .map_keys = kHeaderKeysMax, .string_bytes = kHeaderBytesMax,
-                                   .binary_bytes = kHeaderBytesMax};
+constexpr ReadLimits kHeaderLimits{
+    .array_items = 64, .map_keys = kHeaderKeysMax, .string_bytes = kHeaderBytesMax, .binary_bytes = kHeaderBytesMax};
 
 Error bad_value(std::string_view key, std::string_view what) {
   return Error{Errc::kInvalidArgument, "`" + std::string(key) + "` must be " + std::string(what)};
@@ -29,7 +30,9 @@ class Fields {
     const msgpack::object* value = find(key);
     if (value == nullptr) return;
     const auto text = as_text(*value);
-    if (!text || text->size() > bytes_max) return set_error(bad_value(key, "a str of at most " + std::to_string(bytes_max) + " bytes"));
+    if (!text || text->size() > bytes_max) {
+      return set_error(bad_value(key, "a str of at most " + std::to_string(bytes_max) + " bytes"));
+    }
     out = *text;
   }
   void number(std::string_view key, std::uint64_t least, std::uint64_t most, std::uint64_t& out) {
@@ -63,8 +66,8 @@ Result<RequestId> read_id(const msgpack::object& map) {
   if (value == nullptr || value->type == msgpack::type::NIL) return RequestId{};
   if (const auto number = as_number(*value)) return RequestId{*number};
   const auto text = as_text(*value);
-  if (text && text->size() <= kRequestIdBytesMax) return RequestId{std::string(*text)};
-  return tl::unexpected<Error>(bad_value("id", "an integer to 2^53 or a str of at most 64 bytes"));
+  if (text && text->size() <= kRequestIdBytesMax && is_clean_utf8(*text)) return RequestId{std::string(*text)};
+  return tl::unexpected<Error>(bad_value("id", "an integer to 2^53 or a str of at most 64 bytes of UTF-8"));
 }
 
 void pack_id(Packer& packer, const RequestId& id) {
@@ -135,7 +138,7 @@ Result<void> decode_request_header(std::string_view bytes, MsgpackReader& reader
   std::size_t index = 0;
   while (index < kOpNames.size() && kOpNames[index] != *name) ++index;
   if (index == kOpNames.size()) {
-    return fail(Errc::kUnknownOp, "there is no operation '" + std::string(name->substr(0, 40)) + "'");
+    return fail(Errc::kUnknownOp, "there is no operation '" + std::string(repeatable(*name)) + "'");
   }
   out.op = static_cast<Op>(index);
 

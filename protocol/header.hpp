@@ -37,16 +37,16 @@ using RequestId = std::variant<std::monostate, std::uint64_t, std::string>;
 struct RequestHeader {
   Op op = Op::kPing;
   RequestId id;
-  std::string_view queue;                  // set for every op but hello, ping and queue.list
-  std::string_view producer;               // send: empty when the producer is anonymous
-  Sequence sequence;                       // send: of the first message; set when producer is
-  std::uint64_t max = 0;                   // receive: messages, 1 to 1,000; queue.list: names. 0: not given
-  std::uint64_t max_bytes = 0;             // receive: sum of bodies; 0: not given
-  std::optional<DurationMs> wait_ms;       // receive: how long to wait for the first message
-  std::optional<DurationMs> lease_ms;      // receive, extend
-  std::optional<DurationMs> delay_ms;      // nack: until the messages are ready again
-  std::string_view prefix;                 // queue.list: only names that begin so
-  std::string_view after;                  // queue.list: only names behind this one
+  std::string_view queue;              // set for every op but hello, ping and queue.list
+  std::string_view producer;           // send: empty when the producer is anonymous
+  Sequence sequence;                   // send: of the first message; set when producer is
+  std::uint64_t max = 0;               // receive: messages, 1 to 1,000; queue.list: names. 0: not given
+  std::uint64_t max_bytes = 0;         // receive: sum of bodies; 0: not given
+  std::optional<DurationMs> wait_ms;   // receive: how long to wait for the first message
+  std::optional<DurationMs> lease_ms;  // receive, extend
+  std::optional<DurationMs> delay_ms;  // nack: until the messages are ready again
+  std::string_view prefix;             // queue.list: only names that begin so
+  std::string_view after;              // queue.list: only names behind this one
 };
 
 // Fills `out`. On an error `out.id` is still set when the id itself could be read, so that the error reaches its

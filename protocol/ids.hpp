@@ -19,9 +19,9 @@ struct Id {
 };
 
 using PartitionId = Id<struct PartitionTag, std::uint16_t>;
-using QueueId = Id<struct QueueTag, std::uint64_t>;    // given by metad, never reused; 0 is no queue
-using Lsn = Id<struct LsnTag, std::uint64_t>;          // place in a partition's log; 0 is before the first
-using Epoch = Id<struct EpochTag, std::uint32_t>;      // one term of a partition's leader; 0 is before the first
+using QueueId = Id<struct QueueTag, std::uint64_t>;      // given by metad, never reused; 0 is no queue
+using Lsn = Id<struct LsnTag, std::uint64_t>;            // place in a partition's log; 0 is before the first
+using Epoch = Id<struct EpochTag, std::uint32_t>;        // one term of a partition's leader; 0 is before the first
 using LeaseNumber = Id<struct LeaseTag, std::uint32_t>;  // grows with each lease of one leader's term
 using Sequence = Id<struct SequenceTag, std::uint64_t>;  // a producer's count of messages to one queue, from 1
 using SessionId = Id<struct SessionTag, std::uint64_t>;  // one life of a worker or router, given by metad

@@ -14,25 +14,28 @@ inline constexpr std::size_t kHeaderBytesMax = 64 * 1024;          // the header
 inline constexpr std::size_t kHeaderKeysMax = 64;                  // keys of the header map
 inline constexpr std::size_t kMessageBytesMax = 16 * 1024 * 1024;  // one body
 inline constexpr std::size_t kRequestBytesMax = 32 * 1024 * 1024;  // the payload frame
-inline constexpr std::size_t kBatchMessagesMax = 1000;             // messages or receipts of one request
-inline constexpr std::size_t kMessageHeadersMax = 64;              // headers of one message
-inline constexpr std::size_t kMessageHeaderBytesMax = 16 * 1024;   // all headers of one message, packed
+inline constexpr std::size_t kReplyBytesMax =
+    64 * 1024 * 1024;                                      // the payload frame of a reply: bodies, headers and all
+inline constexpr std::size_t kPayloadValuesMax = 200'000;  // MessagePack values in one payload frame
+inline constexpr std::size_t kBatchMessagesMax = 1000;     // messages or receipts of one request
+inline constexpr std::size_t kMessageHeadersMax = 64;      // headers of one message
+inline constexpr std::size_t kMessageHeaderBytesMax = 16 * 1024;  // all headers of one message, packed
 inline constexpr std::size_t kRequestIdBytesMax = 64;
 inline constexpr std::size_t kProducerBytesMax = 64;
-inline constexpr std::size_t kDepthMax = 8;                        // nesting of msgpack values
+inline constexpr std::size_t kDepthMax = 8;                          // nesting of msgpack values
 inline constexpr std::uint64_t kNumberMax = std::uint64_t{1} << 53;  // JavaScript's last exact integer
 
-inline constexpr std::int64_t kWaitMsMax = 60'000;                 // receive: wait_ms
+inline constexpr std::int64_t kWaitMsMax = 60'000;  // receive: wait_ms
 inline constexpr std::int64_t kLeaseMsDefault = 30'000;
 inline constexpr std::int64_t kLeaseMsMin = 100;
 inline constexpr std::int64_t kLeaseMsMax = 12 * 3600 * 1000;
-inline constexpr std::size_t kReceiveBytesDefault = 1024 * 1024;   // receive: max_bytes
+inline constexpr std::size_t kReceiveBytesDefault = 1024 * 1024;  // receive: max_bytes
 inline constexpr std::size_t kReceiveBytesMax = kRequestBytesMax - 1024 * 1024;
-inline constexpr std::size_t kListPageDefault = 100;               // queue.list: max
+inline constexpr std::size_t kListPageDefault = 100;  // queue.list: max
 inline constexpr std::size_t kListPageMax = 1000;
 
 inline constexpr std::uint16_t kPartitionsDefault = 64;
 inline constexpr std::uint16_t kPartitionsMax = 4096;
-inline constexpr std::int64_t kHeartbeatMs = 1000;                 // between parts of the broker
+inline constexpr std::int64_t kHeartbeatMs = 1000;  // between parts of the broker
 
 }  // namespace dmq

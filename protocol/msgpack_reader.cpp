@@ -10,11 +10,47 @@ bool reference(msgpack::type::object_type, std::size_t, void*) { return true; }
 
 std::string_view text_of(const msgpack::object& object) { return {object.via.str.ptr, object.via.str.size}; }
 
+// Adds up what the arrays and maps of a value claim to hold, without making objects; stops when it is too much.
+struct ValueCounter : msgpack::null_visitor {
+  std::size_t left;
+  std::size_t depth = 0;
+  bool over = false;
+
+  explicit ValueCounter(std::size_t values_max) : left(values_max) {}
+  bool take(std::size_t values) {
+    over = values > left;
+    left -= over ? 0 : values;
+    return !over && ++depth <= kDepthMax;
+  }
+  bool start_array(std::uint32_t items) { return take(items); }
+  bool start_map(std::uint32_t pairs) { return take(std::size_t{2} * pairs); }
+  bool end_array() { return --depth, true; }
+  bool end_map() { return --depth, true; }
+};
+
+// Only a value of more bytes than its values_max can hold more values; any other fault is left to the reading itself.
+bool holds_too_many(std::string_view bytes, std::size_t values_max) {
+  if (bytes.size() <= values_max) return false;
+  ValueCounter counter(values_max);
+  std::size_t offset = 0;
+  msgpack::parse(bytes.data(), bytes.size(), offset, counter);
+  return counter.over;
+}
+
+// Length of a UTF-8 sequence by its first byte, or 0 when none begins so.
+std::size_t length_of(unsigned char lead) {
+  if (lead < 0x80) return 1;
+  if (lead < 0xc2) return 0;
+  if (lead < 0xe0) return 2;
+  if (lead < 0xf0) return 3;
+  return lead < 0xf5 ? 4 : 0;
+}
+
 // Length of the UTF-8 sequence at text[at], or 0 when it is not valid there.
 std::size_t sequence_length(std::string_view text, std::size_t at) {
   const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
   const unsigned char lead = byte(at);
-  const std::size_t length = lead < 0x80 ? 1 : lead < 0xc2 ? 0 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : lead < 0xf5 ? 4 : 0;
+  const std::size_t length = length_of(lead);
   if (length == 0 || at + length > text.size()) return 0;
   for (std::size_t i = 1; i < length; ++i) {
     if ((byte(at + i) & 0xc0) != 0x80) return 0;
@@ -30,6 +66,9 @@ Result<msgpack::object> MsgpackReader::read(std::string_view bytes, const ReadLi
   zone_.clear();
   std::size_t offset = 0;
   try {
+    if (holds_too_many(bytes, limits.values)) {
+      return fail(Errc::kTooLarge, "the MessagePack value holds too many values");
+    }
     const msgpack::unpack_limit bounds(limits.array_items, limits.map_keys, limits.string_bytes, limits.binary_bytes,
                                        /*ext=*/0, kDepthMax);
     const msgpack::object object =
@@ -96,6 +135,8 @@ bool is_clean_utf8(std::string_view text) {
   }
   return true;
 }
+
+std::string_view repeatable(std::string_view text) { return text.size() <= 40 && is_clean_utf8(text) ? text : "?"; }
 
 Result<void> check_queue_name(std::string_view name) {
   if (name.empty()) return fail(Errc::kInvalidArgument, "the queue name is empty");

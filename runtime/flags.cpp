@@ -9,7 +9,8 @@
 namespace dmq {
 
 CLI::Option* add_duration(CLI::App& app, const std::string& name, DurationMs& value, const std::string& text) {
-  static const std::map<std::string, double> kUnits{{"ms", 1}, {"s", 1e3}, {"m", 60e3}, {"min", 60e3}, {"h", 3600e3}, {"d", 86400e3}};
+  static const std::map<std::string, double> kUnits{{"ms", 1},     {"s", 1e3},    {"m", 60e3},
+                                                    {"min", 60e3}, {"h", 3600e3}, {"d", 86400e3}};
   const auto parse = [&value](const CLI::results_t& results) {
     const std::string& given = results.front();
     const auto unit = std::find_if(given.begin(), given.end(), [](unsigned char c) { return std::isalpha(c) != 0; });
@@ -32,7 +33,10 @@ CLI::Option* add_duration(CLI::App& app, const std::string& name, DurationMs& va
 }
 
 CLI::Option* add_size(CLI::App& app, const std::string& name, std::uint64_t& value, const std::string& text) {
-  return app.add_option(name, value, text)->transform(CLI::AsSizeValue(false))->type_name("SIZE")->capture_default_str();
+  return app.add_option(name, value, text)
+      ->transform(CLI::AsSizeValue(false))
+      ->type_name("SIZE")
+      ->capture_default_str();
 }
 
 void add_daemon_flags(CLI::App& app, DaemonFlags& flags) {
@@ -48,9 +52,8 @@ void add_environment(CLI::App& app) {
     const auto& names = option->get_lnames();
     if (names.empty() || names.front() == "help" || names.front() == "version") continue;
     std::string variable = "DMQ_" + names.front();
-    std::transform(variable.begin(), variable.end(), variable.begin(), [](unsigned char c) {
-      return c == '-' ? '_' : static_cast<char>(std::toupper(c));
-    });
+    std::transform(variable.begin(), variable.end(), variable.begin(),
+                   [](unsigned char c) { return c == '-' ? '_' : static_cast<char>(std::toupper(c)); });
     option->envname(variable);
   }
 }

@@ -39,8 +39,8 @@ Result<void> connect_socket(zmq::socket_t& socket, const std::string& endpoint) 
     socket.connect(endpoint);
     return {};
   } catch (const zmq::error_t& error) {
-    return fail(Errc::kInvalidArgument, "cannot connect to '" + endpoint + "': " + error.what() +
-                                            "; an endpoint looks like tcp://host:7310");
+    return fail(Errc::kInvalidArgument,
+                "cannot connect to '" + endpoint + "': " + error.what() + "; an endpoint looks like tcp://host:7310");
   }
 }
 
@@ -48,8 +48,8 @@ zmq::message_t make_frame(std::string bytes) {
   constexpr std::size_t kCopyBelow = 512;  // a copy is cheaper than an allocation for the owner
   if (bytes.size() < kCopyBelow) return zmq::message_t(bytes.data(), bytes.size());
   auto* owner = new std::string(std::move(bytes));
-  return zmq::message_t(owner->data(), owner->size(), [](void*, void* hint) { delete static_cast<std::string*>(hint); },
-                        owner);
+  return zmq::message_t(
+      owner->data(), owner->size(), [](void*, void* hint) { delete static_cast<std::string*>(hint); }, owner);
 }
 
 zmq::message_t copy_frame(std::string_view bytes) { return zmq::message_t(bytes.data(), bytes.size()); }
@@ -71,8 +71,8 @@ bool receive_frames(zmq::socket_t& socket, std::vector<zmq::message_t>& frames, 
 SendOutcome send_frames(zmq::socket_t& socket, std::vector<zmq::message_t>& frames) {
   // The outcome is decided on the first frame: once it is taken, the rest of the message is.
   for (std::size_t i = 0; i < frames.size(); ++i) {
-    const auto flags = zmq::send_flags::dontwait |
-                       (i + 1 < frames.size() ? zmq::send_flags::sndmore : zmq::send_flags::none);
+    const auto flags =
+        zmq::send_flags::dontwait | (i + 1 < frames.size() ? zmq::send_flags::sndmore : zmq::send_flags::none);
     try {
       if (!socket.send(frames[i], flags)) return SendOutcome::kFull;
     } catch (const zmq::error_t& error) {

@@ -12,7 +12,7 @@ class Wakeup {
   Wakeup& operator=(const Wakeup&) = delete;
 
   void raise() noexcept;
-  void clear() noexcept;     // after poll said that fd() is readable
+  void clear() noexcept;  // after poll said that fd() is readable
   int fd() const { return fd_; }
 
  private:
