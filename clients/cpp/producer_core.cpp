@@ -217,6 +217,7 @@ void ProducerCore::on_time(TimeMs now, std::vector<BatchOutcome>& outcomes) {
   });
   for (Stream* stream : active_) {
     while (!stream->batches.empty() && stream->batches.front().give_up_at <= now) give_up(*stream, outcomes);
+    consider_sealing(*stream, false);
   }
 }
 
@@ -224,7 +225,8 @@ void ProducerCore::on_time(TimeMs now, std::vector<BatchOutcome>& outcomes) {
 void ProducerCore::give_up(Stream& stream, std::vector<BatchOutcome>& outcomes) {
   const bool numbered = stream.batches.front().first.value != 0;
   const auto failure_for = [&](const Batch& batch) -> Failure {
-    if (batch.uncertain || batch.request != 0) return unconfirmed_failure(stream.queue, "no answer within the time to retry");
+    if (batch.uncertain || batch.request != 0)
+      return unconfirmed_failure(stream.queue, "no answer within the time to retry");
     if (stream.last_answer) return *stream.last_answer;
     return Failure{"unreachable", "messages to '" + stream.queue + "' could not be sent: no broker was reached", true};
   };
@@ -288,8 +290,8 @@ void ProducerCore::check_invariants() const {
     for (const Batch& batch : stream->batches) {
       messages += batch.count;
       require(batch.count != 0 && batch.count <= kBatchMessagesMax);
-      require(batch.request == 0 || batch.first.value != 0);    // what is on the wire has a number
-      require(!batch.uncertain || batch.first.value != 0);      // P3
+      require(batch.request == 0 || batch.first.value != 0);  // what is on the wire has a number
+      require(!batch.uncertain || batch.first.value != 0);    // P3
       if (batch.first.value == 0) continue;
       require(stream->draining || expected.value == 0 || batch.first == expected);  // no hole
       expected = Sequence{batch.first.value + batch.count};
