@@ -117,6 +117,8 @@ class ProducerCore {
     std::optional<Failure> last_answer;  // why the broker asked for a retry
   };
 
+  static Failure failure_of(const Error& error, bool retry);
+  static Failure unconfirmed_failure(std::string_view queue, std::string_view why);
   Stream& stream_of(std::string_view queue);
   void consider_sealing(Stream& stream, bool reply_came);
   void seal(Stream& stream);
