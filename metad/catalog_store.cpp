@@ -165,7 +165,7 @@ Result<void> CatalogStore::Lmdb::open(std::size_t map_bytes) {
 CatalogStore::CatalogStore(std::unique_ptr<Lmdb> lmdb) : lmdb_(std::move(lmdb)) {}
 CatalogStore::~CatalogStore() = default;
 
-Result<std::unique_ptr<CatalogStore>> CatalogStore::open(const std::string& directory, std::uint16_t partitions,
+Result<std::unique_ptr<CatalogStore>> CatalogStore::open(const std::string& directory, const CatalogCounters& first,
                                                          std::size_t map_bytes) {
   auto locked = DataDirectory::open(directory);
   if (!locked) return tl::unexpected<Error>(locked.error());
@@ -186,8 +186,6 @@ Result<std::unique_ptr<CatalogStore>> CatalogStore::open(const std::string& dire
   }
   std::unique_ptr<CatalogStore> store(new CatalogStore(std::move(lmdb)));
   if (*format == 0) {
-    CatalogCounters first;
-    first.partitions = partitions;
     if (auto written = store->commit(first, {}); !written) return tl::unexpected<Error>(written.error());
   }
   return store;

@@ -19,13 +19,13 @@ inline constexpr std::size_t kCatalogMapBytes = std::size_t{8} << 30;  // addres
 //   "q" queue id   an update (protocol/catalog.hpp) with one change: the queue, or that it was deleted
 //   "p" partition  the same with the partition
 //   "w" name       the same with the worker
-// Each value begins with 8 bytes of xxh3 over key and the rest, for LMDB has no checksums of its own.
+// Each value begins with 8 bytes of xxh3 of the rest, seeded with that of the key: LMDB has no checksums of its own.
 class CatalogStore {
  public:
-  // Makes the directory and an empty catalog of `partitions` partitions at first; later `partitions` is ignored.
+  // At first makes the directory and a catalog with the counters `first`; later `first` is ignored.
   // Errors, each a sentence for the operator: unavailable (in use by another process), unsupported (written in a
   // format that this program does not know), internal (cannot be read, or damaged).
-  static Result<std::unique_ptr<CatalogStore>> open(const std::string& directory, std::uint16_t partitions,
+  static Result<std::unique_ptr<CatalogStore>> open(const std::string& directory, const CatalogCounters& first,
                                                     std::size_t map_bytes = kCatalogMapBytes);
   ~CatalogStore();
   CatalogStore(const CatalogStore&) = delete;

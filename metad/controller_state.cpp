@@ -57,15 +57,15 @@ void Controller::put(Turn& turn, const PartitionInfo& partition) {
 
 void Controller::put(Turn& turn, const WorkerInfo& worker) {
   const auto found = workers_.find(worker.name);
-  undo_.push_back([this, name = worker.name,
-                   before = found == workers_.end() ? std::optional<WorkerInfo>() : found->second] {
-    if (before) {
-      workers_[name] = *before;
-    } else {
-      workers_.erase(name);
-    }
-    --counters_.version.value;
-  });
+  undo_.push_back(
+      [this, name = worker.name, before = found == workers_.end() ? std::optional<WorkerInfo>() : found->second] {
+        if (before) {
+          workers_[name] = *before;
+        } else {
+          workers_.erase(name);
+        }
+        --counters_.version.value;
+      });
   workers_[worker.name] = worker;
   ++counters_.version.value;
   turn.changes.emplace_back(worker);

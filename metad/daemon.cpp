@@ -39,8 +39,9 @@ Result<std::string> advertised(const std::string& bound, const std::string& host
   if (tcp.host.empty()) return bound;
   if (!host.empty()) return std::string(kTcp) + host + ":" + tcp.port;
   if (tcp.host == "0.0.0.0" || tcp.host == "*" || tcp.host == "[::]") {
-    return fail(Errc::kInvalidArgument, "listening on every interface needs --advertise HOST, the name or address by "
-                                        "which workers and routers reach this machine");
+    return fail(Errc::kInvalidArgument,
+                "listening on every interface needs --advertise HOST, the name or address by "
+                "which workers and routers reach this machine");
   }
   return bound;
 }
@@ -77,7 +78,11 @@ Result<MetadDaemon::Sockets> MetadDaemon::bind_sockets(zmq::context_t& context, 
 
 Result<std::unique_ptr<MetadDaemon>> MetadDaemon::open(zmq::context_t& context, MetadOptions options) {
   if (auto good = check_options(options); !good) return pass_on(good);
-  auto store = CatalogStore::open(options.data_dir, options.partitions);
+  CatalogCounters first;
+  first.partitions = options.partitions;
+  // Sessions of a catalog that replaces a lost one must not meet those that members still hold.
+  first.last_session = SessionId{static_cast<std::uint64_t>(wall_now().value)};
+  auto store = CatalogStore::open(options.data_dir, first);
   if (!store) return pass_on(store);
   auto image = (*store)->load();
   if (!image) return pass_on(image);
@@ -155,7 +160,8 @@ void MetadDaemon::take_request(std::vector<zmq::message_t>& frames, TimeMs now) 
     return;
   }
   if (const auto* member = std::get_if<RegisterMember>(&request->body)) {
-    spdlog::info("{} '{}' registers", member->role == RegisterMember::Role::kWorker ? "worker" : "router", member->name);
+    spdlog::info("{} '{}' registers", member->role == RegisterMember::Role::kWorker ? "worker" : "router",
+                 member->name);
   }
   const ControllerEvent event = std::visit([](auto& body) { return ControllerEvent(std::move(body)); }, request->body);
   ControllerEffects effects = controller_.step({now, wall_now()}, event);
@@ -168,7 +174,8 @@ void MetadDaemon::tick(TimeMs now) {
   ControllerEffects effects = controller_.step({now, wall_now()}, ControllerTick{});
   for (const CatalogChange& change : effects.changes) {
     const auto* worker = std::get_if<WorkerInfo>(&change);
-    if (worker != nullptr) spdlog::warn("worker '{}' has been silent for {} heartbeats", worker->name, kHeartbeatsMissedMax);
+    if (worker != nullptr)
+      spdlog::warn("worker '{}' has been silent for {} heartbeats", worker->name, kHeartbeatsMissedMax);
   }
   std::move(effects.changes.begin(), effects.changes.end(), std::back_inserter(changes_));
   if (dropped_ != 0) spdlog::warn("dropped {} requests that were no requests to metad", std::exchange(dropped_, 0));

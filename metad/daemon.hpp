@@ -43,8 +43,8 @@ class MetadDaemon {
   const std::string& feed_endpoint() const { return feed_endpoint_; }  // as members are told
   std::uint16_t partitions() const { return controller_.counters().partitions; }
 
-  void run();                                       // until stop() or a failure; throws nothing
-  void stop() noexcept { stop_.raise(); }           // also before run()
+  void run();                                        // until stop() or a failure; throws nothing
+  void stop() noexcept { stop_.raise(); }            // also before run()
   Result<void> failure() const { return failure_; }  // after run(): why it ended, if not by stop()
 
  private:
