@@ -72,11 +72,11 @@ class ServiceScript {
     header.lease_ms = DurationMs{lease_ms};
     return request(header, {});
   }
-  std::string settle(Op op, const std::vector<std::string>& receipts, std::int64_t delay_ms = 0) {
+  std::string settle(Op op, const std::vector<std::string>& texts, std::int64_t delay_ms = 0) {
     RequestHeader header;
     header.op = op;
     if (op == Op::kNack) header.delay_ms = DurationMs{delay_ms};
-    return request(header, encode_receipts(receipts));
+    return request(header, encode_receipts(texts));
   }
   std::string ack(const std::string& receipt) { return settle(Op::kAck, {receipt}); }
 
