@@ -21,6 +21,11 @@ Error bad_value(std::string_view key, std::string_view what) {
   return Error{Errc::kInvalidArgument, "`" + std::string(key) + "` must be " + std::string(what)};
 }
 
+// What a client wrote, for an error's sentence: quoted and at most 40 bytes, or nothing when it is no clean text.
+std::string quoted(std::string_view text) {
+  return text.size() <= 40 && is_clean_utf8(text) ? " '" + std::string(text) + "'" : std::string();
+}
+
 // Reads the optional keys of one header map. The first fault wins; later calls do nothing.
 class Fields {
  public:
@@ -138,7 +143,7 @@ Result<void> decode_request_header(std::string_view bytes, MsgpackReader& reader
   std::size_t index = 0;
   while (index < kOpNames.size() && kOpNames[index] != *name) ++index;
   if (index == kOpNames.size()) {
-    return fail(Errc::kUnknownOp, "there is no operation '" + std::string(name->substr(0, 40)) + "'");
+    return fail(Errc::kUnknownOp, "there is no such operation" + quoted(*name));
   }
   out.op = static_cast<Op>(index);
 

@@ -14,6 +14,7 @@ inline constexpr std::size_t kHeaderBytesMax = 64 * 1024;          // the header
 inline constexpr std::size_t kHeaderKeysMax = 64;                  // keys of the header map
 inline constexpr std::size_t kMessageBytesMax = 16 * 1024 * 1024;  // one body
 inline constexpr std::size_t kRequestBytesMax = 32 * 1024 * 1024;  // the payload frame
+inline constexpr std::size_t kPayloadValuesMax = 300'000;          // MessagePack values of a payload, however nested
 inline constexpr std::size_t kBatchMessagesMax = 1000;             // messages or receipts of one request
 inline constexpr std::size_t kMessageHeadersMax = 64;              // headers of one message
 inline constexpr std::size_t kMessageHeaderBytesMax = 16 * 1024;   // all headers of one message, packed

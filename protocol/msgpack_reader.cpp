@@ -8,6 +8,30 @@ namespace {
 
 bool reference(msgpack::type::object_type, std::size_t, void*) { return true; }
 
+// Makes objects as msgpack-c does, and counts them: its own limits are for one array or map, not for their sum.
+class CountingVisitor : public msgpack::detail::create_object_visitor {
+ public:
+  CountingVisitor(msgpack::zone& zone, const msgpack::unpack_limit& bounds, std::size_t values_max)
+      : create_object_visitor(&reference, nullptr, bounds), values_left_(values_max) {
+    set_zone(zone);
+  }
+  bool start_array(std::uint32_t items) {
+    take(items);
+    return create_object_visitor::start_array(items);
+  }
+  bool start_map(std::uint32_t pairs) {
+    take(std::size_t{2} * pairs);
+    return create_object_visitor::start_map(pairs);
+  }
+
+ private:
+  void take(std::size_t values) {
+    if (values > values_left_) throw msgpack::array_size_overflow("too many values");
+    values_left_ -= values;
+  }
+  std::size_t values_left_;
+};
+
 std::string_view text_of(const msgpack::object& object) { return {object.via.str.ptr, object.via.str.size}; }
 
 // Length of a UTF-8 sequence by its first byte, or 0 when none begins so.
@@ -41,10 +65,10 @@ Result<msgpack::object> MsgpackReader::read(std::string_view bytes, const ReadLi
   try {
     const msgpack::unpack_limit bounds(limits.array_items, limits.map_keys, limits.string_bytes, limits.binary_bytes,
                                        /*ext=*/0, kDepthMax);
-    const msgpack::object object =
-        msgpack::unpack(zone_, bytes.data(), bytes.size(), offset, &reference, nullptr, bounds);
+    CountingVisitor visitor(zone_, bounds, limits.values);
+    msgpack::parse(bytes.data(), bytes.size(), offset, visitor);
     if (offset != bytes.size()) return fail(Errc::kMalformed, "there are bytes behind the MessagePack value");
-    return object;
+    return visitor.data();
   } catch (const msgpack::depth_size_overflow&) {
     return fail(Errc::kMalformed, "the MessagePack value is nested deeper than 8");
   } catch (const msgpack::ext_size_overflow&) {

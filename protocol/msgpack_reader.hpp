@@ -2,7 +2,7 @@
 #pragma once
 
 #include <cstddef>
-#include <initializer_list>
+#include <limits>
 #include <msgpack.hpp>
 #include <optional>
 #include <string_view>
@@ -17,6 +17,8 @@ struct ReadLimits {
   std::size_t map_keys;
   std::size_t string_bytes;
   std::size_t binary_bytes;
+  // Of all arrays and maps together: one byte on the wire can be an object of 24 bytes here.
+  std::size_t values = std::numeric_limits<std::size_t>::max();
 };
 
 // Reads values whose strings point into the caller's bytes (no copy). Not thread-safe; keep one per loop: its

@@ -13,7 +13,8 @@ namespace {
 constexpr ReadLimits kPayloadLimits{.array_items = kBatchMessagesMax,
                                     .map_keys = kMessageHeadersMax,
                                     .string_bytes = kRequestBytesMax,
-                                    .binary_bytes = kRequestBytesMax};
+                                    .binary_bytes = kRequestBytesMax,
+                                    .values = kPayloadValuesMax};
 
 // Message keys that the protocol names and this broker does not offer yet: refused, never silently dropped.
 constexpr std::array<std::string_view, 9> kReservedKeys{
