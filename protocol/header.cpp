@@ -21,11 +21,6 @@ Error bad_value(std::string_view key, std::string_view what) {
   return Error{Errc::kInvalidArgument, "`" + std::string(key) + "` must be " + std::string(what)};
 }
 
-// What a client wrote, for an error's sentence: quoted and at most 40 bytes, or nothing when it is no clean text.
-std::string quoted(std::string_view text) {
-  return text.size() <= 40 && is_clean_utf8(text) ? " '" + std::string(text) + "'" : std::string();
-}
-
 // Reads the optional keys of one header map. The first fault wins; later calls do nothing.
 class Fields {
  public:

@@ -130,6 +130,10 @@ bool is_clean_utf8(std::string_view text) {
   return true;
 }
 
+std::string quoted(std::string_view text) {
+  return text.size() <= 40 && is_clean_utf8(text) ? " '" + std::string(text) + "'" : std::string();
+}
+
 Result<void> check_queue_name(std::string_view name) {
   if (name.empty()) return fail(Errc::kInvalidArgument, "the queue name is empty");
   if (name.size() > kQueueNameBytesMax) return fail(Errc::kInvalidArgument, "the queue name is longer than 200 bytes");

@@ -5,6 +5,7 @@
 #include <limits>
 #include <msgpack.hpp>
 #include <optional>
+#include <string>
 #include <string_view>
 
 #include "protocol/error.hpp"
@@ -45,6 +46,10 @@ std::optional<std::uint64_t> as_number(const msgpack::object& object);    // 0 t
 
 // Valid UTF-8 (no surrogates, no overlong forms) without control characters.
 bool is_clean_utf8(std::string_view text);
+
+// A peer's text for an error's sentence: " 'text'", or nothing when it is over 40 bytes or not clean UTF-8, because
+// an error goes out as a str, on which decoders of other languages may throw.
+std::string quoted(std::string_view text);
 
 // A name that a queue may have. Errors: invalid_argument, saying what is wrong.
 Result<void> check_queue_name(std::string_view name);

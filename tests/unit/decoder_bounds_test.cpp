@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "protocol/catalog.hpp"
 #include "protocol/header.hpp"
 #include "protocol/msgpack_reader.hpp"
 #include "protocol/packing.hpp"
@@ -35,6 +36,22 @@ TEST_CASE("an unknown operation is shown in its error only when it is short, cle
   CHECK(error_of_op("\xff\xfe") == without_its_name);
   CHECK(error_of_op("a\nb") == without_its_name);
   CHECK(error_of_op(std::string(39, 'a') + "\xc3\xbc") == without_its_name);
+}
+
+TEST_CASE("an unknown request to metad is shown in its error only when it is clean text", "[protocol][catalog]") {
+  std::string bytes;
+  Packer packer(bytes);
+  packer.map(3);
+  packer.text("id");
+  packer.number(8);
+  packer.text("op");
+  packer.text("\x84napshot");
+  packer.text("body");
+  packer.map(0);
+  MsgpackReader reader;
+  const auto decoded = decode_metad_request(bytes, reader);
+  REQUIRE_FALSE(decoded);
+  CHECK(decoded.error().context == "metad has no such operation");
 }
 
 TEST_CASE("a payload of very many tiny values is refused before it takes memory", "[protocol][payload]") {
