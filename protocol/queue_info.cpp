@@ -1,0 +1,122 @@
+// Encoding of descriptions; docs/protocol.md lists each key.
+#include "protocol/queue_info.hpp"
+
+#include "protocol/limits.hpp"
+#include "protocol/msgpack_reader.hpp"
+#include "protocol/packing.hpp"
+
+namespace dmq {
+namespace {
+
+constexpr ReadLimits kSettingsLimits{.array_items = 16, .map_keys = 64, .string_bytes = 1024, .binary_bytes = 1024};
+constexpr std::size_t kInfoKeys = 5;
+
+void put(Packer& packer, std::string_view key, std::uint64_t value) {
+  packer.text(key);
+  packer.number(value);
+}
+
+void put(Packer& packer, std::string_view key, std::string_view value) {
+  packer.text(key);
+  packer.text(value);
+}
+
+void put_info(Packer& packer, const QueueInfo& queue) {
+  put(packer, "name", std::string_view(queue.name));
+  put(packer, "id", std::string_view(std::to_string(queue.id.value)));
+  put(packer, "partition", std::uint64_t{queue.partition.value});
+  put(packer, "created_ms", static_cast<std::uint64_t>(queue.created_ms.value));
+  put(packer, "lease_ms", static_cast<std::uint64_t>(queue.settings.lease_ms.value));
+}
+
+}  // namespace
+
+Result<QueueSettings> decode_queue_settings(std::string_view payload, MsgpackReader& reader) {
+  QueueSettings settings;
+  if (payload.empty()) return settings;
+  const auto object = reader.read(payload, kSettingsLimits);
+  if (!object) return tl::unexpected<Error>(object.error());
+  if (auto map = check_map(*object); !map) return fail(Errc::kMalformed, "settings: " + map.error().context);
+  for (std::uint32_t i = 0; i < object->via.map.size; ++i) {
+    const auto& pair = object->via.map.ptr[i];
+    const std::string_view key = as_text(pair.key).value_or("");
+    if (key != "lease_ms") return fail(Errc::kInvalidArgument, "there is no setting '" + std::string(key.substr(0, 40)) + "'; known: lease_ms");
+    const auto value = as_number(pair.val);
+    if (!value || *value < std::uint64_t{kLeaseMsMin} || *value > std::uint64_t{kLeaseMsMax}) {
+      return fail(Errc::kInvalidArgument, "`lease_ms` must be an integer from 100 to 43200000");
+    }
+    settings.lease_ms = DurationMs{static_cast<std::int64_t>(*value)};
+  }
+  return settings;
+}
+
+std::string encode_queue_settings(const QueueSettings& settings) {
+  std::string out;
+  Packer packer(out);
+  packer.map(1);
+  put(packer, "lease_ms", static_cast<std::uint64_t>(settings.lease_ms.value));
+  return out;
+}
+
+std::string encode_queue_info(const QueueInfo& queue) {
+  std::string out;
+  Packer packer(out);
+  packer.map(kInfoKeys);
+  put_info(packer, queue);
+  return out;
+}
+
+std::string encode_queue_status(const QueueInfo& queue, const QueueStatus& status) {
+  std::string out;
+  Packer packer(out);
+  packer.map(kInfoKeys + 6);
+  put_info(packer, queue);
+  put(packer, "worker", std::string_view(status.worker));
+  put(packer, "ready", status.ready);
+  put(packer, "leased", status.leased);
+  put(packer, "delayed", status.delayed);
+  put(packer, "bytes", status.bytes);
+  put(packer, "waiting", status.waiting);
+  return out;
+}
+
+std::string encode_queue_list(const std::vector<const QueueInfo*>& queues) {
+  std::string out;
+  Packer packer(out);
+  packer.array(queues.size());
+  for (const QueueInfo* queue : queues) {
+    packer.map(kInfoKeys);
+    put_info(packer, *queue);
+  }
+  return out;
+}
+
+std::string encode_hello(const HelloInfo& info) {
+  std::string out;
+  Packer packer(out);
+  packer.map(info.admin.empty() ? 7 : 8);
+  put(packer, "server", std::string_view("dmq"));
+  put(packer, "version", std::string_view("0.1.0"));
+  packer.text("versions");
+  packer.array(1);
+  packer.number(kProtocolVersion);
+  packer.text("features");
+  packer.array(3);
+  for (const std::string_view feature : {"headers", "idempotent_producer", "nack_delay"}) packer.text(feature);
+  put(packer, "sync", std::string_view(info.sync));
+  put(packer, "heartbeat_ms", static_cast<std::uint64_t>(kHeartbeatMs));
+  if (!info.admin.empty()) put(packer, "admin", std::string_view(info.admin));
+  packer.text("limits");
+  packer.map(8);
+  put(packer, "queue_name_bytes", std::uint64_t{kQueueNameBytesMax});
+  put(packer, "header_bytes", std::uint64_t{kHeaderBytesMax});
+  put(packer, "message_bytes", std::uint64_t{kMessageBytesMax});
+  put(packer, "request_bytes", std::uint64_t{kRequestBytesMax});
+  put(packer, "batch_messages", std::uint64_t{kBatchMessagesMax});
+  put(packer, "message_header_bytes", std::uint64_t{kMessageHeaderBytesMax});
+  put(packer, "wait_ms", static_cast<std::uint64_t>(kWaitMsMax));
+  put(packer, "lease_ms", static_cast<std::uint64_t>(kLeaseMsMax));
+  return out;
+}
+
+}  // namespace dmq

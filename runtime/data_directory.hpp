@@ -1,0 +1,41 @@
+// A data directory that belongs to one process at a time.
+#pragma once
+
+#include <string>
+
+#include "protocol/error.hpp"
+
+namespace dmq {
+
+// Holds the directory's lock (flock on <dir>/dmq.lock) until destroyed; the kernel frees it when the process dies.
+class DataDirectory {
+ public:
+  // Creates the directory and its parents if absent. Errors: unavailable, in one plain sentence: in use by another
+  // process, not a directory, no permission.
+  static Result<DataDirectory> open(const std::string& path);
+
+  DataDirectory(DataDirectory&& other) noexcept;
+  DataDirectory& operator=(DataDirectory&&) = delete;
+  ~DataDirectory();
+  const std::string& path() const { return path_; }
+
+ private:
+  DataDirectory(std::string path, int fd) : path_(std::move(path)), fd_(fd) {}
+  std::string path_;
+  int fd_;
+};
+
+// A new empty directory under the system's temporary directory, removed with all it holds when this is destroyed.
+class TemporaryDirectory {
+ public:
+  TemporaryDirectory();
+  ~TemporaryDirectory();
+  TemporaryDirectory(const TemporaryDirectory&) = delete;
+  TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+};
+
+}  // namespace dmq

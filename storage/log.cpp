@@ -1,0 +1,350 @@
+// The write side of the log and the start-up scan.
+#include "storage/log.hpp"
+
+#include <fcntl.h>
+#include <lmdb.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+#include <random>
+
+#include "storage/log_keys.hpp"
+
+namespace dmq {
+namespace {
+
+constexpr std::uint32_t kStoreVersion = 1;
+
+// First byte of a key of the side table.
+constexpr char kPartitionRow = 'm';
+constexpr char kDeliveriesRow = 'd';
+constexpr char kProducerRow = 'p';
+constexpr char kStoreRow = 's';
+
+MDB_val val(std::string_view bytes) { return {bytes.size(), const_cast<char*>(bytes.data())}; }
+MDB_val val(const LogKey& key) { return {key.size(), const_cast<unsigned char*>(key.data())}; }
+const unsigned char* bytes_at(const MDB_val& value, std::size_t at = 0) {
+  return static_cast<const unsigned char*>(value.mv_data) + at;
+}
+std::string_view text_of(const MDB_val& value) { return {static_cast<const char*>(value.mv_data), value.mv_size}; }
+
+template <class... Parts>
+std::string side_key(char row, Parts... parts) {
+  std::string key(1 + (sizeof(parts) + ... + 0), row);
+  auto* at = reinterpret_cast<unsigned char*>(key.data()) + 1;
+  ((put_big_endian(at, parts), at += sizeof(parts)), ...);
+  return key;
+}
+
+std::string producer_key(const ProducerKey& key) {
+  return side_key(kProducerRow, std::get<PartitionId>(key).value, std::get<QueueId>(key).value) + std::get<std::string>(key);
+}
+
+template <class... Numbers>
+std::string side_value(Numbers... numbers) {
+  return side_key('1', numbers...);  // the first byte is the version of the row
+}
+
+// LMDB reports a short write, which is how a full disk first shows itself, as EIO.
+bool disk_is_full(const std::string& directory) {
+  constexpr std::uint64_t kNearlyNothing = 1 << 20;
+  struct statvfs stat{};
+  return statvfs(directory.c_str(), &stat) == 0 && std::uint64_t{stat.f_bavail} * stat.f_frsize < kNearlyNothing;
+}
+
+tl::unexpected<Error> failure(const std::string& what, int code, const std::string& directory) {
+  const std::string context = what + " in " + directory + ": " + mdb_strerror(code);
+  const bool full = code == MDB_MAP_FULL || code == MDB_TXN_FULL || code == ENOSPC || code == EDQUOT ||
+                    (code == EIO && disk_is_full(directory));
+  return fail(full ? Errc::kInsufficientStorage : Errc::kInternal, context);
+}
+
+std::string random_identity() {
+  std::random_device source;
+  char text[33];
+  for (int i = 0; i < 4; ++i) std::snprintf(text + 8 * i, 9, "%08x", source());
+  return text;
+}
+
+// A read transaction that ends with its scope.
+class ReadTransaction {
+ public:
+  explicit ReadTransaction(MDB_env* env) : code(mdb_txn_begin(env, nullptr, MDB_RDONLY, &txn)) {}
+  ~ReadTransaction() {
+    if (code == 0) mdb_txn_abort(txn);
+  }
+  ReadTransaction(const ReadTransaction&) = delete;
+  ReadTransaction& operator=(const ReadTransaction&) = delete;
+  MDB_txn* txn = nullptr;
+  int code;
+};
+
+// Calls `row(key, value)` for each row of a table; returns LMDB's code.
+template <class Row>
+int each_row(MDB_txn* txn, MDB_dbi table, Row row) {
+  MDB_cursor* cursor = nullptr;
+  if (const int code = mdb_cursor_open(txn, table, &cursor); code != 0) return code;
+  MDB_val key{};
+  MDB_val value{};
+  int code = mdb_cursor_get(cursor, &key, &value, MDB_FIRST);
+  while (code == 0) {
+    row(key, value);
+    code = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
+  }
+  mdb_cursor_close(cursor);
+  return code == MDB_NOTFOUND ? 0 : code;
+}
+
+void visit_side_row(const MDB_val& key, const MDB_val& value, const LogVisitor& visitor) {
+  const std::string_view name = text_of(key);
+  if (name[0] == kPartitionRow && name.size() == 3 && value.mv_size == 13) {
+    visitor.partition({get_big_endian<std::uint16_t>(bytes_at(key, 1))},
+                      {{get_big_endian<std::uint32_t>(bytes_at(value, 1))}, {get_big_endian<std::uint64_t>(bytes_at(value, 5))}});
+  } else if (name[0] == kDeliveriesRow && name.size() == 11 && value.mv_size == 5) {
+    visitor.deliveries({{get_big_endian<std::uint16_t>(bytes_at(key, 1))}, {get_big_endian<std::uint64_t>(bytes_at(key, 3))}},
+                       get_big_endian<std::uint32_t>(bytes_at(value, 1)));
+  } else if (name[0] == kProducerRow && name.size() > 11 && value.mv_size == 17) {
+    visitor.producer({{get_big_endian<std::uint16_t>(bytes_at(key, 1))}, {get_big_endian<std::uint64_t>(bytes_at(key, 3))}, std::string(name.substr(11))},
+                     {{get_big_endian<std::uint64_t>(bytes_at(value, 1))}, {get_big_endian<std::int64_t>(bytes_at(value, 9))}});
+  }
+}
+
+}  // namespace
+
+std::string_view sync_name(SyncMode mode) {
+  return mode == SyncMode::kCommit ? "commit" : mode == SyncMode::kInterval ? "interval" : "none";
+}
+
+Result<SyncMode> sync_from_name(std::string_view name) {
+  for (const SyncMode mode : {SyncMode::kCommit, SyncMode::kInterval, SyncMode::kNone}) {
+    if (sync_name(mode) == name) return mode;
+  }
+  return fail(Errc::kInvalidArgument, "sync mode '" + std::string(name) + "' is not commit, interval or none");
+}
+
+std::uint64_t stored_bytes(std::size_t record_bytes) {
+  constexpr std::uint64_t kNodeOverhead = 10 + kLogKeyBytes;
+  if (record_bytes <= kInlineBytesMax) return record_bytes + kNodeOverhead;
+  return chunk_count(record_bytes) * (4096 + kNodeOverhead + 8);
+}
+
+Result<std::unique_ptr<Log>> Log::open(const LogOptions& options) {
+  auto directory = DataDirectory::open(options.directory);
+  if (!directory) return tl::unexpected<Error>(directory.error());
+  std::unique_ptr<Log> log(new Log(std::move(*directory)));
+  const auto opened = log->open_environment(options)
+                          .and_then([&] { return log->open_tables(); })
+                          .and_then([&] { return log->check_version(); });
+  if (!opened) return tl::unexpected<Error>(opened.error());
+  return log;
+}
+
+Log::~Log() {
+  if (env_ == nullptr) return;
+  mdb_env_sync(env_, 1);
+  mdb_env_close(env_);
+}
+
+Result<void> Log::open_environment(const LogOptions& options) {
+  mdb_env_create(&env_);
+  mdb_env_set_maxdbs(env_, 4);
+  mdb_env_set_mapsize(env_, options.map_bytes);
+  const unsigned flags = MDB_NOTLS | MDB_NORDAHEAD | (options.sync == SyncMode::kCommit ? 0u : MDB_NOSYNC);
+  if (const int code = mdb_env_open(env_, directory_.path().c_str(), flags, 0644); code != 0) {
+    return failure("cannot open the store", code, directory_.path());
+  }
+  return {};
+}
+
+Result<void> Log::open_tables() {
+  MDB_txn* txn = nullptr;
+  int code = mdb_txn_begin(env_, nullptr, 0, &txn);
+  if (code != 0) return failure("cannot open the store", code, directory_.path());
+  code = mdb_dbi_open(txn, "log", MDB_CREATE, &log_table_);
+  if (code == 0) code = mdb_dbi_open(txn, "side", MDB_CREATE, &side_table_);
+  if (code != 0) {
+    mdb_txn_abort(txn);
+    return failure("cannot open the tables", code, directory_.path());
+  }
+  code = mdb_txn_commit(txn);
+  if (code != 0) return failure("cannot create the tables", code, directory_.path());
+  return {};
+}
+
+Result<void> Log::check_version() {
+  MDB_txn* txn = nullptr;
+  int code = mdb_txn_begin(env_, nullptr, 0, &txn);
+  if (code != 0) return failure("cannot read the store's version", code, directory_.path());
+  const std::string version_key = side_key(kStoreRow) + "version";
+  const std::string id_key = side_key(kStoreRow) + "id";
+  MDB_val key = val(version_key);
+  MDB_val value{};
+  code = mdb_get(txn, side_table_, &key, &value);
+  if (code == 0) {
+    const std::uint32_t version = value.mv_size == 5 ? get_big_endian<std::uint32_t>(bytes_at(value, 1)) : 0;
+    key = val(id_key);
+    if (mdb_get(txn, side_table_, &key, &value) == 0) store_id_ = std::string(text_of(value));
+    mdb_txn_abort(txn);
+    if (version == kStoreVersion) return {};
+    return fail(Errc::kInternal, "the store in " + directory_.path() + " has format " + std::to_string(version) +
+                                     "; this program reads format 1 only");
+  }
+  store_id_ = random_identity();
+  const std::string version_row = side_value(kStoreVersion);
+  value = val(version_row);
+  key = val(version_key);
+  code = mdb_put(txn, side_table_, &key, &value, 0);
+  key = val(id_key);
+  value = val(store_id_);
+  if (code == 0) code = mdb_put(txn, side_table_, &key, &value, 0);
+  if (code == 0) {
+    code = mdb_txn_commit(txn);
+  } else {
+    mdb_txn_abort(txn);
+  }
+  if (code != 0) return failure("cannot initialise the store", code, directory_.path());
+  return {};
+}
+
+Result<void> Log::commit(const WriteBatch& batch) {
+  if (batch.empty()) return {};
+  MDB_txn* txn = nullptr;
+  int code = mdb_txn_begin(env_, nullptr, 0, &txn);
+  if (code != 0) return failure("cannot begin a transaction", code, directory_.path());
+  code = write(txn, batch);
+  if (code != 0) {
+    mdb_txn_abort(txn);
+    return failure("cannot write", code, directory_.path());
+  }
+  code = mdb_txn_commit(txn);
+  if (code != 0) return failure("cannot commit", code, directory_.path());
+  return {};
+}
+
+int Log::write(MDB_txn* txn, const WriteBatch& batch) {
+  if (const int code = write_removals(txn, batch); code != 0) return code;
+  if (const int code = write_messages(txn, batch); code != 0) return code;
+  return write_side(txn, batch);
+}
+
+int Log::write_messages(MDB_txn* txn, const WriteBatch& batch) {
+  if (batch.messages.empty()) return 0;
+  MDB_cursor* cursor = nullptr;
+  if (const int opened = mdb_cursor_open(txn, log_table_, &cursor); opened != 0) return opened;
+  // A record behind all others is appended: LMDB then fills pages instead of splitting them in halves.
+  MDB_val key{};
+  MDB_val value{};
+  RecordPlace last{};
+  bool any = mdb_cursor_get(cursor, &key, &value, MDB_LAST) == 0;
+  if (any) last = place_of(bytes_at(key));
+  int code = 0;
+  for (const PutMessage& message : batch.messages) {
+    const unsigned flags = !any || last < message.place ? MDB_APPEND : 0u;
+    if (flags != 0) last = message.place;
+    any = true;
+    const std::size_t bytes = record_bytes(message.header);
+    const auto put = [&](std::uint16_t chunk, MDB_val* data, unsigned more) {
+      const LogKey log = log_key(message.place, chunk);
+      MDB_val k = val(log);
+      return mdb_cursor_put(cursor, &k, data, flags | more);
+    };
+    if (bytes <= kInlineBytesMax) {
+      MDB_val space{bytes, nullptr};
+      code = put(0, &space, MDB_RESERVE);
+      if (code != 0) break;
+      write_record(static_cast<char*>(space.mv_data), message.place, message.header, message.attributes, message.body);
+      continue;
+    }
+    scratch_.resize(bytes);
+    write_record(scratch_.data(), message.place, message.header, message.attributes, message.body);
+    const std::string_view rest(scratch_);
+    for (std::size_t chunk = 0; chunk < chunk_count(bytes) && code == 0; ++chunk) {
+      MDB_val part = val(rest.substr(chunk * kChunkBytesMax, kChunkBytesMax));
+      code = put(static_cast<std::uint16_t>(chunk), &part, 0);
+    }
+    if (code != 0) break;
+  }
+  mdb_cursor_close(cursor);
+  constexpr std::size_t kScratchKept = 1 << 20;
+  if (scratch_.capacity() > kScratchKept) std::string().swap(scratch_);
+  return code;
+}
+
+int Log::write_removals(MDB_txn* txn, const WriteBatch& batch) {
+  if (batch.removals.empty()) return 0;
+  MDB_cursor* cursor = nullptr;
+  if (const int opened = mdb_cursor_open(txn, log_table_, &cursor); opened != 0) return opened;
+  int code = 0;
+  for (const RecordPlace place : batch.removals) {
+    const LogKey first = log_key(place, 0);
+    MDB_val key = val(first);
+    MDB_val value{};
+    code = mdb_cursor_get(cursor, &key, &value, MDB_SET);
+    const bool inline_record = code == 0 && value.mv_size <= kInlineBytesMax;
+    if (code == 0) code = mdb_cursor_del(cursor, 0);
+    // Further parts follow at once; after a delete the cursor stands on the next row.
+    while (code == 0 && !inline_record) {
+      code = mdb_cursor_get(cursor, &key, &value, MDB_GET_CURRENT);
+      if (code != 0 || place_of(bytes_at(key)) != place) break;
+      code = mdb_cursor_del(cursor, 0);
+    }
+    if (code == MDB_NOTFOUND || code == EINVAL) code = 0;  // the end of the table
+    if (code != 0) break;
+  }
+  mdb_cursor_close(cursor);
+  return code;
+}
+
+int Log::write_side(MDB_txn* txn, const WriteBatch& batch) {
+  int code = 0;
+  const auto put = [&](const std::string& name, const std::string& row) {
+    MDB_val key = val(name);
+    MDB_val value = val(row);
+    if (code == 0) code = mdb_put(txn, side_table_, &key, &value, 0);
+  };
+  const auto remove = [&](const std::string& name) {
+    MDB_val key = val(name);
+    if (code == 0) code = mdb_del(txn, side_table_, &key, nullptr);
+    if (code == MDB_NOTFOUND) code = 0;
+  };
+  // First the removals: a producer that is forgotten and sends again in one turn stays.
+  for (const ProducerKey& key : batch.forgotten_producers) remove(producer_key(key));
+  for (const auto& [partition, state] : batch.partitions) {
+    put(side_key(kPartitionRow, partition.value), side_value(state.epoch.value, state.next_lsn.value));
+  }
+  for (const auto& [place, count] : batch.deliveries) {
+    const std::string name = side_key(kDeliveriesRow, place.partition.value, place.lsn.value);
+    count == 0 ? remove(name) : put(name, side_value(count));
+  }
+  for (const auto& [key, state] : batch.producers) {
+    put(producer_key(key), side_value(state.last.value, static_cast<std::uint64_t>(state.used_ms.value)));
+  }
+  return code;
+}
+
+Result<void> Log::sync() {
+  if (const int code = mdb_env_sync(env_, 1); code != 0) return failure("cannot sync", code, directory_.path());
+  return {};
+}
+
+Result<void> Log::visit(const LogVisitor& visitor) const {
+  ReadTransaction read(env_);
+  int code = read.code;
+  if (code == 0) {
+    code = each_row(read.txn, side_table_, [&](const MDB_val& key, const MDB_val& value) { visit_side_row(key, value, visitor); });
+  }
+  if (code == 0) {
+    code = each_row(read.txn, log_table_, [&](const MDB_val& key, const MDB_val& value) {
+      if (key.mv_size != kLogKeyBytes || chunk_of(bytes_at(key)) != 0) return;
+      const RecordPlace place = place_of(bytes_at(key));
+      const auto header = read_record_header(text_of(value));
+      header ? visitor.message(place, *header) : visitor.damaged(place, header.error().context);
+    });
+  }
+  if (code != 0) return failure("cannot read the store", code, directory_.path());
+  return {};
+}
+
+}  // namespace dmq

@@ -1,0 +1,84 @@
+// The log of one worker in LMDB: records of all its partitions, and the small tables that change with them.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "protocol/error.hpp"
+#include "runtime/data_directory.hpp"
+#include "storage/write_batch.hpp"
+
+struct MDB_env;
+struct MDB_txn;
+
+namespace dmq {
+
+// When a commit reaches the disk itself. Only kCommit keeps all that was confirmed through a loss of power.
+enum class SyncMode : std::uint8_t { kCommit, kInterval, kNone };
+std::string_view sync_name(SyncMode mode);
+Result<SyncMode> sync_from_name(std::string_view name);
+
+struct LogOptions {
+  std::string directory;
+  SyncMode sync = SyncMode::kCommit;
+  std::uint64_t map_bytes = std::uint64_t{64} << 30;  // address space, not disk: the file grows as it is filled
+};
+
+// What a start finds: called once per row, in key order.
+struct LogVisitor {
+  std::function<void(PartitionId, const PartitionState&)> partition;
+  std::function<void(const ProducerKey&, const ProducerState&)> producer;
+  std::function<void(RecordPlace, std::uint32_t)> deliveries;
+  std::function<void(RecordPlace, const RecordHeader&)> message;  // the checksum is verified at delivery, not here
+  std::function<void(RecordPlace, const std::string&)> damaged;   // a header that cannot be read; the record is kept
+};
+
+// Thread rule: commit and sync from one thread at a time (any); readers (log_reader.hpp) from their own thread.
+// Tables (docs/disk-format.md): `log` (partition u16, lsn u64, chunk u16, big-endian) -> record or its next part;
+// `side` -> partition states, delivery counts, producers, the store's version and identity.
+class Log {
+ public:
+  // Errors: unavailable (in use, no permission), internal (not a dmq store, unknown version, damaged).
+  static Result<std::unique_ptr<Log>> open(const LogOptions& options);
+  ~Log();
+
+  // Writes all of the batch in one transaction, on disk (sync = commit) when it returns.
+  // Errors: insufficient_storage (map or disk full: nothing was written), internal (the disk fails: stop).
+  Result<void> commit(const WriteBatch& batch);
+
+  // For kInterval: brings what was committed to the disk. Errors: internal.
+  Result<void> sync();
+
+  Result<void> visit(const LogVisitor& visitor) const;
+
+  // A random identity, made with the store.
+  const std::string& store_id() const { return store_id_; }
+
+  MDB_env* env() const { return env_; }
+  unsigned table() const { return log_table_; }
+
+ private:
+  explicit Log(DataDirectory directory) : directory_(std::move(directory)) {}
+  Result<void> open_environment(const LogOptions& options);
+  Result<void> open_tables();
+  Result<void> check_version();
+  int write(MDB_txn* txn, const WriteBatch& batch);
+  int write_messages(MDB_txn* txn, const WriteBatch& batch);
+  int write_removals(MDB_txn* txn, const WriteBatch& batch);
+  int write_side(MDB_txn* txn, const WriteBatch& batch);
+
+  DataDirectory directory_;
+  MDB_env* env_ = nullptr;
+  unsigned log_table_ = 0;
+  unsigned side_table_ = 0;
+  std::string store_id_;
+  std::string scratch_;  // a record of several chunks is built here
+};
+
+// What a record of so many bytes takes on disk, for the quota: bytes with LMDB's overhead, pages for chunks.
+std::uint64_t stored_bytes(std::size_t record_bytes);
+
+}  // namespace dmq

@@ -1,0 +1,50 @@
+// Keys of the log's tables: big-endian, so that LMDB's byte order is the order of partitions and LSNs.
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+#include "storage/record.hpp"
+
+namespace dmq {
+
+// A value up to kInlineBytesMax shares a leaf page; up to kChunkBytesMax it takes one page of its own. Larger
+// values need several free pages in a row, which after a drained backlog take LMDB 154 ms to find, so records are cut.
+inline constexpr std::size_t kInlineBytesMax = 2018;  // (4096 - 16) / 2 - 2, less 8 of the node and 12 of the key
+inline constexpr std::size_t kChunkBytesMax = 4080;   // 4096 - 16
+inline constexpr std::size_t kLogKeyBytes = 12;
+
+using LogKey = std::array<unsigned char, kLogKeyBytes>;
+
+template <class T>
+void put_big_endian(unsigned char* at, T value) {
+  for (std::size_t i = 0; i < sizeof(T); ++i) at[i] = static_cast<unsigned char>(value >> (8 * (sizeof(T) - 1 - i)));
+}
+
+template <class T>
+T get_big_endian(const unsigned char* at) {
+  T value = 0;
+  for (std::size_t i = 0; i < sizeof(T); ++i) value = static_cast<T>((value << 8) | at[i]);
+  return value;
+}
+
+inline LogKey log_key(RecordPlace place, std::uint16_t chunk) {
+  LogKey key;
+  put_big_endian(key.data(), place.partition.value);
+  put_big_endian(key.data() + 2, place.lsn.value);
+  put_big_endian(key.data() + 10, chunk);
+  return key;
+}
+
+inline RecordPlace place_of(const unsigned char* key) {
+  return {{get_big_endian<std::uint16_t>(key)}, {get_big_endian<std::uint64_t>(key + 2)}};
+}
+
+inline std::uint16_t chunk_of(const unsigned char* key) { return get_big_endian<std::uint16_t>(key + 10); }
+
+// How many values a record of `bytes` is cut into.
+inline std::size_t chunk_count(std::size_t bytes) {
+  return bytes <= kInlineBytesMax ? 1 : (bytes + kChunkBytesMax - 1) / kChunkBytesMax;
+}
+
+}  // namespace dmq

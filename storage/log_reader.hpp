@@ -1,0 +1,41 @@
+// Reads records of the log as of its last commit, checksums verified.
+#pragma once
+
+#include <string>
+
+#include "protocol/error.hpp"
+#include "storage/record.hpp"
+
+struct MDB_cursor;
+struct MDB_txn;
+
+namespace dmq {
+
+class Log;
+
+// Belongs to one thread, which need not be the committing one. A read transaction is open only between refresh()
+// and release(): an open one keeps LMDB from reusing pages, and the file grows (5 to 279 MB where it was tried).
+class LogReader {
+ public:
+  explicit LogReader(Log& log);
+  ~LogReader();
+  LogReader(const LogReader&) = delete;
+  LogReader& operator=(const LogReader&) = delete;
+
+  // Sees what was committed until now. Errors: internal.
+  Result<void> refresh();
+  void release();
+
+  // REQUIRES: refresh() since the last release(). The views are valid until the next call.
+  // Errors: internal (absent, damaged): the message must not be delivered.
+  Result<RecordView> read(RecordPlace place);
+
+ private:
+  Log& log_;
+  MDB_txn* txn_ = nullptr;
+  MDB_cursor* cursor_ = nullptr;
+  bool open_ = false;
+  std::string assembled_;  // a record of several chunks
+};
+
+}  // namespace dmq

@@ -1,0 +1,113 @@
+// The queue core: which messages of one queue are ready, leased, delayed or being settled.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <memory_resource>
+#include <optional>
+#include <set>
+#include <unordered_map>
+#include <vector>
+
+#include "protocol/error.hpp"
+#include "protocol/ids.hpp"
+
+namespace dmq {
+
+// One hand-out of one message.
+struct Lease {
+  TimeMs deadline;           // steady clock
+  LeaseNumber number;
+  std::uint32_t deliveries;  // this one included
+  std::uint32_t bytes;       // of the record, for the queue's sum
+};
+
+struct QueueCounts {
+  std::uint64_t ready = 0;
+  std::uint64_t leased = 0;  // being settled included, until that is committed
+  std::uint64_t delayed = 0;
+  std::uint64_t bytes = 0;   // sum of the records
+};
+
+// One queue's committed messages, as LSNs; bodies stay in the log. Knows no socket, disk, thread or clock. Not
+// thread-safe: it belongs to one loop. Times are of the steady clock.
+//
+//   append            lease              begin_settle            settled
+//  --------> READY ----------> LEASED ----------------> SETTLING ----------> (gone)
+//              ^                 ^ |                      |  |
+//              |<-- undo_lease --|-'<---- restore --------'  |
+//              '<-- give_back ---|---------------------------'
+//              '<-- wake_delayed -- DELAYED <-- give_back, for later
+//
+// I1  A message is in exactly one of the states.
+// I2  A lease number is used once in a term, so a late settle never matches a later lease.
+// I3  Ready messages are handed out in the order of their LSNs; one that comes back takes its old place.
+class Queue {
+ public:
+  Queue() = default;
+  Queue(const Queue&) = delete;
+  Queue& operator=(const Queue&) = delete;
+
+  // A committed message; LSNs only grow. At start `deliveries` may be set.
+  void append(Lsn lsn, std::uint32_t bytes, std::uint32_t deliveries = 0);
+
+  std::optional<Lsn> first_ready() const;
+  bool has_ready() const { return !fresh_.empty() || !returned_.empty(); }
+  // Leases first_ready(). REQUIRES: there is one.
+  Lease lease_first(TimeMs deadline, std::uint32_t bytes);
+  // Takes first_ready() out for good, because its record is damaged. REQUIRES: there is one.
+  void drop_first(std::uint32_t bytes);
+
+  // The lease that `lsn` and `number` name, now SETTLING, so that neither its end nor a second ack can touch it; empty
+  // when there is none. One of the next three calls must follow.
+  std::optional<Lease> begin_settle(Lsn lsn, LeaseNumber number);
+  void settled(const Lease& lease);                                  // it is gone for good
+  void give_back(Lsn lsn, const Lease& lease, TimeMs ready_at, TimeMs now);  // ready again, at once or later
+  void restore(Lsn lsn, const Lease& lease);                         // nothing was committed: leased as before
+
+  bool extend(Lsn lsn, LeaseNumber number, TimeMs deadline);
+  // The hand-out reached nobody: ready again, not counted. False: no such lease.
+  bool undo_lease(Lsn lsn, LeaseNumber number);
+
+  // Leases that ended by `now` (at most `most`), now SETTLING.
+  struct Expired {
+    Lsn lsn;
+    Lease lease;
+  };
+  void expire(TimeMs now, std::size_t most, std::vector<Expired>& out);
+  // Delayed messages whose time came are ready. True: there were some.
+  bool wake_delayed(TimeMs now);
+  // When expire or wake_delayed has something to do; it may be early, never late.
+  std::optional<TimeMs> next_deadline() const;
+
+  QueueCounts counts() const;
+  bool empty() const { return counts().ready + leases_.size() + settling_ + delayed_.size() == 0; }
+  // Each LSN of every state but SETTLING: for dropping a queue. O(n).
+  std::vector<Lsn> all() const;
+  void check_invariants() const;  // O(n); tests call it after every step
+
+ private:
+  struct Deadline {
+    TimeMs at;
+    Lsn lsn;
+    LeaseNumber number;
+    bool operator<(const Deadline& other) const { return at > other.at; }  // the earliest on top of the heap
+  };
+  void push_deadline(const Deadline& deadline);
+  void return_to_ready(Lsn lsn, std::uint32_t deliveries);
+  bool is_live(const Deadline& deadline) const;
+
+  std::deque<Lsn> fresh_;                   // never handed out, ascending: 8 bytes each
+  std::set<Lsn> returned_;                  // handed out before; each is below fresh_.front()
+  std::unordered_map<Lsn, std::uint32_t> deliveries_;  // of ready and delayed messages that were handed out before
+  // Leases come and go with each message: their nodes come from a pool, not from the heap.
+  std::pmr::unsynchronized_pool_resource pool_;
+  std::pmr::unordered_map<Lsn, Lease> leases_{&pool_};
+  std::vector<Deadline> deadlines_;         // heap; entries of settled or extended leases are skipped
+  std::set<std::pair<TimeMs, Lsn>> delayed_;
+  std::uint64_t settling_ = 0;
+  std::uint64_t bytes_ = 0;
+  LeaseNumber last_lease_;
+};
+
+}  // namespace dmq

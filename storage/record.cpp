@@ -1,0 +1,79 @@
+// Codec of records.
+#include "storage/record.hpp"
+
+#include <xxhash.h>
+
+#include <cstring>
+
+namespace dmq {
+namespace {
+
+constexpr std::uint8_t kRecordVersion = 1;
+
+template <class T>
+void put(char* out, std::size_t at, T value) {
+  std::memcpy(out + at, &value, sizeof value);
+}
+
+template <class T>
+T get(const char* bytes, std::size_t at) {
+  T value;
+  std::memcpy(&value, bytes + at, sizeof value);
+  return value;
+}
+
+std::uint64_t checksum(const char* record, std::size_t size, RecordPlace place) {
+  const std::uint64_t seed = place.lsn.value ^ (std::uint64_t{place.partition.value} << 48);
+  return XXH3_64bits_withSeed(record + 8, size - 8, seed);
+}
+
+}  // namespace
+
+void write_record(char* out, RecordPlace place, const RecordHeader& header, std::string_view attributes,
+                  std::string_view body) {
+  put(out, 8, kRecordVersion);
+  put(out, 9, header.type);
+  put(out, 10, std::uint8_t{0});
+  put(out, 11, header.priority);
+  put(out, 12, header.epoch.value);
+  put(out, 16, header.queue.value);
+  put(out, 24, header.sent_ms.value);
+  put(out, 32, header.ready_ms.value);
+  put(out, 40, header.expires_ms.value);
+  put(out, 48, header.attribute_bytes);
+  put(out, 52, header.body_bytes);
+  if (!attributes.empty()) std::memcpy(out + kRecordHeaderBytes, attributes.data(), attributes.size());
+  if (!body.empty()) std::memcpy(out + kRecordHeaderBytes + attributes.size(), body.data(), body.size());
+  put(out, 0, checksum(out, record_bytes(header), place));
+}
+
+Result<RecordHeader> read_record_header(std::string_view bytes) {
+  if (bytes.size() < kRecordHeaderBytes) return fail(Errc::kInternal, "record is shorter than its header");
+  const char* const at = bytes.data();
+  if (get<std::uint8_t>(at, 8) != kRecordVersion) return fail(Errc::kInternal, "record is of an unknown version");
+  RecordHeader header;
+  header.type = get<RecordType>(at, 9);
+  if (header.type != RecordType::kMessage) return fail(Errc::kInternal, "record is of an unknown type");
+  header.priority = get<std::uint8_t>(at, 11);
+  header.epoch.value = get<std::uint32_t>(at, 12);
+  header.queue.value = get<std::uint64_t>(at, 16);
+  header.sent_ms.value = get<std::int64_t>(at, 24);
+  header.ready_ms.value = get<std::int64_t>(at, 32);
+  header.expires_ms.value = get<std::int64_t>(at, 40);
+  header.attribute_bytes = get<std::uint32_t>(at, 48);
+  header.body_bytes = get<std::uint32_t>(at, 52);
+  return header;
+}
+
+Result<RecordView> read_record(std::string_view bytes, RecordPlace place) {
+  const auto header = read_record_header(bytes);
+  if (!header) return tl::unexpected<Error>(header.error());
+  if (bytes.size() != record_bytes(*header)) return fail(Errc::kInternal, "record has a wrong length");
+  if (get<std::uint64_t>(bytes.data(), 0) != checksum(bytes.data(), bytes.size(), place)) {
+    return fail(Errc::kInternal, "record does not match its checksum");
+  }
+  return RecordView{*header, bytes.substr(kRecordHeaderBytes, header->attribute_bytes),
+                    bytes.substr(kRecordHeaderBytes + header->attribute_bytes)};
+}
+
+}  // namespace dmq

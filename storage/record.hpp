@@ -1,0 +1,61 @@
+// One record of the log as bytes on disk: a fixed header, the attributes, the body, under one checksum.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "protocol/error.hpp"
+#include "protocol/ids.hpp"
+
+namespace dmq {
+
+enum class RecordType : std::uint8_t { kMessage = 1 };
+
+// Layout, version 1, little-endian (docs/disk-format.md, "Record"):
+//   0 u64 checksum of all that follows, seeded with partition and lsn | 8 u8 version | 9 u8 type | 10 u8 flags (0)
+//   11 u8 priority | 12 u32 epoch | 16 u64 queue | 24 i64 sent_ms | 32 i64 ready_ms | 40 i64 expires_ms
+//   48 u32 attribute bytes | 52 u32 body bytes | 56 attributes, body
+struct RecordHeader {
+  RecordType type = RecordType::kMessage;
+  std::uint8_t priority = 0;  // 0: none yet
+  Epoch epoch;                // the term in which it was appended
+  QueueId queue;
+  TimeMs sent_ms;             // since 1970, when the leader took it
+  TimeMs ready_ms;            // since 1970; 0: at once
+  TimeMs expires_ms;          // since 1970; 0: never
+  std::uint32_t attribute_bytes = 0;
+  std::uint32_t body_bytes = 0;
+};
+
+inline constexpr std::size_t kRecordHeaderBytes = 56;
+
+inline std::size_t record_bytes(const RecordHeader& header) {
+  return kRecordHeaderBytes + header.attribute_bytes + header.body_bytes;
+}
+
+// Where a record lies; it seeds the checksum, so that a record found in a wrong place is as bad as a torn one.
+struct RecordPlace {
+  PartitionId partition;
+  Lsn lsn;
+  auto operator<=>(const RecordPlace&) const = default;
+};
+
+// Writes the whole record at `out`, which has record_bytes(header) bytes.
+void write_record(char* out, RecordPlace place, const RecordHeader& header, std::string_view attributes,
+                  std::string_view body);
+
+// A record in memory; the views point into the decoded bytes.
+struct RecordView {
+  RecordHeader header;
+  std::string_view attributes;
+  std::string_view body;
+};
+
+// The header alone, without the checksum: enough to index the record. `bytes` may be the start of a record.
+// Errors: internal (too short, unknown version or type).
+Result<RecordHeader> read_record_header(std::string_view bytes);
+
+// A whole record, checksum verified. Errors: internal, when anything does not fit.
+Result<RecordView> read_record(std::string_view bytes, RecordPlace place);
+
+}  // namespace dmq

@@ -1,0 +1,16 @@
+// Where the request core gets committed records from: the log, or a test's table.
+#pragma once
+
+#include "protocol/error.hpp"
+#include "storage/record.hpp"
+
+namespace dmq {
+
+class RecordSource {
+ public:
+  virtual ~RecordSource() = default;
+  // The views are valid until the next call. Errors: internal (absent, damaged): not to be delivered.
+  virtual Result<RecordView> read(RecordPlace place) = 0;
+};
+
+}  // namespace dmq

@@ -1,0 +1,148 @@
+// The request core of a worker: requests and time in; a turn to commit and replies out.
+#pragma once
+
+#include <deque>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <tuple>
+#include <vector>
+
+#include "protocol/catalog.hpp"
+#include "protocol/header.hpp"
+#include "protocol/msgpack_reader.hpp"
+#include "storage/partition.hpp"
+#include "storage/record_source.hpp"
+#include "storage/turn.hpp"
+
+namespace dmq {
+
+struct ServiceLimits {
+  std::uint64_t store_bytes = std::uint64_t{16} << 30;  // sends beyond it are refused; acks are not
+  std::size_t parked_max = 10'000;                      // receives that wait for a message
+  DurationMs producer_idle{3600 * 1000};                // then a producer's sequence is forgotten
+};
+
+// All that a worker decides. Knows no socket, disk, thread or clock; bodies come through a RecordSource. Not
+// thread-safe: it belongs to the worker's loop. Between two calls of committed() or failed() any number of turns may
+// be gathered, but they are committed in the order in which they were gathered.
+class Service {
+ public:
+  // `catalog` and `records` outlive the service.
+  Service(std::string worker_name, ServiceLimits limits, const CatalogCopy& catalog, RecordSource& records);
+
+  // From the store, at start.
+  Partition& partition(PartitionId id);
+  void restore_message(RecordPlace place, const RecordHeader& header, std::uint32_t deliveries);
+
+  // The catalog changed in one place, or anywhere (null): leads the partitions that it gives to this worker's
+  // session, drops deleted queues. Errors: internal: this worker must stop.
+  Result<void> follow_catalog(SessionId session, const CatalogChange* change, const Now& now, Turn& turn,
+                              std::vector<Reply>& replies);
+
+  // One request. What must be durable first goes into `turn`, with its reply; other replies are in `replies`.
+  // False: not for this worker; hand it back.
+  bool handle(const Request& request, const Now& now, Turn& turn, std::vector<Reply>& replies);
+  // A receive's reply that found no client: its messages are ready again, uncounted.
+  void undeliverable(const Envelope& envelope, std::string_view payload, const Now& now, std::vector<Reply>& replies);
+
+  // The outcome of a turn, oldest first. Messages that became ready go to waiting receives. After failed() the turns
+  // gathered since must fail too, because their LSNs follow; for a second only acks and nacks are taken, so that a
+  // full store can be emptied.
+  void committed(Turn& turn, const Now& now, std::vector<Reply>& replies);
+  void failed(Turn& turn, const Error& error, const Now& now, std::vector<Reply>& replies);
+
+  // Ends leases, wakes delayed messages, answers receives that waited long enough, forgets idle producers.
+  void tick(const Now& now, Turn& turn, std::vector<Reply>& replies);
+  // When tick has something to do, on the steady clock; it may be early, never late.
+  std::optional<TimeMs> next_deadline() const;
+
+  // The worker ends: every waiting receive is answered, with nothing.
+  void unpark_all(std::vector<Reply>& replies);
+
+  std::uint64_t stored() const { return stored_; }
+
+ private:
+  struct QueueKey {
+    PartitionId partition;
+    QueueId queue;
+    auto operator<=>(const QueueKey&) const = default;
+  };
+  // A receive that waits for a message.
+  struct Parked {
+    ReplyTo to;
+    RequestId id;
+    std::uint64_t max;
+    std::uint64_t max_bytes;
+    DurationMs lease;
+    TimeMs until;
+  };
+  using Ticket = std::uint64_t;  // receives are served in the order of their tickets
+  // A deleted queue's messages, removed a part at a time.
+  struct Doomed {
+    PartitionId partition;
+    std::vector<Lsn> lsns;
+    std::uint64_t stored;
+  };
+  // One request on its way through the handlers.
+  struct Call {
+    const Request& request;
+    const Now& now;
+    Partition& partition;
+    QueueId queue;
+    Turn& turn;
+    std::vector<Reply>& replies;
+    QueueKey key() const { return {partition.id(), queue}; }
+  };
+
+  void refuse(const Call& call, const Error& error);
+  void answer(const Call& call, std::string payload);
+  void send(const Call& call);
+  void append(const Call& call, const std::vector<const SendItem*>& good);
+  void receive(const Call& call);
+  void park(const Call& call, const Parked& parked);
+  void settle(const Call& call);
+  void extend(const Call& call);
+  void describe(const Call& call);
+
+  // Leases up to `parked.max` messages; the payload of the reply, empty when nothing is ready.
+  std::string deliver(const QueueKey& key, const Parked& parked, const Now& now);
+  void serve_parked(const QueueKey& key, const Now& now, std::vector<Reply>& replies);
+  void finish_settling(const Settling& settling, const Now& now, bool committed);
+  void expire_leases(const QueueKey& key, Queue& queue, const Now& now, Turn& turn);
+  void expire_parked(const Now& now, std::vector<Reply>& replies);
+  void forget_idle_producers(const Now& now, Turn& turn);
+  void drop_queue(const QueueKey& key, Turn& turn, std::vector<Reply>& replies);
+  void remove_doomed(Turn& turn);
+  Result<void> follow_partitions(SessionId session, Turn& turn);
+  void watch(const QueueKey& key, const Queue& queue);
+  Queue* find_queue(const QueueKey& key);
+  DurationMs lease_of(QueueId queue) const;
+  bool is_full(const Now& now, std::uint64_t more) const;
+
+  const std::string worker_name_;
+  const ServiceLimits limits_;
+  const CatalogCopy& catalog_;
+  RecordSource& records_;
+  MsgpackReader header_reader_;
+  MsgpackReader payload_reader_;
+  RequestHeader header_;
+  std::vector<std::string_view> receipts_;
+  std::vector<SendItem> items_;
+  std::vector<Queue::Expired> expired_;
+  std::map<PartitionId, Partition> partitions_;
+  std::map<QueueKey, std::map<Ticket, Parked>> parked_;
+  std::set<std::tuple<TimeMs, QueueKey, Ticket>> parked_until_;
+  Ticket next_ticket_ = 1;
+  std::set<std::pair<TimeMs, QueueKey>> watch_;  // queues by their next deadline, each once
+  std::map<QueueKey, TimeMs> watched_;
+  std::deque<Doomed> doomed_;
+  TimeMs producers_due_;
+  TimeMs full_until_;        // steady; sends are refused: the disk was full a moment ago
+  std::uint64_t stored_ = 0; // bytes of all records, LMDB's overhead included
+};
+
+}  // namespace dmq

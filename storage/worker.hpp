@@ -1,0 +1,99 @@
+// The worker's loop: sockets and disk around the request core.
+#pragma once
+
+#include <atomic>
+#include <deque>
+#include <memory>
+#include <string>
+#include <vector>
+#include <zmq.hpp>
+
+#include "runtime/metad_link.hpp"
+#include "runtime/wakeup.hpp"
+#include "storage/committer.hpp"
+#include "storage/log.hpp"
+#include "storage/log_reader.hpp"
+#include "storage/service.hpp"
+
+namespace dmq {
+
+struct WorkerOptions {
+  std::string data_dir;
+  std::string listen = "tcp://127.0.0.1:*";  // for routers
+  std::string advertise;                     // what routers connect to; empty: the endpoint that was bound
+  std::string metad = "tcp://127.0.0.1:7312";
+  std::string name;                          // lasting; empty: made from the store's identity
+  SyncMode sync = SyncMode::kCommit;
+  ServiceLimits limits;
+};
+
+// Records of the log for the request core: a read transaction that lives no longer than a turn of the loop.
+class TurnRecords : public RecordSource {
+ public:
+  explicit TurnRecords(Log& log) : reader_(log) {}
+  Result<RecordView> read(RecordPlace place) override;
+  void release();  // at the end of a turn, and after each commit
+
+ private:
+  LogReader reader_;
+  bool fresh_ = false;
+};
+
+// One worker = one loop thread + one commit thread + one LMDB environment. A turn of the loop: drain the sockets
+// (bounded), let the core decide, hand the writes to one transaction, and send what is committed.
+class Worker {
+ public:
+  // Opens or creates the store and reads it. Errors: unavailable, internal, invalid_argument; one plain sentence.
+  static Result<std::unique_ptr<Worker>> open(zmq::context_t& context, WorkerOptions options);
+
+  const std::string& endpoint() const { return endpoint_; }
+  const std::string& name() const { return name_; }
+  std::uint64_t messages_found() const { return messages_found_; }
+  void run();   // until stop(), or a fault of the disk
+  void stop();  // from any thread: commits what was taken, answers, ends
+  Result<void> failure() const { return failure_; }  // after run(): why it ended, if not by stop()
+
+ private:
+  // A turn with the frames that its views point into. A deque, because moving a small frame moves its bytes.
+  struct Gathered {
+    Turn turn;
+    std::deque<zmq::message_t> frames;
+    std::size_t requests = 0;
+  };
+
+  Worker(zmq::context_t& context, WorkerOptions options, std::unique_ptr<Log> log);
+  Result<void> restore();
+  void poll();
+  void drain_requests();
+  void take_request(std::vector<zmq::message_t>& frames);
+  void hand_back(std::vector<zmq::message_t>& frames);
+  void advance_commits();
+  void finish(Gathered& gathered, const Result<void>& outcome);
+  void send_replies();
+  void send_reply(Reply& reply);
+  void drain_and_end();
+  bool turn_is_full() const;
+  Now now() const;
+
+  WorkerOptions options_;
+  std::unique_ptr<Log> log_;
+  TurnRecords records_;
+  zmq::socket_t socket_;
+  std::string endpoint_;
+  std::string name_;
+  std::unique_ptr<MetadLink> link_;
+  std::unique_ptr<Service> service_;
+  Committer committer_;
+  Wakeup stop_;
+  std::atomic<bool> stopping_{false};
+  std::vector<zmq::pollitem_t> items_;
+  std::unique_ptr<Gathered> gathering_;
+  std::unique_ptr<Gathered> committing_;
+  std::vector<Reply> replies_;
+  Now now_{};
+  TimeMs sync_due_;
+  std::uint64_t messages_found_ = 0;
+  Result<void> failure_;
+};
+
+}  // namespace dmq
