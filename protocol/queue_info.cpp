@@ -40,7 +40,9 @@ Result<QueueSettings> decode_queue_settings(std::string_view payload, MsgpackRea
   for (std::uint32_t i = 0; i < object->via.map.size; ++i) {
     const auto& pair = object->via.map.ptr[i];
     const std::string_view key = as_text(pair.key).value_or("");
-    if (key != "lease_ms") return fail(Errc::kInvalidArgument, "there is no setting '" + std::string(key.substr(0, 40)) + "'; known: lease_ms");
+    if (key != "lease_ms") {
+      return fail(Errc::kInvalidArgument, "there is no such setting" + quoted(key) + "; known: lease_ms");
+    }
     const auto value = as_number(pair.val);
     if (!value || *value < std::uint64_t{kLeaseMsMin} || *value > std::uint64_t{kLeaseMsMax}) {
       return fail(Errc::kInvalidArgument, "`lease_ms` must be an integer from 100 to 43200000");

@@ -24,12 +24,15 @@ Result<DataDirectory> DataDirectory::open(const std::string& path) {
   const int reason = errno;
   close(fd);
   if (reason == EWOULDBLOCK) {
-    return fail(Errc::kUnavailable, "data directory " + path + " is in use by another process; stop that one or choose another --data");
+    return fail(Errc::kUnavailable,
+                "data directory " + path + " is in use by another process; stop that one or choose another --data");
   }
   return fail(Errc::kUnavailable, "cannot lock " + lock + ": " + std::strerror(reason));
 }
 
-DataDirectory::DataDirectory(DataDirectory&& other) noexcept : path_(std::move(other.path_)), fd_(other.fd_) { other.fd_ = -1; }
+DataDirectory::DataDirectory(DataDirectory&& other) noexcept : path_(std::move(other.path_)), fd_(other.fd_) {
+  other.fd_ = -1;
+}
 
 DataDirectory::~DataDirectory() {
   if (fd_ >= 0) close(fd_);

@@ -1,6 +1,7 @@
 // One line an event; time in UTC with milliseconds.
 #include "runtime/logging.hpp"
 
+#include <spdlog/pattern_formatter.h>
 #include <spdlog/sinks/stdout_sinks.h>
 
 #include <nlohmann/json.hpp>

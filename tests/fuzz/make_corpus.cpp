@@ -12,6 +12,7 @@
 #include "protocol/header.hpp"
 #include "protocol/packing.hpp"
 #include "protocol/payload.hpp"
+#include "protocol/queue_info.hpp"
 
 namespace {
 
@@ -192,6 +193,16 @@ void write_payloads(const fs::path& root) {
                  "body\xa2hi");
 }
 
+void write_queue_settings(const fs::path& root) {
+  Corpus corpus(root, "fuzz_queue_settings");
+  add_nasty(corpus);
+  corpus.add_frame("settings", encode_queue_settings({.lease_ms = DurationMs{60'000}}));
+  corpus.add("no-settings", "\x80");
+  corpus.add("unknown-setting", "\x81\xa8priority\x05");
+  corpus.add("unknown-setting-not-utf8", "\x81\xa2\xff\xfe\x05");
+  corpus.add("lease-too-short", "\x81\xa8lease_ms\x05");
+}
+
 void write_envelopes(const fs::path& root) {
   Corpus corpus(root, "fuzz_envelope");
   Envelope envelope{
@@ -252,6 +263,7 @@ int main(int argc, char** argv) {
   write_request_headers(root);
   write_reply_headers(root);
   write_payloads(root);
+  write_queue_settings(root);
   write_envelopes(root);
   write_catalog(root);
   return 0;

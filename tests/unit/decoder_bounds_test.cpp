@@ -8,6 +8,7 @@
 #include "protocol/msgpack_reader.hpp"
 #include "protocol/packing.hpp"
 #include "protocol/payload.hpp"
+#include "protocol/queue_info.hpp"
 
 namespace dmq {
 namespace {
@@ -52,6 +53,13 @@ TEST_CASE("an unknown request to metad is shown in its error only when it is cle
   const auto decoded = decode_metad_request(bytes, reader);
   REQUIRE_FALSE(decoded);
   CHECK(decoded.error().context == "metad has no such operation");
+}
+
+TEST_CASE("an unknown queue setting is shown in its error only when it is clean text", "[protocol][queue_info]") {
+  MsgpackReader reader;
+  const auto decoded = decode_queue_settings("\x81\xa2\xff\xfe\x05", reader);
+  REQUIRE_FALSE(decoded);
+  CHECK(decoded.error() == Error{Errc::kInvalidArgument, "there is no such setting; known: lease_ms"});
 }
 
 TEST_CASE("a payload of very many tiny values is refused before it takes memory", "[protocol][payload]") {
