@@ -66,8 +66,8 @@ Result<RequestId> read_id(const msgpack::object& map) {
   if (value == nullptr || value->type == msgpack::type::NIL) return RequestId{};
   if (const auto number = as_number(*value)) return RequestId{*number};
   const auto text = as_text(*value);
-  if (text && text->size() <= kRequestIdBytesMax) return RequestId{std::string(*text)};
-  return tl::unexpected<Error>(bad_value("id", "an integer to 2^53 or a str of at most 64 bytes"));
+  if (text && text->size() <= kRequestIdBytesMax && is_clean_utf8(*text)) return RequestId{std::string(*text)};
+  return tl::unexpected<Error>(bad_value("id", "an integer to 2^53 or a str of at most 64 bytes of UTF-8"));
 }
 
 void pack_id(Packer& packer, const RequestId& id) {
@@ -138,7 +138,7 @@ Result<void> decode_request_header(std::string_view bytes, MsgpackReader& reader
   std::size_t index = 0;
   while (index < kOpNames.size() && kOpNames[index] != *name) ++index;
   if (index == kOpNames.size()) {
-    return fail(Errc::kUnknownOp, "there is no such operation" + quoted(*name));
+    return fail(Errc::kUnknownOp, "there is no operation '" + std::string(repeatable(*name)) + "'");
   }
   out.op = static_cast<Op>(index);
 

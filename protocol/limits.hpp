@@ -14,10 +14,12 @@ inline constexpr std::size_t kHeaderBytesMax = 64 * 1024;          // the header
 inline constexpr std::size_t kHeaderKeysMax = 64;                  // keys of the header map
 inline constexpr std::size_t kMessageBytesMax = 16 * 1024 * 1024;  // one body
 inline constexpr std::size_t kRequestBytesMax = 32 * 1024 * 1024;  // the payload frame
-inline constexpr std::size_t kPayloadValuesMax = 300'000;          // MessagePack values of a payload, however nested
-inline constexpr std::size_t kBatchMessagesMax = 1000;             // messages or receipts of one request
-inline constexpr std::size_t kMessageHeadersMax = 64;              // headers of one message
-inline constexpr std::size_t kMessageHeaderBytesMax = 16 * 1024;   // all headers of one message, packed
+inline constexpr std::size_t kReplyBytesMax =
+    64 * 1024 * 1024;                                      // the payload frame of a reply: bodies, headers and all
+inline constexpr std::size_t kPayloadValuesMax = 200'000;  // MessagePack values in one payload frame
+inline constexpr std::size_t kBatchMessagesMax = 1000;     // messages or receipts of one request
+inline constexpr std::size_t kMessageHeadersMax = 64;      // headers of one message
+inline constexpr std::size_t kMessageHeaderBytesMax = 16 * 1024;  // all headers of one message, packed
 inline constexpr std::size_t kRequestIdBytesMax = 64;
 inline constexpr std::size_t kProducerBytesMax = 64;
 inline constexpr std::size_t kDepthMax = 8;                          // nesting of msgpack values

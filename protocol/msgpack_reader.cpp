@@ -8,31 +8,34 @@ namespace {
 
 bool reference(msgpack::type::object_type, std::size_t, void*) { return true; }
 
-// Makes objects as msgpack-c does, and counts them: its own limits are for one array or map, not for their sum.
-class CountingVisitor : public msgpack::detail::create_object_visitor {
- public:
-  CountingVisitor(msgpack::zone& zone, const msgpack::unpack_limit& bounds, std::size_t values_max)
-      : create_object_visitor(&reference, nullptr, bounds), values_left_(values_max) {
-    set_zone(zone);
-  }
-  bool start_array(std::uint32_t items) {
-    take(items);
-    return create_object_visitor::start_array(items);
-  }
-  bool start_map(std::uint32_t pairs) {
-    take(std::size_t{2} * pairs);
-    return create_object_visitor::start_map(pairs);
-  }
+std::string_view text_of(const msgpack::object& object) { return {object.via.str.ptr, object.via.str.size}; }
 
- private:
-  void take(std::size_t values) {
-    if (values > values_left_) throw msgpack::array_size_overflow("too many values");
-    values_left_ -= values;
+// Adds up what the arrays and maps of a value claim to hold, without making objects; stops when it is too much.
+struct ValueCounter : msgpack::null_visitor {
+  std::size_t left;
+  std::size_t depth = 0;
+  bool over = false;
+
+  explicit ValueCounter(std::size_t values_max) : left(values_max) {}
+  bool take(std::size_t values) {
+    over = values > left;
+    left -= over ? 0 : values;
+    return !over && ++depth <= kDepthMax;
   }
-  std::size_t values_left_;
+  bool start_array(std::uint32_t items) { return take(items); }
+  bool start_map(std::uint32_t pairs) { return take(std::size_t{2} * pairs); }
+  bool end_array() { return --depth, true; }
+  bool end_map() { return --depth, true; }
 };
 
-std::string_view text_of(const msgpack::object& object) { return {object.via.str.ptr, object.via.str.size}; }
+// Only a value of more bytes than its values_max can hold more values; any other fault is left to the reading itself.
+bool holds_too_many(std::string_view bytes, std::size_t values_max) {
+  if (bytes.size() <= values_max) return false;
+  ValueCounter counter(values_max);
+  std::size_t offset = 0;
+  msgpack::parse(bytes.data(), bytes.size(), offset, counter);
+  return counter.over;
+}
 
 // Length of a UTF-8 sequence by its first byte, or 0 when none begins so.
 std::size_t length_of(unsigned char lead) {
@@ -63,12 +66,15 @@ Result<msgpack::object> MsgpackReader::read(std::string_view bytes, const ReadLi
   zone_.clear();
   std::size_t offset = 0;
   try {
+    if (holds_too_many(bytes, limits.values)) {
+      return fail(Errc::kTooLarge, "the MessagePack value holds too many values");
+    }
     const msgpack::unpack_limit bounds(limits.array_items, limits.map_keys, limits.string_bytes, limits.binary_bytes,
                                        /*ext=*/0, kDepthMax);
-    CountingVisitor visitor(zone_, bounds, limits.values);
-    msgpack::parse(bytes.data(), bytes.size(), offset, visitor);
+    const msgpack::object object =
+        msgpack::unpack(zone_, bytes.data(), bytes.size(), offset, &reference, nullptr, bounds);
     if (offset != bytes.size()) return fail(Errc::kMalformed, "there are bytes behind the MessagePack value");
-    return visitor.data();
+    return object;
   } catch (const msgpack::depth_size_overflow&) {
     return fail(Errc::kMalformed, "the MessagePack value is nested deeper than 8");
   } catch (const msgpack::ext_size_overflow&) {
@@ -130,9 +136,7 @@ bool is_clean_utf8(std::string_view text) {
   return true;
 }
 
-std::string quoted(std::string_view text) {
-  return text.size() <= 40 && is_clean_utf8(text) ? " '" + std::string(text) + "'" : std::string();
-}
+std::string_view repeatable(std::string_view text) { return text.size() <= 40 && is_clean_utf8(text) ? text : "?"; }
 
 Result<void> check_queue_name(std::string_view name) {
   if (name.empty()) return fail(Errc::kInvalidArgument, "the queue name is empty");

@@ -2,10 +2,10 @@
 #pragma once
 
 #include <cstddef>
-#include <limits>
+#include <cstdint>
+#include <initializer_list>
 #include <msgpack.hpp>
 #include <optional>
-#include <string>
 #include <string_view>
 
 #include "protocol/error.hpp"
@@ -18,8 +18,7 @@ struct ReadLimits {
   std::size_t map_keys;
   std::size_t string_bytes;
   std::size_t binary_bytes;
-  // Of all arrays and maps together: one byte on the wire can be an object of 24 bytes here.
-  std::size_t values = std::numeric_limits<std::size_t>::max();
+  std::size_t values = SIZE_MAX;  // of all arrays and maps together: one byte of input can cost 24 of memory
 };
 
 // Reads values whose strings point into the caller's bytes (no copy). Not thread-safe; keep one per loop: its
@@ -27,7 +26,7 @@ struct ReadLimits {
 class MsgpackReader {
  public:
   // One value that fills `bytes` exactly. Errors: malformed (bad encoding, trailing bytes, too deep, extension
-  // types), too_large (a count over its limit).
+  // types), too_large (a count or the sum of the counts over its limit).
   Result<msgpack::object> read(std::string_view bytes, const ReadLimits& limits);
 
  private:
@@ -47,9 +46,8 @@ std::optional<std::uint64_t> as_number(const msgpack::object& object);    // 0 t
 // Valid UTF-8 (no surrogates, no overlong forms) without control characters.
 bool is_clean_utf8(std::string_view text);
 
-// A peer's text for an error's sentence: " 'text'", or nothing when it is over 40 bytes or not clean UTF-8, because
-// an error goes out as a str, on which decoders of other languages may throw.
-std::string quoted(std::string_view text);
+// A word of a client as an error sentence may repeat it: itself, or "?" where that would be long or no valid str.
+std::string_view repeatable(std::string_view text);
 
 // A name that a queue may have. Errors: invalid_argument, saying what is wrong.
 Result<void> check_queue_name(std::string_view name);

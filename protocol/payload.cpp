@@ -12,8 +12,8 @@ namespace {
 
 constexpr ReadLimits kPayloadLimits{.array_items = kBatchMessagesMax,
                                     .map_keys = kMessageHeadersMax,
-                                    .string_bytes = kRequestBytesMax,
-                                    .binary_bytes = kRequestBytesMax,
+                                    .string_bytes = kReplyBytesMax,
+                                    .binary_bytes = kReplyBytesMax,
                                     .values = kPayloadValuesMax};
 
 // Message keys that the protocol names and this broker does not offer yet: refused, never silently dropped.
@@ -26,8 +26,10 @@ void end_array(std::string& out, std::uint32_t count) {
   for (std::size_t i = 0; i < 4; ++i) out[1 + i] = static_cast<char>(count >> (24 - 8 * i));
 }
 
-Result<msgpack::object> read_array(std::string_view payload, MsgpackReader& reader) {
-  if (payload.size() > kRequestBytesMax) return fail(Errc::kTooLarge, "the payload frame is over 32 MiB");
+Result<msgpack::object> read_array(std::string_view payload, MsgpackReader& reader, std::size_t bytes_max) {
+  if (payload.size() > bytes_max) {
+    return fail(Errc::kTooLarge, "the payload frame is over " + std::to_string(bytes_max >> 20) + " MiB");
+  }
   auto object = reader.read(payload, kPayloadLimits);
   if (!object) return object;
   if (object->type != msgpack::type::ARRAY) return fail(Errc::kMalformed, "the payload must be a MessagePack array");
@@ -35,7 +37,7 @@ Result<msgpack::object> read_array(std::string_view payload, MsgpackReader& read
 }
 
 Result<msgpack::object> read_filled_array(std::string_view payload, MsgpackReader& reader) {
-  auto object = read_array(payload, reader);
+  auto object = read_array(payload, reader, kRequestBytesMax);
   if (object && object->via.array.size == 0) return fail(Errc::kInvalidArgument, "the payload array is empty");
   return object;
 }
@@ -50,6 +52,10 @@ Result<std::vector<HeaderView>> read_headers(const msgpack::object& object) {
   for (std::uint32_t i = 0; i < object.via.map.size; ++i) {
     const auto& pair = object.via.map.ptr[i];
     const auto value = as_bytes(pair.val);
+    // A name that is no UTF-8 would make strict decoders drop the whole batch that it is delivered in.
+    if (!is_clean_utf8(*as_text(pair.key))) {
+      return fail(Errc::kMalformed, "headers: a name is not UTF-8 text without control characters");
+    }
     if (!value) return fail(Errc::kMalformed, "headers: a value is neither str nor bin");
     headers.emplace_back(*as_text(pair.key), *value);
     bytes += headers.back().first.size() + value->size() + 10;
@@ -194,7 +200,7 @@ void ResultWriter::error(const Error& error) {
 }
 
 Result<std::vector<ItemResult>> decode_results(std::string_view payload, MsgpackReader& reader) {
-  const auto object = read_array(payload, reader);
+  const auto object = read_array(payload, reader, kReplyBytesMax);
   if (!object) return tl::unexpected<Error>(object.error());
   std::vector<ItemResult> results(object->via.array.size);
   for (std::uint32_t i = 0; i < object->via.array.size; ++i) {
@@ -262,7 +268,7 @@ std::string DeliveryWriter::finish() {
 
 Result<void> decode_deliveries(std::string_view payload, MsgpackReader& reader, std::vector<Delivery>& out) {
   out.clear();
-  const auto object = read_array(payload, reader);
+  const auto object = read_array(payload, reader, kReplyBytesMax);
   if (!object) return tl::unexpected<Error>(object.error());
   for (std::uint32_t i = 0; i < object->via.array.size; ++i) {
     const msgpack::object& item = object->via.array.ptr[i];

@@ -41,7 +41,8 @@ Result<QueueSettings> decode_queue_settings(std::string_view payload, MsgpackRea
     const auto& pair = object->via.map.ptr[i];
     const std::string_view key = as_text(pair.key).value_or("");
     if (key != "lease_ms") {
-      return fail(Errc::kInvalidArgument, "there is no such setting" + quoted(key) + "; known: lease_ms");
+      return fail(Errc::kInvalidArgument,
+                  "there is no setting '" + std::string(repeatable(key)) + "'; known: lease_ms");
     }
     const auto value = as_number(pair.val);
     if (!value || *value < std::uint64_t{kLeaseMsMin} || *value > std::uint64_t{kLeaseMsMax}) {

@@ -13,11 +13,15 @@
 
 namespace dmq {
 
-// Owned and called by one loop. While metad is away the copy goes on answering; the link registers again (with the
-// same name, getting a new session) as soon as metad answers.
+// Owned and called by one loop. While metad is away the copy goes on answering and the session is kept: a worker that
+// metad still knows afterwards goes on in it, so that receipts stay good. A member that metad does not know any more
+// (a router after metad's restart, a worker that was taken for dead) registers again and gets a new session.
 //
-//   REGISTERING -- registered --> SYNCING -- snapshot --> SYNCED -- gap --> SYNCING
-//        ^--------------- no answer for 3 heartbeats, or unknown session ---------'
+//   REGISTERING -- registered --> SYNCING -- snapshot --> SYNCED -- gap, or new feed --> SYNCING
+//        ^------- unknown session, or heartbeats answered but a silent feed ---'
+//
+// M1  The feed is subscribed before a snapshot is asked for, and not read until it came: no update falls in between.
+// M2  The copy never goes back: a snapshot older than it is refused, and said in the log.
 class MetadLink {
  public:
   // Sees each change after it is in catalog(). A snapshot gives nullptr: anything may have changed.
@@ -40,39 +44,55 @@ class MetadLink {
   SessionId session() const { return session_; }
 
   // Asks metad to write. `on_reply` is called once, from step: with the answer, or with unavailable after 3 s.
-  // At most 10,000 requests wait; one more is refused at once with unavailable.
+  // At most 10,000 requests wait; one more is refused at once with unavailable, from within this call.
   void request(MetadRequestBody body, TimeMs steady_now, OnReply on_reply);
 
  private:
   struct Pending {
     TimeMs deadline;
+    std::string unsent;  // the encoded request while it could not be handed to a connection
     OnReply on_reply;
   };
-  void send(std::uint64_t id, MetadRequestBody body);
-  void send_registration(TimeMs now);
-  void ask_for_snapshot(TimeMs now);
+  bool send(const std::string& frame);
+  std::uint64_t ask(MetadRequestBody body, DurationMs interval, TimeMs now, TimeMs& due);
+  void register_again(TimeMs now);
+  void connect_again();
+  void connect_feed(const std::string& endpoint);
   void read_replies(TimeMs now);
+  void take_reply(const MetadReply& reply, TimeMs now);
+  void take_registration(const MetadReplyBody& body, TimeMs now);
+  void take_snapshot(const CatalogSnapshot& snapshot);
   void read_feed(TimeMs now);
+  void take_update(const CatalogUpdate& update, TimeMs now);
+  void send_unsent(TimeMs now);
   void expire(TimeMs now);
+  bool syncing() const { return snapshot_due_.has_value(); }
+  DurationMs patience() const { return DurationMs{3 * heartbeat_.value}; }
+  DurationMs feed_patience() const;
 
-  zmq::context_t& context_;
+  std::string metad_;
   RegisterMember self_;
   OnChange on_change_;
   zmq::socket_t requests_;
   zmq::socket_t feed_;
-  std::string feed_endpoint_;
+  std::string feed_endpoint_;  // empty: not connected
   MsgpackReader reader_;
   CatalogCopy catalog_;
   SessionId session_;
   DurationMs heartbeat_{kHeartbeatMs};
   std::uint64_t next_id_ = 1;
-  std::map<std::uint64_t, Pending> pending_;
-  std::optional<std::uint64_t> registration_id_;
-  std::optional<std::uint64_t> snapshot_id_;
+  std::map<std::uint64_t, Pending> pending_;  // the oldest, which is due first, in front
+  std::size_t unsent_ = 0;                    // how many of them still have to be sent
+  std::uint64_t registration_id_ = 0;         // the latest request of its kind; 0: none is open
+  std::uint64_t heartbeat_id_ = 0;
   TimeMs registration_due_;
   TimeMs heartbeat_due_;
-  TimeMs snapshot_due_;
-  TimeMs heard_;
+  TimeMs unsent_due_;
+  TimeMs feed_due_;                      // when the feed's silence is too long
+  std::optional<TimeMs> reconnect_due_;  // inproc only, and once for each silence
+  std::optional<TimeMs> snapshot_due_;   // when to ask for a snapshot (again); empty: none is needed
+  std::optional<TimeMs> heard_;          // metad's last answer
+  bool refused_older_ = false;           // said once in the log
 };
 
 }  // namespace dmq

@@ -38,6 +38,10 @@ int DaemonSignals::wait(int stop_fd) {
   }
 }
 
+void DaemonSignals::wait_for_end(int stop_fd) {
+  for (int signal = wait(stop_fd); signal == SIGHUP || signal == SIGUSR1;) signal = wait(stop_fd);
+}
+
 void notify_service_manager(std::string_view state) {
   const char* const path = std::getenv("NOTIFY_SOCKET");
   sockaddr_un address{};

@@ -39,7 +39,8 @@ std::string side_key(char row, Parts... parts) {
 }
 
 std::string producer_key(const ProducerKey& key) {
-  return side_key(kProducerRow, std::get<PartitionId>(key).value, std::get<QueueId>(key).value) + std::get<std::string>(key);
+  return side_key(kProducerRow, std::get<PartitionId>(key).value, std::get<QueueId>(key).value) +
+         std::get<std::string>(key);
 }
 
 template <class... Numbers>
@@ -50,7 +51,7 @@ std::string side_value(Numbers... numbers) {
 // LMDB reports a short write, which is how a full disk first shows itself, as EIO.
 bool disk_is_full(const std::string& directory) {
   constexpr std::uint64_t kNearlyNothing = 1 << 20;
-  struct statvfs stat{};
+  struct statvfs stat {};
   return statvfs(directory.c_str(), &stat) == 0 && std::uint64_t{stat.f_bavail} * stat.f_frsize < kNearlyNothing;
 }
 
@@ -100,14 +101,19 @@ int each_row(MDB_txn* txn, MDB_dbi table, Row row) {
 void visit_side_row(const MDB_val& key, const MDB_val& value, const LogVisitor& visitor) {
   const std::string_view name = text_of(key);
   if (name[0] == kPartitionRow && name.size() == 3 && value.mv_size == 13) {
-    visitor.partition({get_big_endian<std::uint16_t>(bytes_at(key, 1))},
-                      {{get_big_endian<std::uint32_t>(bytes_at(value, 1))}, {get_big_endian<std::uint64_t>(bytes_at(value, 5))}});
+    visitor.partition(
+        {get_big_endian<std::uint16_t>(bytes_at(key, 1))},
+        {{get_big_endian<std::uint32_t>(bytes_at(value, 1))}, {get_big_endian<std::uint64_t>(bytes_at(value, 5))}});
   } else if (name[0] == kDeliveriesRow && name.size() == 11 && value.mv_size == 5) {
-    visitor.deliveries({{get_big_endian<std::uint16_t>(bytes_at(key, 1))}, {get_big_endian<std::uint64_t>(bytes_at(key, 3))}},
-                       get_big_endian<std::uint32_t>(bytes_at(value, 1)));
+    visitor.deliveries(
+        {{get_big_endian<std::uint16_t>(bytes_at(key, 1))}, {get_big_endian<std::uint64_t>(bytes_at(key, 3))}},
+        get_big_endian<std::uint32_t>(bytes_at(value, 1)));
   } else if (name[0] == kProducerRow && name.size() > 11 && value.mv_size == 17) {
-    visitor.producer({{get_big_endian<std::uint16_t>(bytes_at(key, 1))}, {get_big_endian<std::uint64_t>(bytes_at(key, 3))}, std::string(name.substr(11))},
-                     {{get_big_endian<std::uint64_t>(bytes_at(value, 1))}, {get_big_endian<std::int64_t>(bytes_at(value, 9))}});
+    visitor.producer(
+        {{get_big_endian<std::uint16_t>(bytes_at(key, 1))},
+         {get_big_endian<std::uint64_t>(bytes_at(key, 3))},
+         std::string(name.substr(11))},
+        {{get_big_endian<std::uint64_t>(bytes_at(value, 1))}, {get_big_endian<std::int64_t>(bytes_at(value, 9))}});
   }
 }
 
@@ -134,9 +140,9 @@ Result<std::unique_ptr<Log>> Log::open(const LogOptions& options) {
   auto directory = DataDirectory::open(options.directory);
   if (!directory) return tl::unexpected<Error>(directory.error());
   std::unique_ptr<Log> log(new Log(std::move(*directory)));
-  const auto opened = log->open_environment(options)
-                          .and_then([&] { return log->open_tables(); })
-                          .and_then([&] { return log->check_version(); });
+  const auto opened = log->open_environment(options).and_then([&] { return log->open_tables(); }).and_then([&] {
+    return log->check_version();
+  });
   if (!opened) return tl::unexpected<Error>(opened.error());
   return log;
 }
@@ -333,7 +339,8 @@ Result<void> Log::visit(const LogVisitor& visitor) const {
   ReadTransaction read(env_);
   int code = read.code;
   if (code == 0) {
-    code = each_row(read.txn, side_table_, [&](const MDB_val& key, const MDB_val& value) { visit_side_row(key, value, visitor); });
+    code = each_row(read.txn, side_table_,
+                    [&](const MDB_val& key, const MDB_val& value) { visit_side_row(key, value, visitor); });
   }
   if (code == 0) {
     code = each_row(read.txn, log_table_, [&](const MDB_val& key, const MDB_val& value) {

@@ -17,19 +17,25 @@ struct Flags {
 
 void add_flags(CLI::App& app, Flags& flags) {
   app.add_option("--data", flags.worker.data_dir, "Directory of the store")->default_val("./dmq-data/storage");
-  app.add_option("--listen", flags.worker.listen, "Endpoint for routers; a port * is chosen by the system")->capture_default_str();
-  app.add_option("--advertise", flags.worker.advertise, "Endpoint that routers connect to, when it is not the one of --listen");
+  app.add_option("--listen", flags.worker.listen, "Endpoint for routers; a port * is chosen by the system")
+      ->capture_default_str();
+  app.add_option("--advertise", flags.worker.advertise,
+                 "Endpoint that routers connect to, when it is not the one of --listen");
   app.add_option("--metad", flags.worker.metad, "Endpoint of dmq-metad")->capture_default_str();
   app.add_option("--name", flags.worker.name, "Lasting name of this worker (default: made from its store)");
-  app.add_option("--sync", flags.sync, "When a confirmed message is on disk: commit (always), interval (within 1 s), none")
+  app.add_option("--sync", flags.sync,
+                 "When a confirmed message is on disk: commit (always), interval (within 1 s), none")
       ->check(CLI::IsMember({"commit", "interval", "none"}))
       ->capture_default_str();
-  dmq::add_size(app, "--store-limit", flags.worker.limits.store_bytes, "Sends are refused when messages take more than this");
-  dmq::add_duration(app, "--producer-idle", flags.worker.limits.producer_idle, "Forget a silent producer's sequence after this time");
+  dmq::add_size(app, "--store-limit", flags.worker.limits.store_bytes,
+                "Sends are refused when messages take more than this");
+  dmq::add_duration(app, "--producer-idle", flags.worker.limits.producer_idle,
+                    "Forget a silent producer's sequence after this time");
   dmq::add_daemon_flags(app, flags.daemon);
   dmq::add_environment(app);
-  app.footer("Examples:\n  dmq-storage --data /var/lib/dmq/1 --metad tcp://10.0.0.1:7312 --listen tcp://10.0.0.2:7320\n"
-             "Each flag is also a variable (DMQ_DATA) and a key of the TOML file (data = \"...\").");
+  app.footer(
+      "Examples:\n  dmq-storage --data /var/lib/dmq/1 --metad tcp://10.0.0.1:7312 --listen tcp://10.0.0.2:7320\n"
+      "Each flag is also a variable (DMQ_DATA) and a key of the TOML file (data = \"...\").");
 }
 
 }  // namespace
@@ -62,9 +68,7 @@ int main(int argc, char** argv) {
   });
   std::cout << "listening " << (*worker)->endpoint() << std::endl;
   dmq::notify_service_manager("READY=1");
-  int signal = 0;
-  do signal = signals.wait(ended.fd());
-  while (signal == SIGHUP || signal == SIGUSR1);
+  signals.wait_for_end(ended.fd());
   dmq::notify_service_manager("STOPPING=1");
   (*worker)->stop();
   loop.join();

@@ -18,8 +18,8 @@ void Partition::restore_message(Lsn lsn, const RecordHeader& header, std::uint32
 Result<void> Partition::lead(Epoch epoch, WriteBatch& writes) {
   if (epoch <= state_.epoch) {
     return fail(Errc::kInternal, "partition " + std::to_string(id_.value) + " was led here in epoch " +
-                                     std::to_string(state_.epoch.value) + ", but metad gives epoch " + std::to_string(epoch.value) +
-                                     ": was metad restored from a backup?");
+                                     std::to_string(state_.epoch.value) + ", but metad gives epoch " +
+                                     std::to_string(epoch.value) + ": was metad restored from a backup?");
   }
   state_.epoch = epoch;
   first_epoch_ = std::min(first_epoch_, epoch);
@@ -28,8 +28,8 @@ Result<void> Partition::lead(Epoch epoch, WriteBatch& writes) {
   return {};
 }
 
-Result<Partition::Appended> Partition::append(const Sender& sender, const std::vector<const SendItem*>& items, TimeMs wall_now,
-                                              WriteBatch& writes) {
+Result<Partition::Appended> Partition::append(const Sender& sender, const std::vector<const SendItem*>& items,
+                                              TimeMs wall_now, WriteBatch& writes) {
   Appended appended{state_.next_lsn, 0};
   if (!sender.producer.empty()) {
     const auto taken = producers_.admit(sender.queue, sender.producer, sender.sequence, items.size(), wall_now, writes);

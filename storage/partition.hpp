@@ -41,7 +41,8 @@ class Partition {
     std::string_view producer;  // empty: anonymous
     Sequence sequence;
   };
-  Result<Appended> append(const Sender& sender, const std::vector<const SendItem*>& items, TimeMs wall_now, WriteBatch& writes);
+  Result<Appended> append(const Sender& sender, const std::vector<const SendItem*>& items, TimeMs wall_now,
+                          WriteBatch& writes);
 
   void committed(const WriteBatch& writes);
   void roll_back();

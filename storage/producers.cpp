@@ -13,14 +13,16 @@ Result<std::size_t> Producers::admit(QueueId queue, std::string_view producer, S
   const auto known = table_.find(key);
   const Sequence last = known == table_.end() ? Sequence{} : known->second.waiting;
   if (first.value > last.value + 1) {
-    return fail(Errc::kOutOfSequence, "sequence " + std::to_string(first.value) + " does not follow " + std::to_string(last.value) +
+    return fail(Errc::kOutOfSequence, "sequence " + std::to_string(first.value) + " does not follow " +
+                                          std::to_string(last.value) +
                                           ", the last that this queue has from the producer; send the missing ones, "
                                           "or go on under a new producer name from 1");
   }
   const Sequence end{first.value + count - 1};
   if (end <= last) return count;
   if (known == table_.end() && table_.size() >= kProducersMax) {
-    return fail(Errc::kUnavailable, "this partition remembers " + std::to_string(kProducersMax) + " producers, its limit; idle ones are forgotten in time");
+    return fail(Errc::kUnavailable, "this partition remembers " + std::to_string(kProducersMax) +
+                                        " producers, its limit; idle ones are forgotten in time");
   }
   Entry& entry = known == table_.end() ? table_[key] : known->second;
   entry.waiting = end;
@@ -59,7 +61,8 @@ void Producers::forget_idle(TimeMs before, std::size_t most, WriteBatch& writes)
 }
 
 void Producers::forget_queue(QueueId queue, WriteBatch& writes) {
-  for (auto row = table_.lower_bound(std::pair(queue, std::string())); row != table_.end() && row->first.first == queue; ++row) {
+  for (auto row = table_.lower_bound(std::pair(queue, std::string())); row != table_.end() && row->first.first == queue;
+       ++row) {
     writes.forgotten_producers.push_back(key_of(*row));
   }
 }

@@ -24,8 +24,8 @@ class Producers {
   // A request of `count` messages from `first` on. Returns how many at its start were taken before (0 to count), or
   // out_of_sequence: the request does not follow the producer's last sequence, or the producer is not known and
   // does not begin at 1; or unavailable: too many producers. The rest counts as waiting for its commit.
-  Result<std::size_t> admit(QueueId queue, std::string_view producer, Sequence first, std::size_t count, TimeMs wall_now,
-                            WriteBatch& writes);
+  Result<std::size_t> admit(QueueId queue, std::string_view producer, Sequence first, std::size_t count,
+                            TimeMs wall_now, WriteBatch& writes);
 
   // What was written in a batch that is committed now.
   void committed(const WriteBatch& writes);

@@ -158,13 +158,14 @@ void Queue::check_invariants() const {
     if (!holds) std::abort();
   };
   std::set<Lsn> seen;
-  for (const Lsn lsn : all()) must(seen.insert(lsn).second);                     // I1
-  must(std::is_sorted(fresh_.begin(), fresh_.end()));                            // I3
+  for (const Lsn lsn : all()) must(seen.insert(lsn).second);  // I1
+  must(std::is_sorted(fresh_.begin(), fresh_.end()));         // I3
   for (const auto& [lsn, count] : deliveries_) must(!leases_.contains(lsn) && count > 0);
   for (const auto& [lsn, lease] : leases_) {
-    must(lease.number <= last_lease_ && lease.deliveries > 0);                   // I2
-    const bool queued = std::any_of(deadlines_.begin(), deadlines_.end(),
-                                    [&, key = lsn](const Deadline& entry) { return entry.lsn == key && is_live(entry); });
+    must(lease.number <= last_lease_ && lease.deliveries > 0);  // I2
+    const bool queued = std::any_of(deadlines_.begin(), deadlines_.end(), [&, key = lsn](const Deadline& entry) {
+      return entry.lsn == key && is_live(entry);
+    });
     must(queued);
   }
 }

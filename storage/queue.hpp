@@ -16,7 +16,7 @@ namespace dmq {
 
 // One hand-out of one message.
 struct Lease {
-  TimeMs deadline;           // steady clock
+  TimeMs deadline;  // steady clock
   LeaseNumber number;
   std::uint32_t deliveries;  // this one included
   std::uint32_t bytes;       // of the record, for the queue's sum
@@ -26,7 +26,7 @@ struct QueueCounts {
   std::uint64_t ready = 0;
   std::uint64_t leased = 0;  // being settled included, until that is committed
   std::uint64_t delayed = 0;
-  std::uint64_t bytes = 0;   // sum of the records
+  std::uint64_t bytes = 0;  // sum of the records
 };
 
 // One queue's committed messages, as LSNs; bodies stay in the log. Knows no socket, disk, thread or clock. Not
@@ -61,9 +61,9 @@ class Queue {
   // The lease that `lsn` and `number` name, now SETTLING, so that neither its end nor a second ack can touch it; empty
   // when there is none. One of the next three calls must follow.
   std::optional<Lease> begin_settle(Lsn lsn, LeaseNumber number);
-  void settled(const Lease& lease);                                  // it is gone for good
+  void settled(const Lease& lease);                                          // it is gone for good
   void give_back(Lsn lsn, const Lease& lease, TimeMs ready_at, TimeMs now);  // ready again, at once or later
-  void restore(Lsn lsn, const Lease& lease);                         // nothing was committed: leased as before
+  void restore(Lsn lsn, const Lease& lease);                                 // nothing was committed: leased as before
 
   bool extend(Lsn lsn, LeaseNumber number, TimeMs deadline);
   // The hand-out reached nobody: ready again, not counted. False: no such lease.
@@ -97,13 +97,13 @@ class Queue {
   void return_to_ready(Lsn lsn, std::uint32_t deliveries);
   bool is_live(const Deadline& deadline) const;
 
-  std::deque<Lsn> fresh_;                   // never handed out, ascending: 8 bytes each
-  std::set<Lsn> returned_;                  // handed out before; each is below fresh_.front()
+  std::deque<Lsn> fresh_;                              // never handed out, ascending: 8 bytes each
+  std::set<Lsn> returned_;                             // handed out before; each is below fresh_.front()
   std::unordered_map<Lsn, std::uint32_t> deliveries_;  // of ready and delayed messages that were handed out before
   // Leases come and go with each message: their nodes come from a pool, not from the heap.
   std::pmr::unsynchronized_pool_resource pool_;
   std::pmr::unordered_map<Lsn, Lease> leases_{&pool_};
-  std::vector<Deadline> deadlines_;         // heap; entries of settled or extended leases are skipped
+  std::vector<Deadline> deadlines_;  // heap; entries of settled or extended leases are skipped
   std::set<std::pair<TimeMs, Lsn>> delayed_;
   std::uint64_t settling_ = 0;
   std::uint64_t bytes_ = 0;

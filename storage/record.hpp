@@ -20,9 +20,9 @@ struct RecordHeader {
   std::uint8_t priority = 0;  // 0: none yet
   Epoch epoch;                // the term in which it was appended
   QueueId queue;
-  TimeMs sent_ms;             // since 1970, when the leader took it
-  TimeMs ready_ms;            // since 1970; 0: at once
-  TimeMs expires_ms;          // since 1970; 0: never
+  TimeMs sent_ms;     // since 1970, when the leader took it
+  TimeMs ready_ms;    // since 1970; 0: at once
+  TimeMs expires_ms;  // since 1970; 0: never
   std::uint32_t attribute_bytes = 0;
   std::uint32_t body_bytes = 0;
 };

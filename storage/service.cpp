@@ -18,7 +18,8 @@ constexpr DurationMs kFullFor{1000};
 constexpr std::size_t kDeliveryOverhead = 128;  // of one message in a receive reply
 
 Error store_full() {
-  return {Errc::kInsufficientStorage, "the store is full: receive and ack messages, or raise --store-limit or the disk's size"};
+  return {Errc::kInsufficientStorage,
+          "the store is full: receive and ack messages, or raise --store-limit or the disk's size"};
 }
 
 }  // namespace
@@ -42,13 +43,24 @@ bool Service::handle(const Request& request, const Now& now, Turn& turn, std::ve
     return true;
   }
   switch (header_.op) {
-    case Op::kSend: send(call); break;
-    case Op::kReceive: receive(call); break;
+    case Op::kSend:
+      send(call);
+      break;
+    case Op::kReceive:
+      receive(call);
+      break;
     case Op::kAck:
-    case Op::kNack: settle(call); break;
-    case Op::kExtend: extend(call); break;
-    case Op::kQueueDescribe: describe(call); break;
-    default: refuse(call, {Errc::kInternal, std::string(op_name(header_.op)) + " is no operation of a worker"});
+    case Op::kNack:
+      settle(call);
+      break;
+    case Op::kExtend:
+      extend(call);
+      break;
+    case Op::kQueueDescribe:
+      describe(call);
+      break;
+    default:
+      refuse(call, {Errc::kInternal, std::string(op_name(header_.op)) + " is no operation of a worker"});
   }
   return true;
 }
@@ -64,7 +76,8 @@ void Service::answer(const Call& call, std::string payload) {
 // --- send -------------------------------------------------------------------------------------------------------
 
 void Service::send(const Call& call) {
-  if (const auto decoded = decode_send(call.request.payload, payload_reader_, items_); !decoded) return refuse(call, decoded.error());
+  if (const auto decoded = decode_send(call.request.payload, payload_reader_, items_); !decoded)
+    return refuse(call, decoded.error());
   std::vector<const SendItem*> good;
   good.reserve(items_.size());
   for (const SendItem& item : items_) {
@@ -72,7 +85,8 @@ void Service::send(const Call& call) {
       good.push_back(&item);
     } else if (!header_.producer.empty()) {
       // A sequence stands for one message: a request of a producer is taken whole or not at all.
-      return refuse(call, {item.error.code, "message " + std::to_string(&item - items_.data()) + ": " + item.error.context});
+      return refuse(call,
+                    {item.error.code, "message " + std::to_string(&item - items_.data()) + ": " + item.error.context});
     }
   }
   append(call, good);
@@ -82,7 +96,8 @@ void Service::append(const Call& call, const std::vector<const SendItem*>& good)
   if (is_full(call.now, call.request.payload.size())) return refuse(call, store_full());
   WriteBatch& writes = call.turn.writes;
   const std::size_t before = writes.messages.size();
-  const auto appended = call.partition.append({call.queue, header_.producer, header_.sequence}, good, call.now.wall, writes);
+  const auto appended =
+      call.partition.append({call.queue, header_.producer, header_.sequence}, good, call.now.wall, writes);
   if (!appended) return refuse(call, appended.error());
 
   ResultWriter results(items_.size());
@@ -152,10 +167,13 @@ std::string Service::deliver(const QueueKey& key, const Parked& wish, const Now&
     const std::size_t body = record->body.size();
     if (count > 0 && bytes + body > wish.max_bytes) break;
     if (!writer) {
-      const std::uint64_t likely = std::min(wish.max, queue->counts().ready) * (body + record->attributes.size() + kDeliveryOverhead);
-      writer.emplace(std::min<std::uint64_t>(likely, std::max<std::uint64_t>(wish.max_bytes, body) + wish.max * kDeliveryOverhead));
+      const std::uint64_t likely =
+          std::min(wish.max, queue->counts().ready) * (body + record->attributes.size() + kDeliveryOverhead);
+      writer.emplace(std::min<std::uint64_t>(
+          likely, std::max<std::uint64_t>(wish.max_bytes, body) + wish.max * kDeliveryOverhead));
     }
-    const Lease lease = queue->lease_first(now.steady + wish.lease, static_cast<std::uint32_t>(record_bytes(record->header)));
+    const Lease lease =
+        queue->lease_first(now.steady + wish.lease, static_cast<std::uint32_t>(record_bytes(record->header)));
     writer->begin({key.partition, partition.epoch(), lsn, lease.number}, lease.deliveries, record->header.sent_ms,
                   record->attributes, body);
     writer->out().append(record->body);
@@ -193,7 +211,8 @@ void Service::settle(const Call& call) {
   ResultWriter results(receipts_.size());
   for (const std::string_view text : receipts_) {
     const auto receipt = parse_receipt(text);
-    const bool ours = receipt && queue != nullptr && receipt->partition == call.partition.id() && call.partition.knows(receipt->epoch);
+    const bool ours = receipt && queue != nullptr && receipt->partition == call.partition.id() &&
+                      call.partition.knows(receipt->epoch);
     const auto lease = ours ? queue->begin_settle(receipt->lsn, receipt->lease) : std::nullopt;
     if (!lease) {
       results.error({Errc::kStaleReceipt, {}});
@@ -206,7 +225,8 @@ void Service::settle(const Call& call) {
     } else {
       call.turn.writes.deliveries[place] = lease->deliveries;
     }
-    call.turn.settlings.push_back({ack ? Settling::Kind::kAck : Settling::Kind::kGiveBack, place, call.queue, *lease, ready_at});
+    call.turn.settlings.push_back(
+        {ack ? Settling::Kind::kAck : Settling::Kind::kGiveBack, place, call.queue, *lease, ready_at});
     results.ok();
   }
   call.turn.replies.push_back({call.request.to, header_.id, results.finish()});
@@ -221,14 +241,17 @@ void Service::extend(const Call& call) {
   ResultWriter results(receipts_.size());
   for (const std::string_view text : receipts_) {
     const auto receipt = parse_receipt(text);
-    const bool ours = receipt && queue != nullptr && receipt->partition == call.partition.id() && call.partition.knows(receipt->epoch);
-    ours && queue->extend(receipt->lsn, receipt->lease, deadline) ? results.ok() : results.error({Errc::kStaleReceipt, {}});
+    const bool ours = receipt && queue != nullptr && receipt->partition == call.partition.id() &&
+                      call.partition.knows(receipt->epoch);
+    ours && queue->extend(receipt->lsn, receipt->lease, deadline) ? results.ok()
+                                                                  : results.error({Errc::kStaleReceipt, {}});
   }
   if (queue != nullptr) watch(call.key(), *queue);
   answer(call, results.finish());
 }
 
-void Service::undeliverable(const Envelope& envelope, std::string_view payload, const Now& now, std::vector<Reply>& replies) {
+void Service::undeliverable(const Envelope& envelope, std::string_view payload, const Now& now,
+                            std::vector<Reply>& replies) {
   Queue* const queue = find_queue({envelope.partition, envelope.queue});
   std::vector<Delivery> messages;
   if (queue == nullptr || !decode_deliveries(payload, payload_reader_, messages)) return;  // a reply of another kind
@@ -240,7 +263,8 @@ void Service::undeliverable(const Envelope& envelope, std::string_view payload, 
 
 void Service::describe(const Call& call) {
   const QueueInfo* info = catalog_.find_queue(call.queue);
-  if (info == nullptr) return refuse(call, {Errc::kUnavailable, "this worker has not heard of the queue yet; try again"});
+  if (info == nullptr)
+    return refuse(call, {Errc::kUnavailable, "this worker has not heard of the queue yet; try again"});
   const Queue* queue = call.partition.find_queue(call.queue);
   const QueueCounts counts = queue == nullptr ? QueueCounts{} : queue->counts();
   const auto waiting = parked_.find(call.key());
@@ -286,7 +310,8 @@ void Service::failed(Turn& turn, const Error& error, const Now& now, std::vector
   stored_ -= turn.stored_bytes;
   for (const Settling& settling : turn.settlings) finish_settling(settling, now, false);
   const Error told = error.code == Errc::kInsufficientStorage ? store_full() : error;
-  for (PendingReply& reply : turn.replies) replies.push_back({std::move(reply.to), encode_reply_header(reply.id, told), {}});
+  for (PendingReply& reply : turn.replies)
+    replies.push_back({std::move(reply.to), encode_reply_header(reply.id, told), {}});
 }
 
 void Service::finish_settling(const Settling& settling, const Now& now, bool committed) {

@@ -141,8 +141,8 @@ class Service {
   std::map<QueueKey, TimeMs> watched_;
   std::deque<Doomed> doomed_;
   TimeMs producers_due_;
-  TimeMs full_until_;        // steady; sends are refused: the disk was full a moment ago
-  std::uint64_t stored_ = 0; // bytes of all records, LMDB's overhead included
+  TimeMs full_until_;         // steady; sends are refused: the disk was full a moment ago
+  std::uint64_t stored_ = 0;  // bytes of all records, LMDB's overhead included
 };
 
 }  // namespace dmq

@@ -11,10 +11,10 @@
 namespace dmq {
 namespace {
 
-constexpr std::size_t kTurnMessagesMax = 10'000;          // LMDB slows down beyond
+constexpr std::size_t kTurnMessagesMax = 10'000;  // LMDB slows down beyond
 constexpr std::uint64_t kTurnBytesMax = 64 * 1024 * 1024;
-constexpr std::size_t kDrainMax = 256;                    // requests a turn, so that time and commits get theirs
-constexpr std::size_t kInlineRequestsMax = 1;             // alone, a commit inline saves the thread hop
+constexpr std::size_t kDrainMax = 256;         // requests a turn, so that time and commits get theirs
+constexpr std::size_t kInlineRequestsMax = 1;  // alone, a commit inline saves the thread hop
 constexpr DurationMs kSyncEvery{1000};
 constexpr std::int64_t kPollMsMax = 1000;
 
@@ -47,17 +47,21 @@ Result<std::unique_ptr<Worker>> Worker::open(zmq::context_t& context, WorkerOpti
   auto bound = bind_socket(worker->socket_, worker->options_.listen);
   if (!bound) return tl::unexpected<Error>(bound.error());
   worker->endpoint_ = worker->options_.advertise.empty() ? *bound : worker->options_.advertise;
-  RegisterMember self{RegisterMember::Role::kWorker, worker->name_, worker->endpoint_, std::string(sync_name(worker->options_.sync))};
+  RegisterMember self{RegisterMember::Role::kWorker, worker->name_, worker->endpoint_,
+                      std::string(sync_name(worker->options_.sync))};
   Worker* const raw = worker.get();
   try {
-    worker->link_ = std::make_unique<MetadLink>(context, worker->options_.metad, self, [raw](const CatalogChange* change) {
-      auto followed = raw->service_->follow_catalog(raw->link_->session(), change, raw->now_, raw->gathering_->turn, raw->replies_);
-      if (!followed && raw->failure_) raw->failure_ = followed;
-    });
+    worker->link_ =
+        std::make_unique<MetadLink>(context, worker->options_.metad, self, [raw](const CatalogChange* change) {
+          auto followed = raw->service_->follow_catalog(raw->link_->session(), change, raw->now_, raw->gathering_->turn,
+                                                        raw->replies_);
+          if (!followed && raw->failure_) raw->failure_ = followed;
+        });
   } catch (const zmq::error_t& error) {
     return fail(Errc::kInvalidArgument, "metad endpoint '" + worker->options_.metad + "': " + error.what());
   }
-  worker->service_ = std::make_unique<Service>(worker->name_, worker->options_.limits, worker->link_->catalog(), worker->records_);
+  worker->service_ =
+      std::make_unique<Service>(worker->name_, worker->options_.limits, worker->link_->catalog(), worker->records_);
   if (auto restored = worker->restore(); !restored) return tl::unexpected<Error>(restored.error());
   return worker;
 }
@@ -86,7 +90,8 @@ Result<void> Worker::restore() {
     ++messages_found_;
   };
   visitor.damaged = [](RecordPlace place, const std::string& what) {
-    spdlog::error("message {} is damaged and stays in the store: {}", message_id_text(place.partition, place.lsn), what);
+    spdlog::error("message {} is damaged and stays in the store: {}", message_id_text(place.partition, place.lsn),
+                  what);
   };
   return log_->visit(visitor);
 }
@@ -134,7 +139,8 @@ void Worker::poll() {
 
 void Worker::drain_requests() {
   std::vector<zmq::message_t> frames;
-  for (std::size_t i = 0; i < kDrainMax && !turn_is_full() && receive_frames(socket_, frames); ++i) take_request(frames);
+  for (std::size_t i = 0; i < kDrainMax && !turn_is_full() && receive_frames(socket_, frames); ++i)
+    take_request(frames);
 }
 
 void Worker::take_request(std::vector<zmq::message_t>& frames) {

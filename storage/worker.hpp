@@ -22,7 +22,7 @@ struct WorkerOptions {
   std::string listen = "tcp://127.0.0.1:*";  // for routers
   std::string advertise;                     // what routers connect to; empty: the endpoint that was bound
   std::string metad = "tcp://127.0.0.1:7312";
-  std::string name;                          // lasting; empty: made from the store's identity
+  std::string name;  // lasting; empty: made from the store's identity
   SyncMode sync = SyncMode::kCommit;
   ServiceLimits limits;
 };
@@ -49,8 +49,8 @@ class Worker {
   const std::string& endpoint() const { return endpoint_; }
   const std::string& name() const { return name_; }
   std::uint64_t messages_found() const { return messages_found_; }
-  void run();   // until stop(), or a fault of the disk
-  void stop();  // from any thread: commits what was taken, answers, ends
+  void run();                                        // until stop(), or a fault of the disk
+  void stop();                                       // from any thread: commits what was taken, answers, ends
   Result<void> failure() const { return failure_; }  // after run(): why it ended, if not by stop()
 
  private:

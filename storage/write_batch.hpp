@@ -39,8 +39,8 @@ using ProducerKey = std::tuple<PartitionId, QueueId, std::string>;
 // Later entries of the maps replace earlier ones: a row is written once per transaction.
 struct WriteBatch {
   std::vector<PutMessage> messages;
-  std::vector<RecordPlace> removals;                 // messages that are done for good
-  std::map<RecordPlace, std::uint32_t> deliveries;   // how often a message that came back was handed out
+  std::vector<RecordPlace> removals;                // messages that are done for good
+  std::map<RecordPlace, std::uint32_t> deliveries;  // how often a message that came back was handed out
   std::map<PartitionId, PartitionState> partitions;
   std::map<ProducerKey, ProducerState> producers;
   std::vector<ProducerKey> forgotten_producers;

@@ -1,0 +1,181 @@
+// Starts metad, the workers and the router over inproc, and ends them in the opposite order.
+#include "dmq/broker.hpp"
+
+#include <poll.h>
+
+#include <filesystem>
+#include <mutex>
+#include <optional>
+#include <thread>
+#include <vector>
+#include <zmq.hpp>
+
+#include "metad/daemon.hpp"
+#include "router/router.hpp"
+#include "runtime/clock.hpp"
+#include "runtime/data_directory.hpp"
+#include "storage/worker.hpp"
+
+namespace dmq {
+namespace {
+
+constexpr DurationMs kReadyWithin{30'000};
+constexpr int kReadyPollMs = 1;
+
+template <class T>
+T value_or_throw(Result<T> result) {
+  if (!result) throw BrokerError(result.error().context);
+  return std::move(*result);
+}
+
+}  // namespace
+
+struct Broker::Parts {
+  explicit Parts(BrokerOptions given);
+  ~Parts() { stop(); }
+  void open_store();
+  void start_metad();
+  void start_worker(unsigned index);
+  void start_router();
+  void wait_until_ready();
+  void stop();
+  void note_failure(const Result<void>& failure);
+
+  BrokerOptions options;
+  std::optional<TemporaryDirectory> temporary;
+  zmq::context_t context{1};
+  std::unique_ptr<MetadDaemon> metad;
+  std::vector<std::unique_ptr<Worker>> workers;
+  std::unique_ptr<Router> router;
+  std::thread metad_thread;
+  std::vector<std::thread> worker_threads;
+  std::thread router_thread;
+  std::string admin_endpoint;
+  Wakeup failed;
+  mutable std::mutex mutex;  // guards failure_text
+  std::string failure_text;
+};
+
+Broker::Parts::Parts(BrokerOptions given) : options(std::move(given)) {
+  try {
+    open_store();
+    start_metad();
+    for (unsigned i = 0; i < options.workers; ++i) start_worker(i);
+    start_router();
+    wait_until_ready();
+  } catch (...) {
+    stop();
+    throw;
+  }
+}
+
+void Broker::Parts::open_store() {
+  if (options.workers == 0) throw BrokerError("a broker needs at least one worker");
+  if (options.data_dir.empty()) options.data_dir = temporary.emplace().path();
+  // A store of a worker that is not started would be queues that nobody serves.
+  const std::string next = options.data_dir + "/storage-" + std::to_string(options.workers);
+  if (std::filesystem::exists(next)) {
+    throw BrokerError("the store in " + options.data_dir + " was made with more workers than " +
+                      std::to_string(options.workers) + "; start it with --workers of at least that many");
+  }
+}
+
+void Broker::Parts::start_metad() {
+  MetadOptions set;
+  set.data_dir = options.data_dir + "/metad";
+  set.listen = "inproc://metad";
+  set.partitions = options.partitions;
+  metad = value_or_throw(MetadDaemon::open(context, set));
+  metad_thread = std::thread([this] {
+    metad->run();
+    note_failure(metad->failure());
+  });
+}
+
+void Broker::Parts::start_worker(unsigned index) {
+  WorkerOptions set;
+  set.data_dir = options.data_dir + "/storage-" + std::to_string(index);
+  set.listen = "inproc://worker-" + std::to_string(index);
+  set.metad = metad->endpoint();
+  set.sync = value_or_throw(sync_from_name(options.sync));
+  set.limits.store_bytes = options.store_limit;
+  set.limits.producer_idle = DurationMs{options.producer_idle_ms};
+  workers.push_back(value_or_throw(Worker::open(context, set)));
+  worker_threads.emplace_back([this, worker = workers.back().get()] {
+    worker->run();
+    note_failure(worker->failure());
+  });
+}
+
+void Broker::Parts::start_router() {
+  RouterOptions set;
+  set.listen = options.listen;
+  set.admin = options.admin;
+  set.metad = metad->endpoint();
+  set.auto_create = options.auto_create;
+  set.allow_delete = options.allow_delete;
+  router = value_or_throw(Router::open(context, set));
+  admin_endpoint = router->admin_endpoint();
+  router_thread = std::thread([this] { router->run(); });
+}
+
+void Broker::Parts::wait_until_ready() {
+  const TimeMs until = steady_now() + kReadyWithin;
+  pollfd item{failed.fd(), POLLIN, 0};
+  while (!router->ready()) {
+    if (poll(&item, 1, kReadyPollMs) > 0) {
+      const std::lock_guard lock(mutex);
+      throw BrokerError(failure_text);
+    }
+    if (steady_now() > until) throw BrokerError("the broker's parts did not find each other within 30 s");
+  }
+}
+
+void Broker::Parts::note_failure(const Result<void>& failure) {
+  if (failure) return;
+  const std::lock_guard lock(mutex);
+  if (failure_text.empty()) failure_text = failure.error().context;
+  failed.raise();
+}
+
+void Broker::Parts::stop() {
+  // First the workers: what they took is committed and answered while the router still passes replies on.
+  for (auto& worker : workers) worker->stop();
+  for (auto& thread : worker_threads) thread.join();
+  worker_threads.clear();
+  if (router_thread.joinable()) {
+    router->stop();
+    router_thread.join();
+  }
+  if (metad_thread.joinable()) {
+    metad->stop();
+    metad_thread.join();
+  }
+  // Sockets close before their context, the clients' last: what it still holds is sent within its linger time.
+  workers.clear();
+  metad.reset();
+}
+
+Broker::Broker(BrokerOptions options) : parts_(std::make_unique<Parts>(std::move(options))) {}
+Broker::~Broker() = default;
+
+const std::string& Broker::endpoint() const { return parts_->router->endpoint(); }
+const std::string& Broker::admin_endpoint() const { return parts_->admin_endpoint; }
+const std::string& Broker::data_dir() const { return parts_->options.data_dir; }
+
+std::uint64_t Broker::messages_found() const {
+  std::uint64_t sum = 0;
+  for (const auto& worker : parts_->workers) sum += worker->messages_found();
+  return sum;
+}
+
+int Broker::failure_fd() const { return parts_->failed.fd(); }
+
+std::string Broker::failure() const {
+  const std::lock_guard lock(parts_->mutex);
+  return parts_->failure_text;
+}
+
+void Broker::stop() { parts_->stop(); }
+
+}  // namespace dmq

@@ -1,0 +1,173 @@
+// What each event does. The state that it changes is in controller_state.cpp.
+#include "metad/controller.hpp"
+
+#include <algorithm>
+
+#include "metad/controller_turn.hpp"
+#include "protocol/invariant.hpp"
+#include "protocol/msgpack_reader.hpp"
+#include "protocol/partitioner.hpp"
+
+namespace dmq {
+namespace {
+
+Result<void> check_member(const RegisterMember& member) {
+  if (member.name.empty() || member.name.size() > kQueueNameBytesMax || !is_clean_utf8(member.name)) {
+    return fail(Errc::kInvalidArgument, "a member's name is UTF-8 text of 1 to 200 bytes without control characters");
+  }
+  if (member.role == RegisterMember::Role::kWorker && member.endpoint.empty()) {
+    return fail(Errc::kInvalidArgument, "worker '" + member.name + "' names no endpoint to connect to");
+  }
+  return {};
+}
+
+Result<void> check_settings(const QueueSettings& settings) {
+  if (settings.lease_ms.value < kLeaseMsMin || settings.lease_ms.value > kLeaseMsMax) {
+    return fail(Errc::kInvalidArgument, "`lease_ms` must be from 100 to 43200000");
+  }
+  return {};
+}
+
+}  // namespace
+
+Controller::Controller(CatalogImage image, Settings settings)
+    : settings_(std::move(settings)), counters_(image.counters), partitions_(counters_.partitions) {
+  for (std::uint16_t i = 0; i < counters_.partitions; ++i) partitions_[i].info.id = PartitionId{i};
+  const auto settle = [this](std::string_view queue) {
+    partitions_[partition_of(queue, counters_.partitions).value].settled = true;
+  };
+  for (CatalogChange& record : image.records) {
+    if (auto* queue = std::get_if<QueueInfo>(&record)) {
+      settle(queue->name);
+      queues_[queue->name] = std::move(*queue);
+    } else if (auto* deleted = std::get_if<QueueDeleted>(&record)) {
+      settle(deleted->name);
+      deleted_.push_back(deleted->id);
+    } else if (auto* partition = std::get_if<PartitionInfo>(&record)) {
+      check_invariant(partition->id.value < partitions_.size(), "a stored partition is one of the cluster's");
+      partitions_[partition->id.value].info = std::move(*partition);
+    } else if (auto* worker = std::get_if<WorkerInfo>(&record)) {
+      if (worker->alive) members_[worker->session] = {worker->name, RegisterMember::Role::kWorker, 0};
+      workers_[worker->name] = std::move(*worker);
+    }
+  }
+}
+
+ControllerEffects Controller::step(ControllerTime now, const ControllerEvent& event) {
+  const std::int64_t passed = last_step_ ? now.steady.value - last_step_->value : 0;
+  check_invariant(passed >= 0, "the steady clock never goes back");
+  listened_ms_ += std::min(passed, settings_.heartbeat.value);
+  last_step_ = now.steady;
+
+  ControllerEffects effects;
+  Turn turn{now.wall, effects.changes};
+  std::visit(
+      [&](const auto& what) {
+        if constexpr (std::is_same_v<std::decay_t<decltype(what)>, ControllerTick>) {
+          expire_members(turn);
+        } else {
+          effects.reply = handle(what, turn);
+        }
+      },
+      event);
+  return effects;
+}
+
+void Controller::undo() {
+  for (; !undo_.empty(); undo_.pop_back()) undo_.back()();
+}
+
+MetadReplyBody Controller::handle(const RegisterMember& member, Turn& turn) {
+  if (auto good = check_member(member); !good) return good.error();
+  const bool is_worker = member.role == RegisterMember::Role::kWorker;
+  const auto known = workers_.find(member.name);
+  if (members_.size() >= kMembersMax || (is_worker && known == workers_.end() && workers_.size() >= kMembersMax)) {
+    return Error{Errc::kUnavailable, "metad knows as many members as it can, 10,000"};
+  }
+  // A name has one session of a role: whoever held it before is fenced by this registration.
+  const auto old = std::find_if(members_.begin(), members_.end(), [&](const auto& entry) {
+    return entry.second.name == member.name && entry.second.role == member.role;
+  });
+  if (old != members_.end()) remove_member(old->first);
+
+  undo_.push_back([this, before = counters_.last_session] { counters_.last_session = before; });
+  const SessionId session = counters_.last_session = SessionId{counters_.last_session.value + 1};
+  add_member(session, {member.name, member.role, listened_ms_});
+  if (is_worker) {
+    put(turn, WorkerInfo{member.name, member.endpoint, session, true, member.sync});
+    place_partitions(turn, member.name);
+  }
+  return Registered{session, settings_.feed_endpoint, static_cast<std::uint32_t>(settings_.heartbeat.value)};
+}
+
+MetadReplyBody Controller::handle(const MemberHeartbeat& heartbeat, Turn&) {
+  const auto found = members_.find(heartbeat.session);
+  if (found == members_.end()) return Error{Errc::kUnavailable, "unknown session; register again"};
+  found->second.heard = listened_ms_;
+  return Done{};
+}
+
+MetadReplyBody Controller::handle(const GetSnapshot&, Turn&) { return snapshot(); }
+
+MetadReplyBody Controller::handle(const CreateQueue& create, Turn& turn) {
+  if (auto good = check_queue_name(create.name); !good) return good.error();
+  if (auto good = check_settings(create.settings); !good) return good.error();
+  if (const auto found = queues_.find(create.name); found != queues_.end()) {
+    if (create.only_if_absent || found->second.settings == create.settings) return found->second;
+    return Error{Errc::kQueueExists, "queue '" + create.name + "' exists with other settings"};
+  }
+  if (queues_.size() >= kQueuesMax) {
+    return Error{Errc::kInsufficientStorage, "the catalog holds 1,000,000 queues, as many as it can"};
+  }
+  if (queues_.size() + deleted_.size() >= kQueueIdsMax) {
+    return Error{Errc::kInsufficientStorage, "the catalog has seen 10,000,000 queues, as many as it can"};
+  }
+  undo_.push_back([this, before = counters_.last_queue] { counters_.last_queue = before; });
+  counters_.last_queue.value += 1;
+  const QueueInfo queue{counters_.last_queue, create.name, partition_of(create.name, counters_.partitions), turn.wall,
+                        create.settings};
+  put(turn, queue);
+  return queue;
+}
+
+MetadReplyBody Controller::handle(const DeleteQueue& remove, Turn& turn) {
+  const auto found = queues_.find(remove.name);
+  if (found == queues_.end()) return Error{Errc::kNoSuchQueue, "there is no queue '" + remove.name + "'"};
+  const QueueDeleted deleted{found->second.id, remove.name};
+  put(turn, deleted);
+  return deleted;
+}
+
+void Controller::expire_members(Turn& turn) {
+  const std::int64_t oldest = listened_ms_ - kHeartbeatsMissedMax * settings_.heartbeat.value;
+  std::vector<SessionId> silent;
+  for (const auto& [session, member] : members_) {
+    if (member.heard < oldest) silent.push_back(session);
+  }
+  bool worker_gone = false;
+  for (const SessionId session : silent) {
+    const Member member = members_.at(session);
+    remove_member(session);
+    if (member.role != RegisterMember::Role::kWorker) continue;
+    WorkerInfo worker = workers_.at(member.name);
+    worker.alive = false;
+    put(turn, worker);
+    worker_gone = true;
+  }
+  if (worker_gone) place_partitions(turn, "");
+}
+
+CatalogSnapshot Controller::snapshot() const {
+  CatalogSnapshot out;
+  out.generation = counters_.generation;
+  out.version = counters_.version;
+  out.partitions = counters_.partitions;
+  out.queues.reserve(queues_.size());
+  for (const auto& [name, queue] : queues_) out.queues.push_back(queue);
+  out.deleted = deleted_;
+  for (const Partition& partition : partitions_) out.partition_infos.push_back(partition.info);
+  for (const auto& [name, worker] : workers_) out.workers.push_back(worker);
+  return out;
+}
+
+}  // namespace dmq

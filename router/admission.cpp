@@ -1,0 +1,94 @@
+// Who may do what, and where it goes.
+#include "router/admission.hpp"
+
+#include "protocol/limits.hpp"
+#include "protocol/partitioner.hpp"
+#include "protocol/queue_info.hpp"
+
+namespace dmq {
+namespace {
+
+Error no_such_queue(std::string_view name) {
+  return {Errc::kNoSuchQueue,
+          "there is no queue '" + std::string(name) + "'; create it first: dmq queue create " + std::string(name)};
+}
+
+}  // namespace
+
+Admission::Admission(RouterSettings settings, const CatalogCopy& catalog)
+    : settings_(std::move(settings)), catalog_(catalog) {}
+
+Decision Admission::decide(const RequestHeader& header, std::string_view payload, bool admin) {
+  if (header.op == Op::kPing) return LocalReply{};
+  if (catalog_.empty()) return Error{Errc::kUnavailable, "this router has not reached metad yet; try again"};
+  switch (header.op) {
+    case Op::kHello:
+      return LocalReply{hello()};
+    case Op::kQueueList:
+      return LocalReply{list(header)};
+    case Op::kQueueCreate:
+      return create(header, payload);
+    case Op::kQueueDelete:
+      if (!admin && !settings_.allow_delete) {
+        return Error{Errc::kDenied,
+                     "queues are deleted on the administrators' socket" +
+                         (settings_.admin_endpoint.empty() ? std::string() : " (" + settings_.admin_endpoint + ")") +
+                         ", or with --allow-delete"};
+      }
+      if (catalog_.find_queue(header.queue) == nullptr) return no_such_queue(header.queue);
+      return AskMetad{DeleteQueue{std::string(header.queue)}};
+    default:
+      return decide_for_queue(header);
+  }
+}
+
+Decision Admission::decide_for_queue(const RequestHeader& header) {
+  const QueueInfo* queue = catalog_.find_queue(header.queue);
+  if (queue == nullptr) {
+    const bool first_use = header.op == Op::kSend || header.op == Op::kReceive;
+    if (first_use && settings_.auto_create) return CreateFirst{std::string(header.queue)};
+    return no_such_queue(header.queue);
+  }
+  auto route_found = route(queue->partition, queue->id);
+  if (!route_found) return route_found.error();
+  return *route_found;
+}
+
+Result<Route> Admission::route(PartitionId partition, QueueId queue) const {
+  const PartitionInfo* info = catalog_.find_partition(partition);
+  const WorkerInfo* worker = info == nullptr ? nullptr : catalog_.find_worker(info->leader);
+  if (worker == nullptr) {
+    return fail(Errc::kUnavailable, "no worker leads partition " + std::to_string(partition.value) + " yet; try again");
+  }
+  if (!worker->alive) {
+    return fail(Errc::kUnavailable, "worker " + worker->name + ", which has this queue, is away; try again");
+  }
+  return Route{worker->endpoint, partition, info->epoch, queue};
+}
+
+Decision Admission::create(const RequestHeader& header, std::string_view payload) {
+  const auto settings = decode_queue_settings(payload, reader_);
+  if (!settings) return settings.error();
+  return AskMetad{CreateQueue{std::string(header.queue), *settings, false}};
+}
+
+std::string Admission::hello() const {
+  // Of several workers the weakest counts: nobody is promised more than each of them keeps.
+  std::string sync = "commit";
+  for (const auto& [name, worker] : catalog_.workers()) {
+    if (worker.sync == "none" || (worker.sync == "interval" && sync == "commit")) sync = worker.sync;
+  }
+  return encode_hello({sync, settings_.admin_endpoint});
+}
+
+std::string Admission::list(const RequestHeader& header) const {
+  const std::size_t most = header.max == 0 ? kListPageDefault : header.max;
+  std::vector<const QueueInfo*> page;
+  const auto& queues = catalog_.queues();
+  auto at = header.after < header.prefix ? queues.lower_bound(header.prefix) : queues.upper_bound(header.after);
+  for (; at != queues.end() && page.size() < most && at->first.starts_with(header.prefix); ++at)
+    page.push_back(&at->second);
+  return encode_queue_list(page);
+}
+
+}  // namespace dmq

@@ -1,0 +1,342 @@
+// Frames in, frames on: the router's turns.
+#include "router/router.hpp"
+
+#include <algorithm>
+#include <random>
+
+#include "protocol/limits.hpp"
+#include "protocol/queue_info.hpp"
+#include "runtime/clock.hpp"
+#include "runtime/logging.hpp"
+
+namespace dmq {
+namespace {
+
+constexpr std::size_t kDrainMax = 256;  // messages a socket and turn
+constexpr int kPipeMessagesMax = 1000;  // per client and per worker: more waits in TCP, at the sender
+constexpr std::int64_t kFrameBytesMax = kRequestBytesMax + 64 * 1024;
+constexpr std::size_t kHeldMax = 10'000;
+constexpr std::size_t kHeldBytesMax = 256 * 1024 * 1024;
+constexpr DurationMs kRetryAfter{50};
+constexpr std::uint8_t kHopsMax = 40;  // with kRetryAfter: two seconds for a new map to arrive
+constexpr DurationMs kConfirmFor{3000};
+constexpr DurationMs kHoldFor{5000};
+
+std::string random_name() {
+  std::random_device source;
+  return "router-" + std::to_string(source()) + "-" + std::to_string(source());
+}
+
+SocketLimits client_limits() { return {kPipeMessagesMax, kFrameBytesMax}; }
+
+}  // namespace
+
+Result<std::unique_ptr<Router>> Router::open(zmq::context_t& context, RouterOptions options) {
+  std::unique_ptr<Router> router(new Router(context, std::move(options)));
+  if (auto bound = router->bind(); !bound) return tl::unexpected<Error>(bound.error());
+  Router* const raw = router.get();
+  const RouterOptions& set = router->options_;
+  try {
+    router->link_ =
+        std::make_unique<MetadLink>(context, set.metad, RegisterMember{RegisterMember::Role::kRouter, set.name, "", ""},
+                                    [raw](const CatalogChange*) { raw->catalog_changed_ = true; });
+  } catch (const zmq::error_t& error) {
+    return fail(Errc::kInvalidArgument, "metad endpoint '" + set.metad + "': " + error.what());
+  }
+  router->admission_ = std::make_unique<Admission>(
+      RouterSettings{set.auto_create, set.allow_delete, router->admin_endpoint_}, router->link_->catalog());
+  return router;
+}
+
+Router::Router(zmq::context_t& context, RouterOptions options)
+    : context_(context),
+      options_(std::move(options)),
+      clients_(make_socket(context, zmq::socket_type::router, client_limits())),
+      admins_(make_socket(context, zmq::socket_type::router, client_limits())),
+      now_(steady_now()) {
+  if (options_.name.empty()) options_.name = random_name();
+}
+
+Result<void> Router::bind() {
+  auto bound = bind_socket(clients_, options_.listen);
+  if (!bound) return tl::unexpected<Error>(bound.error());
+  endpoint_ = *bound;
+  if (options_.admin.empty()) return {};
+  bound = bind_socket(admins_, options_.admin);
+  if (!bound) return tl::unexpected<Error>(bound.error());
+  admin_endpoint_ = *bound;
+  return {};
+}
+
+void Router::run() {
+  while (!stopping_) {
+    poll();
+    now_ = steady_now();
+    link_->step(now_);
+    if (std::exchange(catalog_changed_, false)) follow_workers();
+    for (auto& [endpoint, socket] : workers_) drain_worker(socket);
+    drain_clients(clients_, false);
+    drain_clients(admins_, true);
+    retry_held();
+    confirm();
+  }
+  // Replies that are on their way reach clients that are there.
+  for (auto& [endpoint, socket] : workers_) drain_worker(socket);
+  constexpr int kLastRepliesMs = 1000;
+  clients_.set(zmq::sockopt::linger, kLastRepliesMs);
+}
+
+void Router::stop() {
+  stopping_ = true;
+  stop_.raise();
+}
+
+void Router::poll() {
+  items_.clear();
+  items_.push_back({nullptr, stop_.fd(), ZMQ_POLLIN, 0});
+  items_.push_back({clients_.handle(), 0, ZMQ_POLLIN, 0});
+  items_.push_back({admins_.handle(), 0, ZMQ_POLLIN, 0});
+  for (auto& [endpoint, socket] : workers_) items_.push_back({socket.handle(), 0, ZMQ_POLLIN, 0});
+  link_->add_poll_items(items_);
+  TimeMs wake = link_->next_deadline();
+  if (!held_.empty() || !confirming_.empty()) wake = std::min(wake, now_ + kRetryAfter);
+  zmq::poll(items_, std::chrono::milliseconds(std::clamp<std::int64_t>((wake - steady_now()).value, 0, 1000)));
+}
+
+// --- from clients -------------------------------------------------------------------------------------------------
+
+void Router::drain_clients(zmq::socket_t& socket, bool admin) {
+  std::vector<zmq::message_t> frames;
+  for (std::size_t i = 0; i < kDrainMax && receive_frames(socket, frames); ++i) take_request(frames, admin);
+}
+
+void Router::take_request(std::vector<zmq::message_t>& frames, bool admin) {
+  const bool delimiter = frames.size() >= 2 && frames[1].size() == 0;
+  const std::size_t first = delimiter ? 2 : 1;
+  // No header frame, or frames without end: no message of this protocol.
+  if (frames.size() <= first) {
+    ++dropped_;
+    return;
+  }
+  Incoming request;
+  request.client = {std::string(bytes_of(frames[0])), delimiter, admin};
+  request.header = std::move(frames[first]);
+  if (frames.size() > first + 2)
+    return refuse(request, {}, {Errc::kMalformed, "a request is one header frame and at most one payload frame"});
+  request.has_payload = frames.size() == first + 2;
+  if (request.has_payload) request.payload = std::move(frames[first + 1]);
+  dispatch(std::move(request));
+}
+
+void Router::dispatch(Incoming request) {
+  if (auto decoded = decode_request_header(bytes_of(request.header), reader_, header_); !decoded) {
+    return refuse(request, header_.id, decoded.error());
+  }
+  Decision decision = admission_->decide(header_, bytes_of(request.payload), request.client.admin);
+  if (auto* route = std::get_if<Route>(&decision)) return forward(std::move(request), *route);
+  if (auto* local = std::get_if<LocalReply>(&decision)) {
+    return reply(request.client, encode_ok_header(header_.id), std::move(local->payload));
+  }
+  if (auto* error = std::get_if<Error>(&decision)) return refuse(request, header_.id, *error);
+  if (auto* ask = std::get_if<AskMetad>(&decision)) return ask_metad(request.client, header_.id, *ask);
+  const std::string queue = std::get<CreateFirst>(decision).name;
+  const bool asked = std::any_of(held_.begin(), held_.end(), [&](const Held& held) { return held.queue == queue; });
+  hold(std::move(request), queue, now_ + kHoldFor);
+  if (!asked) create_queue(queue);
+}
+
+void Router::forward(Incoming request, const Route& route) {
+  Envelope envelope;
+  envelope.delimiter = request.client.delimiter;
+  envelope.admin = request.client.admin;
+  envelope.hops = request.hops;
+  envelope.partition = route.partition;
+  envelope.epoch = route.epoch;
+  envelope.queue = route.queue;
+  envelope.client = request.client.routing_id;
+  std::vector<zmq::message_t> frames;
+  frames.reserve(3);
+  frames.push_back(make_frame(encode_envelope(envelope)));
+  frames.push_back(std::move(request.header));
+  if (request.has_payload) frames.push_back(std::move(request.payload));
+  if (send_frames(worker_socket(route.endpoint), frames) == SendOutcome::kSent) return;
+  request.header = std::move(frames[1]);
+  if (request.hops < kHopsMax) {
+    ++request.hops;
+    if (request.has_payload) request.payload = std::move(frames[2]);
+    return hold(std::move(request), {}, now_ + kRetryAfter);
+  }
+  if (!decode_request_header(bytes_of(request.header), reader_, header_)) return;
+  refuse(request, header_.id,
+         {Errc::kUnavailable, "the worker that has this queue cannot be reached or is busy; try again"});
+}
+
+// --- requests that wait -------------------------------------------------------------------------------------------
+
+void Router::hold(Incoming request, std::string queue, TimeMs retry_at) {
+  if (held_.size() >= kHeldMax || held_bytes_ + request.bytes() > kHeldBytesMax) {
+    if (!decode_request_header(bytes_of(request.header), reader_, header_)) return;
+    return refuse(request, header_.id,
+                  {Errc::kUnavailable, "too many requests wait for a change of the catalog; try again"});
+  }
+  held_bytes_ += request.bytes();
+  held_.push_back({std::move(request), retry_at, std::move(queue)});
+}
+
+void Router::create_queue(const std::string& name) {
+  link_->request(CreateQueue{name, {}, true}, now_, [this, name](const MetadReplyBody& answer) {
+    // Success shows in the catalog, and retry_held sees it there.
+    if (const auto* error = std::get_if<Error>(&answer)) fail_held(name, *error);
+  });
+}
+
+void Router::fail_held(const std::string& queue, const Error& error) {
+  std::deque<Held> rest;
+  for (Held& held : held_) {
+    if (held.queue != queue) {
+      rest.push_back(std::move(held));
+      continue;
+    }
+    held_bytes_ -= held.request.bytes();
+    if (decode_request_header(bytes_of(held.request.header), reader_, header_)) refuse(held.request, header_.id, error);
+  }
+  held_ = std::move(rest);
+}
+
+void Router::retry_held() {
+  if (held_.empty()) return;
+  std::deque<Held> waiting = std::exchange(held_, {});
+  held_bytes_ = 0;
+  for (Held& held : waiting) {
+    const bool known = !held.queue.empty() && link_->catalog().find_queue(held.queue) != nullptr;
+    if (known || (held.queue.empty() && now_ >= held.retry_at)) {
+      dispatch(std::move(held.request));
+    } else if (now_ >= held.retry_at) {
+      if (!decode_request_header(bytes_of(held.request.header), reader_, header_)) continue;
+      refuse(held.request, header_.id, {Errc::kUnavailable, "metad did not create the queue in time; try again"});
+    } else {
+      held_bytes_ += held.request.bytes();
+      held_.push_back(std::move(held));
+    }
+  }
+}
+
+// --- metad's writes ------------------------------------------------------------------------------------------------
+
+void Router::ask_metad(const Client& client, const RequestId& id, const AskMetad& ask) {
+  link_->request(ask.body, now_, [this, client, id](const MetadReplyBody& answer) {
+    if (const auto* error = std::get_if<Error>(&answer)) return reply(client, encode_reply_header(id, *error), {});
+    const auto* created = std::get_if<QueueInfo>(&answer);
+    const auto* deleted = std::get_if<QueueDeleted>(&answer);
+    if (created == nullptr && deleted == nullptr) {
+      return reply(client, encode_reply_header(id, {Errc::kInternal, "metad gave an answer of another kind"}), {});
+    }
+    confirming_.push_back({client, id, created != nullptr ? created->name : deleted->name, created != nullptr,
+                           created != nullptr ? encode_queue_info(*created) : std::string(), now_ + kConfirmFor});
+  });
+}
+
+// The client hears of success when this router goes by it, so that its next request finds what it made.
+void Router::confirm() {
+  for (std::size_t i = 0; i < confirming_.size();) {
+    Confirming& each = confirming_[i];
+    const bool exists = link_->catalog().find_queue(each.queue) != nullptr;
+    if (exists != each.exists && now_ < each.until) {
+      ++i;
+      continue;
+    }
+    reply(each.client, encode_ok_header(each.id), std::move(each.payload));
+    confirming_.erase(confirming_.begin() + static_cast<std::ptrdiff_t>(i));
+  }
+}
+
+// --- from workers ----------------------------------------------------------------------------------------------------
+
+void Router::drain_worker(zmq::socket_t& worker) {
+  std::vector<zmq::message_t> frames;
+  for (std::size_t i = 0; i < kDrainMax && receive_frames(worker, frames); ++i) {
+    const auto envelope = frames.size() < 2 ? fail(Errc::kMalformed, "") : decode_envelope(bytes_of(frames[0]));
+    if (!envelope) {
+      ++dropped_;
+    } else if (envelope->kind == EnvelopeKind::kHandBack) {
+      take_back(*envelope, frames);
+    } else {
+      pass_reply(worker, *envelope, frames);
+    }
+  }
+}
+
+void Router::pass_reply(zmq::socket_t& worker, const Envelope& envelope, std::vector<zmq::message_t>& frames) {
+  std::vector<zmq::message_t> out;
+  out.reserve(4);
+  out.push_back(copy_frame(envelope.client));
+  if (envelope.delimiter) out.emplace_back();
+  out.push_back(std::move(frames[1]));
+  const bool payload = frames.size() > 2 && frames[2].size() > 0;
+  if (payload) out.push_back(std::move(frames[2]));
+  if (send_frames(envelope.admin ? admins_ : clients_, out) == SendOutcome::kSent || !payload) return;
+  // Nobody is there: the worker takes back what it leased to that client.
+  std::vector<zmq::message_t> back;
+  set_envelope_kind(static_cast<char*>(frames[0].data()), EnvelopeKind::kUndeliverable);
+  back.push_back(std::move(frames[0]));
+  back.push_back(std::move(out[out.size() - 2]));
+  back.push_back(std::move(out.back()));
+  send_frames(worker, back);  // a worker that is gone has lost its leases anyway
+}
+
+void Router::take_back(const Envelope& envelope, std::vector<zmq::message_t>& frames) {
+  Incoming request;
+  request.client = {std::string(envelope.client), envelope.delimiter, envelope.admin};
+  request.hops = static_cast<std::uint8_t>(envelope.hops + 1);
+  request.header = std::move(frames[1]);
+  request.has_payload = frames.size() > 2;
+  if (request.has_payload) request.payload = std::move(frames[2]);
+  if (request.hops <= kHopsMax) return hold(std::move(request), {}, now_ + kRetryAfter);
+  if (!decode_request_header(bytes_of(request.header), reader_, header_)) return;
+  refuse(request, header_.id, {Errc::kUnavailable, "the queue's place is changing; try again"});
+}
+
+// --- to clients -----------------------------------------------------------------------------------------------------
+
+void Router::reply(const Client& client, std::string header, std::string payload) {
+  send_to(client, make_frame(std::move(header)), make_frame(std::move(payload)));
+}
+
+void Router::refuse(const Incoming& request, const RequestId& id, const Error& error) {
+  reply(request.client, encode_reply_header(id, error), {});
+}
+
+SendOutcome Router::send_to(const Client& client, zmq::message_t header, zmq::message_t payload) {
+  std::vector<zmq::message_t> frames;
+  frames.push_back(copy_frame(client.routing_id));
+  if (client.delimiter) frames.emplace_back();
+  frames.push_back(std::move(header));
+  if (payload.size() > 0) frames.push_back(std::move(payload));
+  return send_frames(client.admin ? admins_ : clients_, frames);
+}
+
+// --- workers --------------------------------------------------------------------------------------------------------
+
+zmq::socket_t& Router::worker_socket(const std::string& endpoint) {
+  const auto known = workers_.find(endpoint);
+  if (known != workers_.end()) return known->second;
+  auto socket = make_socket(context_, zmq::socket_type::dealer, {kPipeMessagesMax, -1});
+  if (auto connected = connect_socket(socket, endpoint); !connected) spdlog::error("{}", connected.error().context);
+  return workers_.emplace(endpoint, std::move(socket)).first->second;
+}
+
+// Connects to workers as soon as they are known, and forgets the endpoints that no worker has any more.
+void Router::follow_workers() {
+  const CatalogCopy& catalog = link_->catalog();
+  const auto used = [&](const std::string& endpoint) {
+    return std::any_of(catalog.workers().begin(), catalog.workers().end(),
+                       [&](const auto& entry) { return entry.second.endpoint == endpoint; });
+  };
+  std::erase_if(workers_, [&](const auto& entry) { return !used(entry.first); });
+  for (const auto& [name, worker] : catalog.workers()) worker_socket(worker.endpoint);
+  bool all = !catalog.empty();
+  for (std::uint16_t i = 0; all && i < catalog.partitions(); ++i) all = admission_->route({i}, {}).has_value();
+  ready_ = all;
+}
+
+}  // namespace dmq

@@ -1,0 +1,120 @@
+// The router's loop: clients' ROUTER sockets in front, one DEALER per worker behind, the tie to metad beside.
+#pragma once
+
+#include <atomic>
+#include <deque>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+#include <zmq.hpp>
+
+#include "protocol/envelope.hpp"
+#include "router/admission.hpp"
+#include "runtime/metad_link.hpp"
+#include "runtime/sockets.hpp"
+#include "runtime/wakeup.hpp"
+
+namespace dmq {
+
+struct RouterOptions {
+  std::string listen = "tcp://127.0.0.1:7310";  // for clients
+  std::string admin;                            // for administrators: loopback or ipc; empty: none
+  std::string metad = "tcp://127.0.0.1:7312";
+  std::string name;  // empty: a random one
+  bool auto_create = true;
+  bool allow_delete = false;
+};
+
+// Holds no state that matters: a request lives in its frames. One thread calls run(). Requests that must wait (for
+// the creation of their queue, for a map that is being refreshed) are held whole, bounded in number, bytes and time.
+class Router {
+ public:
+  // Errors: unavailable (cannot listen), invalid_argument (a wrong endpoint).
+  static Result<std::unique_ptr<Router>> open(zmq::context_t& context, RouterOptions options);
+
+  const std::string& endpoint() const { return endpoint_; }
+  const std::string& admin_endpoint() const { return admin_endpoint_; }
+  // Every partition has a worker that is alive and connected. From any thread.
+  bool ready() const { return ready_; }
+  std::uint64_t dropped() const { return dropped_; }
+  void run();
+  void stop();  // from any thread
+
+ private:
+  // Whom to answer.
+  struct Client {
+    std::string routing_id;
+    bool delimiter = false;
+    bool admin = false;
+  };
+  // A request that was read, or handed back.
+  struct Incoming {
+    Client client;
+    std::uint8_t hops = 0;
+    zmq::message_t header;
+    zmq::message_t payload;
+    bool has_payload = false;
+    std::size_t bytes() const { return header.size() + payload.size(); }
+  };
+  struct Held {
+    Incoming request;
+    TimeMs retry_at;
+    std::string queue;  // held until this queue is known; empty: until retry_at
+  };
+  // An answer of metad that waits until this router's own copy shows it.
+  struct Confirming {
+    Client client;
+    RequestId id;
+    std::string queue;
+    bool exists;
+    std::string payload;
+    TimeMs until;
+  };
+
+  Router(zmq::context_t& context, RouterOptions options);
+  Result<void> bind();
+  void poll();
+  void drain_clients(zmq::socket_t& socket, bool admin);
+  void take_request(std::vector<zmq::message_t>& frames, bool admin);
+  void dispatch(Incoming request);
+  void forward(Incoming request, const Route& route);
+  void hold(Incoming request, std::string queue, TimeMs retry_at);
+  void create_queue(const std::string& name);
+  void fail_held(const std::string& queue, const Error& error);
+  void retry_held();
+  void ask_metad(const Client& client, const RequestId& id, const AskMetad& ask);
+  void confirm();
+  void drain_worker(zmq::socket_t& worker);
+  void pass_reply(zmq::socket_t& worker, const Envelope& envelope, std::vector<zmq::message_t>& frames);
+  void take_back(const Envelope& envelope, std::vector<zmq::message_t>& frames);
+  void reply(const Client& client, std::string header, std::string payload);
+  void refuse(const Incoming& request, const RequestId& id, const Error& error);
+  SendOutcome send_to(const Client& client, zmq::message_t header, zmq::message_t payload);
+  zmq::socket_t& worker_socket(const std::string& endpoint);
+  void follow_workers();
+
+  zmq::context_t& context_;
+  RouterOptions options_;
+  zmq::socket_t clients_;
+  zmq::socket_t admins_;
+  std::string endpoint_;
+  std::string admin_endpoint_;
+  std::unique_ptr<MetadLink> link_;
+  std::unique_ptr<Admission> admission_;
+  std::map<std::string, zmq::socket_t> workers_;  // by endpoint
+  MsgpackReader reader_;
+  RequestHeader header_;
+  std::deque<Held> held_;
+  std::size_t held_bytes_ = 0;
+  std::deque<Confirming> confirming_;
+  std::vector<zmq::pollitem_t> items_;
+  Wakeup stop_;
+  std::atomic<bool> stopping_{false};
+  std::atomic<bool> ready_{false};
+  std::atomic<std::uint64_t> dropped_{0};
+  bool catalog_changed_ = false;
+  TimeMs now_;
+};
+
+}  // namespace dmq

@@ -1,0 +1,252 @@
+// The catalog's codecs, and the cached copy of it.
+#include <catch2/catch.hpp>
+
+#include "protocol/catalog.hpp"
+#include "protocol/msgpack_reader.hpp"
+
+using namespace dmq;
+
+namespace {
+
+QueueInfo queue(std::uint64_t id, std::string name) {
+  return {QueueId{id},
+          std::move(name),
+          PartitionId{static_cast<std::uint16_t>(id)},
+          TimeMs{1700000000000},
+          {DurationMs{5000}}};
+}
+
+CatalogSnapshot some_snapshot() {
+  CatalogSnapshot snapshot;
+  snapshot.generation = 3;
+  snapshot.version = {41};
+  snapshot.partitions = 8;
+  snapshot.queues = {queue(1, "orders"), queue(4, "größe")};
+  snapshot.deleted = {QueueId{2}, QueueId{3}};
+  snapshot.partition_infos = {{PartitionId{1}, Epoch{7}, "w1"}, {PartitionId{2}, Epoch{0}, ""}};
+  snapshot.workers = {{"w1", "tcp://127.0.0.1:5", SessionId{9}, true, "commit"}};
+  return snapshot;
+}
+
+CatalogUpdate update(std::uint64_t before, std::uint64_t version, std::vector<CatalogChange> changes) {
+  return {3, {before}, {version}, std::move(changes)};
+}
+
+void check_equal(const CatalogSnapshot& a, const CatalogSnapshot& b) {
+  CHECK(a.generation == b.generation);
+  CHECK(a.version == b.version);
+  CHECK(a.partitions == b.partitions);
+  CHECK(a.queues == b.queues);
+  CHECK(a.deleted == b.deleted);
+  CHECK(a.partition_infos == b.partition_infos);
+  CHECK(a.workers == b.workers);
+}
+
+template <class Body>
+Body request_there_and_back(const Body& body) {
+  MsgpackReader reader;
+  const auto read = decode_metad_request(encode_metad_request({77, body}), reader);
+  REQUIRE(read);
+  CHECK(read->id == 77);
+  REQUIRE(std::holds_alternative<Body>(read->body));
+  return std::get<Body>(read->body);
+}
+
+template <class Body>
+Body reply_there_and_back(const Body& body) {
+  MsgpackReader reader;
+  const auto read = decode_metad_reply(encode_metad_reply({78, body}), reader);
+  REQUIRE(read);
+  CHECK(read->id == 78);
+  REQUIRE(std::holds_alternative<Body>(read->body));
+  return std::get<Body>(read->body);
+}
+
+template <class Decode>
+void every_prefix_is_refused(const std::string& bytes, Decode decode) {
+  for (std::size_t size = 0; size < bytes.size(); ++size) {
+    INFO("the first " << size << " of " << bytes.size() << " bytes");
+    CHECK_FALSE(decode(std::string_view(bytes).substr(0, size)));
+  }
+  CHECK_FALSE(decode(bytes + '\0'));
+}
+
+}  // namespace
+
+TEST_CASE("a snapshot is read as it was written", "[protocol][catalog]") {
+  MsgpackReader reader;
+  const auto read = decode_snapshot(encode_snapshot(some_snapshot()), reader);
+  REQUIRE(read);
+  check_equal(*read, some_snapshot());
+}
+
+TEST_CASE("an update is read as it was written", "[protocol][catalog]") {
+  MsgpackReader reader;
+  const CatalogUpdate given =
+      update(4, 8,
+             {queue(1, "a"), QueueDeleted{QueueId{1}, "a"}, PartitionInfo{PartitionId{5}, Epoch{2}, "w"},
+              WorkerInfo{"w", "inproc://w", SessionId{1}, false, "none"}});
+  const auto read = decode_update(encode_update(given), reader);
+  REQUIRE(read);
+  CHECK(read->generation == 3);
+  CHECK(read->before == CatalogVersion{4});
+  CHECK(read->version == CatalogVersion{8});
+  CHECK(read->changes == given.changes);
+}
+
+TEST_CASE("requests to metad are read as they were written", "[protocol][catalog]") {
+  const auto member =
+      request_there_and_back(RegisterMember{RegisterMember::Role::kWorker, "w1", "tcp://h:1", "commit"});
+  CHECK(member.role == RegisterMember::Role::kWorker);
+  CHECK(member.name == "w1");
+  CHECK(member.endpoint == "tcp://h:1");
+  CHECK(member.sync == "commit");
+  CHECK(request_there_and_back(MemberHeartbeat{SessionId{12}}).session == SessionId{12});
+  request_there_and_back(GetSnapshot{});
+  const auto create = request_there_and_back(CreateQueue{"q", {DurationMs{700}}, true});
+  CHECK(create.name == "q");
+  CHECK(create.settings.lease_ms == DurationMs{700});
+  CHECK(create.only_if_absent);
+  CHECK(request_there_and_back(DeleteQueue{"q"}).name == "q");
+}
+
+TEST_CASE("replies of metad are read as they were written", "[protocol][catalog]") {
+  CHECK(reply_there_and_back(Error{Errc::kQueueExists, "no"}) == Error{Errc::kQueueExists, "no"});
+  const auto registered = reply_there_and_back(Registered{SessionId{5}, "inproc://f", 250});
+  CHECK(registered.session == SessionId{5});
+  CHECK(registered.feed_endpoint == "inproc://f");
+  CHECK(registered.heartbeat_ms == 250);
+  reply_there_and_back(Done{});
+  check_equal(reply_there_and_back(some_snapshot()), some_snapshot());
+  CHECK(reply_there_and_back(queue(6, "six")) == queue(6, "six"));
+  CHECK(reply_there_and_back(QueueDeleted{QueueId{6}, "six"}) == QueueDeleted{QueueId{6}, "six"});
+}
+
+TEST_CASE("what is cut short or has bytes behind it is refused", "[protocol][catalog]") {
+  MsgpackReader reader;
+  every_prefix_is_refused(encode_snapshot(some_snapshot()), [&](auto bytes) { return decode_snapshot(bytes, reader); });
+  every_prefix_is_refused(encode_update(update(1, 2, {queue(1, "a")})),
+                          [&](auto bytes) { return decode_update(bytes, reader); });
+  every_prefix_is_refused(encode_metad_request({1, CreateQueue{"q", {}, false}}),
+                          [&](auto bytes) { return decode_metad_request(bytes, reader); });
+  every_prefix_is_refused(encode_metad_reply({1, some_snapshot()}),
+                          [&](auto bytes) { return decode_metad_reply(bytes, reader); });
+}
+
+TEST_CASE("an array that claims more items than there are bytes is refused without the memory", "[protocol][catalog]") {
+  MsgpackReader reader;
+  CHECK_FALSE(decode_snapshot("\x81\xa6queues\xdd\xff\xff\xff\xff", reader));
+}
+
+TEST_CASE("unknown keys and kinds of change are ignored, missing keys get defaults", "[protocol][catalog]") {
+  MsgpackReader reader;
+  // {"version": 2, "colour": 5, "changes": [{"cluster": {}}, {"queue": {"id": 1, "name": "a", "x": 1}}]}
+  using namespace std::string_literals;
+  const auto read = decode_update(
+      "\x83\xa7version\x02\xa6"
+      "colour\x05\xa7"
+      "changes\x92\x81\xa7"
+      "cluster\x80\x81\xa5queue\x83\xa2id\x01\xa4name\xa1"
+      "a\xa1x\x01"s,
+      reader);
+  REQUIRE(read);
+  CHECK(read->before == CatalogVersion{0});
+  REQUIRE(read->changes.size() == 1);
+  const auto& found = std::get<QueueInfo>(read->changes.front());
+  CHECK(found.name == "a");
+  CHECK(found.settings == QueueSettings{});
+}
+
+TEST_CASE("a value of the wrong type or out of range is malformed", "[protocol][catalog]") {
+  MsgpackReader reader;
+  const auto code = [&](std::string_view bytes) {
+    const auto read = decode_update(bytes, reader);
+    REQUIRE_FALSE(read);
+    return read.error().code;
+  };
+  CHECK(code("\x81\xa7version\xa1"
+             "2") == Errc::kMalformed);
+  CHECK(code("\x81\xa7"
+             "changes\x80") == Errc::kMalformed);
+  CHECK(code("\x81\xa7"
+             "changes\x91\x01") == Errc::kMalformed);
+  CHECK(code("\x81\xa7"
+             "changes\x91\x81\xa5queue\x81\xa2id\x01") == Errc::kMalformed);  // no name
+  CHECK(code("\x81\xa7"
+             "changes\x91\x81\xa9partition\x81\xa2id\xcd\xff\xff") == Errc::kMalformed);  // 65535
+  CHECK(code("\x93\x01\x02\x03") == Errc::kMalformed);
+}
+
+TEST_CASE("a request with an unknown op says so", "[protocol][catalog]") {
+  MsgpackReader reader;
+  const auto unknown = decode_metad_request(
+      "\x82\xa2op\xa4sing\xa4"
+      "body\x80",
+      reader);
+  REQUIRE_FALSE(unknown);
+  CHECK(unknown.error().code == Errc::kUnknownOp);
+}
+
+TEST_CASE("an empty copy takes no update, only a snapshot", "[protocol][catalog]") {
+  CatalogCopy copy;
+  CHECK(copy.empty());
+  CHECK(copy.apply(update(0, 1, {queue(1, "a")})) == CatalogCopy::Applied::kGap);
+  CHECK(copy.find_queue("a") == nullptr);
+  copy.apply(some_snapshot());
+  CHECK_FALSE(copy.empty());
+  REQUIRE(copy.find_queue("orders") != nullptr);
+  CHECK(copy.find_queue(QueueId{4})->name == "größe");
+  CHECK(copy.is_deleted(QueueId{2}));
+  CHECK(copy.find_partition(PartitionId{1})->leader == "w1");
+  CHECK(copy.find_partition(PartitionId{7})->leader.empty());
+  CHECK(copy.find_partition(PartitionId{8}) == nullptr);
+  CHECK(copy.find_worker("w1")->session == SessionId{9});
+}
+
+TEST_CASE("a copy follows updates, drops old ones and reports a gap", "[protocol][catalog]") {
+  CatalogCopy copy;
+  copy.apply(some_snapshot());
+  CHECK(copy.apply(update(40, 41, {queue(9, "old")})) == CatalogCopy::Applied::kOld);
+  CHECK(copy.find_queue("old") == nullptr);
+  CHECK(copy.apply(update(42, 43, {queue(9, "gap")})) == CatalogCopy::Applied::kGap);
+  CHECK(copy.find_queue("gap") == nullptr);
+  CHECK(copy.version() == CatalogVersion{41});
+  CHECK(copy.apply(update(41, 43, {queue(5, "new"), QueueDeleted{QueueId{1}, "orders"}})) ==
+        CatalogCopy::Applied::kDone);
+  CHECK(copy.version() == CatalogVersion{43});
+  CHECK(copy.find_queue("new")->id == QueueId{5});
+  CHECK(copy.find_queue("orders") == nullptr);
+  CHECK(copy.find_queue(QueueId{1}) == nullptr);
+  CHECK(copy.is_deleted(QueueId{1}));
+}
+
+TEST_CASE("an empty update tells of a lost tail", "[protocol][catalog]") {
+  CatalogCopy copy;
+  copy.apply(some_snapshot());
+  CHECK(copy.apply(update(41, 41, {})) == CatalogCopy::Applied::kOld);
+  CHECK(copy.apply(update(44, 44, {})) == CatalogCopy::Applied::kGap);
+}
+
+TEST_CASE("an update around a snapshot's version ends in the update's state", "[protocol][catalog]") {
+  CatalogCopy copy;
+  CatalogSnapshot middle = some_snapshot();
+  middle.queues = {queue(6, "a")};  // created, deleted and created again; the update says how
+  copy.apply(middle);
+  CHECK(copy.apply(update(38, 43, {queue(5, "a"), QueueDeleted{QueueId{5}, "a"}, queue(6, "a"), queue(7, "b")})) ==
+        CatalogCopy::Applied::kDone);
+  CHECK(copy.find_queue("a")->id == QueueId{6});
+  CHECK(copy.find_queue(QueueId{5}) == nullptr);
+  CHECK(copy.find_queue(QueueId{6})->name == "a");
+  CHECK(copy.find_queue("b")->id == QueueId{7});
+}
+
+TEST_CASE("another generation is a gap when newer and old when older", "[protocol][catalog]") {
+  CatalogCopy copy;
+  copy.apply(some_snapshot());
+  CatalogUpdate next = update(41, 42, {queue(9, "x")});
+  next.generation = 4;
+  CHECK(copy.apply(next) == CatalogCopy::Applied::kGap);
+  next.generation = 2;
+  CHECK(copy.apply(next) == CatalogCopy::Applied::kOld);
+  CHECK(copy.find_queue("x") == nullptr);
+}

@@ -1,0 +1,349 @@
+// The controller: names and ids of queues, sessions and heartbeats of members, placement and epochs of partitions.
+#include <catch2/catch.hpp>
+#include <random>
+#include <set>
+
+#include "metad/controller.hpp"
+#include "protocol/partitioner.hpp"
+
+using namespace dmq;
+
+namespace {
+
+constexpr std::uint16_t kPartitions = 64;
+
+// A controller whose changes are kept as a disk would keep them. Invariants are checked after every step.
+class Script {
+ public:
+  explicit Script(CatalogImage image = first_image()) : stored_(image), controller_(std::move(image), settings()) {}
+
+  static CatalogImage first_image() {
+    CatalogImage image;
+    image.counters.partitions = kPartitions;
+    return image;
+  }
+  static Controller::Settings settings() { return {.heartbeat = DurationMs{100}, .feed_endpoint = "inproc://feed"}; }
+
+  MetadReplyBody at(std::int64_t ms, const ControllerEvent& event) {
+    const CatalogVersion before = controller_.counters().version;
+    last_ = controller_.step({TimeMs{ms}, TimeMs{1'000'000 + ms}}, event);
+    controller_.keep();
+    controller_.check_invariants();
+    CHECK(controller_.counters().version.value == before.value + last_.changes.size());
+    stored_.counters = controller_.counters();
+    stored_.records.insert(stored_.records.end(), last_.changes.begin(), last_.changes.end());
+    return last_.reply.value_or(Done{});
+  }
+  SessionId worker(std::int64_t ms, const std::string& name) {
+    return std::get<Registered>(
+               at(ms, RegisterMember{RegisterMember::Role::kWorker, name, "inproc://" + name, "commit"}))
+        .session;
+  }
+  SessionId router(std::int64_t ms, const std::string& name) {
+    return std::get<Registered>(at(ms, RegisterMember{RegisterMember::Role::kRouter, name, "", ""})).session;
+  }
+  QueueInfo create(std::int64_t ms, const std::string& name) {
+    return std::get<QueueInfo>(at(ms, CreateQueue{name, {}, false}));
+  }
+  Errc error(std::int64_t ms, const ControllerEvent& event) {
+    const auto reply = at(ms, event);
+    const auto* error = std::get_if<Error>(&reply);
+    return error == nullptr ? Errc::kOk : error->code;
+  }
+  bool alive(const std::string& worker) const {
+    for (const WorkerInfo& info : controller_.snapshot().workers) {
+      if (info.name == worker) return info.alive;
+    }
+    return false;
+  }
+  std::vector<PartitionInfo> partitions() const { return controller_.snapshot().partition_infos; }
+  std::size_t led_by(const std::string& worker) const {
+    std::size_t count = 0;
+    for (const PartitionInfo& partition : partitions()) count += partition.leader == worker ? 1 : 0;
+    return count;
+  }
+  // The controller that a restart makes of what was stored; only the last record of each key, as the store keeps it.
+  Script restarted() const {
+    CatalogCopy copy;
+    CatalogSnapshot empty;
+    empty.partitions = kPartitions;
+    copy.apply(empty);
+    copy.apply(CatalogUpdate{0, {0}, stored_.counters.version, stored_.records});
+    CatalogImage image{stored_.counters, {}};
+    for (const auto& [name, queue] : copy.queues()) image.records.emplace_back(queue);
+    for (const CatalogChange& record : stored_.records) {
+      if (std::holds_alternative<QueueDeleted>(record)) image.records.push_back(record);
+    }
+    for (std::uint16_t i = 0; i < kPartitions; ++i) image.records.emplace_back(*copy.find_partition(PartitionId{i}));
+    for (const auto& [name, worker] : copy.workers()) image.records.emplace_back(worker);
+    return Script(std::move(image));
+  }
+  const ControllerEffects& last() const { return last_; }
+  Controller& controller() { return controller_; }
+
+ private:
+  CatalogImage stored_;
+  Controller controller_;
+  ControllerEffects last_;
+};
+
+void check_same(const CatalogSnapshot& a, const CatalogSnapshot& b) {
+  CHECK(a.version == b.version);
+  CHECK(a.queues == b.queues);
+  CHECK(a.deleted == b.deleted);
+  CHECK(a.partition_infos == b.partition_infos);
+  CHECK(a.workers == b.workers);
+}
+
+}  // namespace
+
+TEST_CASE("the first worker leads every partition, at epoch 1", "[metad][controller]") {
+  Script s;
+  s.worker(0, "a");
+  for (const PartitionInfo& partition : s.partitions()) {
+    CHECK(partition.leader == "a");
+    CHECK(partition.epoch == Epoch{1});
+  }
+}
+
+TEST_CASE("workers that start together share empty partitions", "[metad][controller]") {
+  Script s;
+  s.worker(0, "a");
+  s.worker(1, "b");
+  s.worker(2, "c");
+  CHECK(s.led_by("a") + s.led_by("b") + s.led_by("c") == kPartitions);
+  for (const char* name : {"a", "b", "c"}) CHECK(s.led_by(name) >= kPartitions / 6);
+}
+
+TEST_CASE("one more worker takes its share from others and moves nothing else", "[metad][controller]") {
+  Script s;
+  for (const char* name : {"a", "b", "c", "d"}) s.worker(0, name);
+  const auto before = s.partitions();
+  s.worker(1, "e");
+  const auto after = s.partitions();
+  std::size_t moved = 0;
+  for (std::size_t i = 0; i < before.size(); ++i) {
+    if (before[i].leader == after[i].leader) {
+      CHECK(before[i].epoch == after[i].epoch);
+      continue;
+    }
+    CHECK(after[i].leader == "e");
+    CHECK(after[i].epoch.value == before[i].epoch.value + 1);
+    ++moved;
+  }
+  CHECK(moved > 0);
+  CHECK(moved <= 2 * kPartitions / 5);
+}
+
+TEST_CASE("a partition in which a queue was ever created stays with its worker", "[metad][controller]") {
+  Script s;
+  s.worker(0, "a");
+  std::set<std::uint16_t> settled;
+  for (int i = 0; i < 30; ++i) settled.insert(s.create(1, "q" + std::to_string(i)).partition.value);
+  s.at(2, DeleteQueue{"q0"});
+  const std::uint16_t of_deleted = partition_of("q0", kPartitions).value;
+  for (const char* name : {"b", "c", "d"}) s.worker(3, name);
+  s.at(1000, ControllerTick{});
+  s.at(2000, ControllerTick{});
+  s.at(3000, ControllerTick{});
+  s.at(4000, ControllerTick{});
+  CHECK_FALSE(s.alive("a"));
+  for (const PartitionInfo& partition : s.partitions()) {
+    if (settled.contains(partition.id.value)) CHECK(partition.leader == "a");
+  }
+  CHECK(s.partitions()[of_deleted].leader == "a");
+}
+
+TEST_CASE("a queue made before any worker came is led by the first that comes, and stays there",
+          "[metad][controller]") {
+  Script s;
+  const QueueInfo queue = s.create(0, "early");
+  CHECK(s.partitions()[queue.partition.value].leader.empty());
+  s.worker(1, "a");
+  for (const char* name : {"b", "c", "d", "e", "f"}) s.worker(2, name);
+  CHECK(s.partitions()[queue.partition.value].leader == "a");
+}
+
+TEST_CASE("a worker that registers again gets a new session and a higher epoch everywhere", "[metad][controller]") {
+  Script s;
+  const SessionId first = s.worker(0, "a");
+  s.create(1, "q");
+  const auto before = s.partitions();
+  const SessionId second = s.worker(2, "a");
+  CHECK(second > first);
+  const auto after = s.partitions();
+  for (std::size_t i = 0; i < before.size(); ++i) CHECK(after[i].epoch.value == before[i].epoch.value + 1);
+  // In one transaction: the new session and all the epochs are changes of one step.
+  CHECK(s.last().changes.size() == 1 + kPartitions);
+  CHECK(s.error(3, MemberHeartbeat{first}) == Errc::kUnavailable);
+  CHECK(s.error(3, MemberHeartbeat{second}) == Errc::kOk);
+}
+
+TEST_CASE("a registration tells where the feed is and how often to call", "[metad][controller]") {
+  Script s;
+  const auto reply = std::get<Registered>(s.at(0, RegisterMember{RegisterMember::Role::kRouter, "r", "", ""}));
+  CHECK(reply.feed_endpoint == "inproc://feed");
+  CHECK(reply.heartbeat_ms == 100);
+  CHECK(s.last().changes.empty());
+}
+
+TEST_CASE("a member without a good name, or a worker without an endpoint, is refused", "[metad][controller]") {
+  Script s;
+  CHECK(s.error(0, RegisterMember{RegisterMember::Role::kRouter, "", "", ""}) == Errc::kInvalidArgument);
+  CHECK(s.error(0, RegisterMember{RegisterMember::Role::kRouter, "a\nb", "", ""}) == Errc::kInvalidArgument);
+  CHECK(s.error(0, RegisterMember{RegisterMember::Role::kWorker, "w", "", "commit"}) == Errc::kInvalidArgument);
+}
+
+TEST_CASE("a worker and a router may have the same name", "[metad][controller]") {
+  Script s;
+  const SessionId worker = s.worker(0, "node");
+  const SessionId router = s.router(0, "node");
+  CHECK(s.error(1, MemberHeartbeat{worker}) == Errc::kOk);
+  CHECK(s.error(1, MemberHeartbeat{router}) == Errc::kOk);
+}
+
+TEST_CASE("a worker silent for three heartbeats is dead until it registers", "[metad][controller]") {
+  Script s;
+  const SessionId a = s.worker(0, "a");
+  const SessionId b = s.worker(0, "b");
+  for (std::int64_t ms = 50; ms <= 300; ms += 50) {
+    s.at(ms, MemberHeartbeat{b});
+    s.at(ms, ControllerTick{});
+  }
+  CHECK(s.alive("a"));  // just three, not more
+  s.at(350, MemberHeartbeat{b});
+  s.at(350, ControllerTick{});
+  CHECK_FALSE(s.alive("a"));
+  CHECK(s.alive("b"));
+  CHECK(s.led_by("b") == kPartitions);  // none of them holds data
+  CHECK(s.error(360, MemberHeartbeat{a}) == Errc::kUnavailable);
+  s.worker(370, "a");
+  CHECK(s.alive("a"));
+  CHECK(s.led_by("a") > 0);
+}
+
+TEST_CASE("a stall of metad itself is not the members' silence", "[metad][controller]") {
+  Script s;
+  const SessionId a = s.worker(0, "a");
+  s.at(60'000, ControllerTick{});
+  CHECK(s.alive("a"));
+  CHECK(s.error(60'001, MemberHeartbeat{a}) == Errc::kOk);
+}
+
+TEST_CASE("a silent router is forgotten", "[metad][controller]") {
+  Script s;
+  const SessionId r = s.router(0, "r");
+  for (std::int64_t ms = 100; ms <= 500; ms += 100) s.at(ms, ControllerTick{});
+  CHECK(s.error(501, MemberHeartbeat{r}) == Errc::kUnavailable);
+}
+
+TEST_CASE("creating a queue twice is fine with the same settings only", "[metad][controller]") {
+  Script s;
+  const QueueInfo queue = s.create(5, "q");
+  CHECK(queue.created_ms == TimeMs{1'000'005});
+  CHECK(queue.partition == partition_of("q", kPartitions));
+  CHECK(s.create(6, "q") == queue);
+  CHECK(s.last().changes.empty());
+  const QueueSettings other{DurationMs{1234}};
+  CHECK(s.error(7, CreateQueue{"q", other, false}) == Errc::kQueueExists);
+  CHECK(std::get<QueueInfo>(s.at(8, CreateQueue{"q", other, true})) == queue);
+}
+
+TEST_CASE("bad names and settings of a queue are refused", "[metad][controller]") {
+  Script s;
+  CHECK(s.error(0, CreateQueue{"", {}, false}) == Errc::kInvalidArgument);
+  CHECK(s.error(0, CreateQueue{std::string(201, 'x'), {}, false}) == Errc::kInvalidArgument);
+  CHECK(s.error(0, CreateQueue{"q", {DurationMs{1}}, false}) == Errc::kInvalidArgument);
+  CHECK(s.controller().snapshot().queues.empty());
+}
+
+TEST_CASE("the id of a deleted queue is never given again, also after a restart", "[metad][controller]") {
+  Script s;
+  const QueueId first = s.create(0, "q").id;
+  CHECK(std::get<QueueDeleted>(s.at(1, DeleteQueue{"q"})) == QueueDeleted{first, "q"});
+  CHECK(s.error(2, DeleteQueue{"q"}) == Errc::kNoSuchQueue);
+  Script again = s.restarted();
+  const QueueId second = again.create(3, "q").id;
+  CHECK(second > first);
+  CHECK(again.controller().snapshot().deleted == std::vector<QueueId>{first});
+}
+
+TEST_CASE("a restart keeps workers, their sessions and who leads what", "[metad][controller]") {
+  Script s;
+  const SessionId a = s.worker(0, "a");
+  s.worker(0, "b");
+  const SessionId r = s.router(0, "r");
+  s.create(1, "q");
+  Script again = s.restarted();
+  check_same(again.controller().snapshot(), s.controller().snapshot());
+  CHECK(again.error(0, MemberHeartbeat{a}) == Errc::kOk);
+  CHECK(again.error(0, MemberHeartbeat{r}) == Errc::kUnavailable);
+  CHECK(again.router(1, "r") > r);
+}
+
+TEST_CASE("an undone turn leaves no trace", "[metad][controller]") {
+  Script s;
+  const SessionId a = s.worker(0, "a");
+  s.create(1, "kept");
+  Controller& controller = s.controller();
+  const CatalogSnapshot before = controller.snapshot();
+  const CatalogCounters counters = controller.counters();
+  const auto step = [&](const ControllerEvent& event) { controller.step({TimeMs{2}, TimeMs{2}}, event); };
+  step(CreateQueue{"new", {}, false});
+  step(DeleteQueue{"kept"});
+  step(CreateQueue{"kept", {DurationMs{500}}, false});
+  step(RegisterMember{RegisterMember::Role::kWorker, "b", "inproc://b", "commit"});
+  step(RegisterMember{RegisterMember::Role::kWorker, "a", "inproc://other", "none"});
+  step(RegisterMember{RegisterMember::Role::kRouter, "r", "", ""});
+  controller.check_invariants();
+  controller.undo();
+  controller.check_invariants();
+  check_same(controller.snapshot(), before);
+  CHECK(controller.counters() == counters);
+  CHECK(s.error(3, MemberHeartbeat{a}) == Errc::kOk);
+}
+
+TEST_CASE("random histories keep the invariants, and epochs and sessions never fall", "[metad][controller]") {
+  const auto seed = std::random_device{}();
+  INFO("seed " << seed);
+  std::mt19937 random(seed);
+  const auto one_of = [&](std::uint32_t count) { return random() % count; };
+  Script s;
+  std::map<std::uint16_t, std::string> settled;
+  auto before = s.partitions();
+  std::vector<SessionId> sessions{SessionId{0}};
+  std::int64_t now = 0;
+  for (int i = 0; i < 1500; ++i) {
+    now += one_of(60);
+    const std::string name = std::string(1, static_cast<char>('a' + one_of(5)));
+    switch (one_of(8)) {
+      case 0:
+        sessions.push_back(s.worker(now, name));
+        break;
+      case 1:
+        s.at(now, CreateQueue{"q" + std::to_string(one_of(200)), {}, true});
+        break;
+      case 2:
+        s.at(now, DeleteQueue{"q" + std::to_string(one_of(200))});
+        break;
+      case 3:
+        s.at(now, ControllerTick{});
+        break;
+      default:
+        s.at(now, MemberHeartbeat{sessions[sessions.size() - 1 - one_of(static_cast<std::uint32_t>(sessions.size()))]});
+    }
+    const auto after = s.partitions();
+    for (std::size_t p = 0; p < after.size(); ++p) {
+      CHECK(after[p].epoch >= before[p].epoch);
+      if (after[p].leader != before[p].leader) CHECK(after[p].epoch > before[p].epoch);
+    }
+    before = after;
+    for (const CatalogChange& change : s.last().changes) {
+      const auto* queue = std::get_if<QueueInfo>(&change);
+      if (queue != nullptr && !after[queue->partition.value].leader.empty()) {
+        settled.emplace(queue->partition.value, after[queue->partition.value].leader);
+      }
+    }
+    for (const auto& [partition, leader] : settled) CHECK(after[partition].leader == leader);
+  }
+}
