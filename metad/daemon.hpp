@@ -32,7 +32,7 @@ inline constexpr std::string_view kCatalogTopic = "catalog";
 // One thread runs it; stop() and endpoint() may be called from any. Each turn: drain the requests (bounded), step the
 // controller, one synced transaction, then replies and one update on the feed. Without changes the feed repeats the
 // catalog's version each second (each heartbeat, if that is shorter).
-// LIMIT: a snapshot is built for each that asks, about a second of the loop per million queues.
+// LIMIT: a snapshot is built for each that asks, seconds of the loop at a million queues; members wait.
 class MetadDaemon {
  public:
   // Listens on return. Errors: those of CatalogStore::open; unavailable when it cannot listen; invalid_argument.

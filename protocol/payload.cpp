@@ -162,10 +162,14 @@ Result<void> decode_receipts(std::string_view payload, MsgpackReader& reader, st
 }
 
 std::string encode_receipts(const std::vector<std::string>& receipts) {
+  return encode_receipts(std::vector<std::string_view>(receipts.begin(), receipts.end()));
+}
+
+std::string encode_receipts(const std::vector<std::string_view>& receipts) {
   std::string out;
   Packer packer(out);
   packer.array(receipts.size());
-  for (const std::string& receipt : receipts) packer.text(receipt);
+  for (const std::string_view receipt : receipts) packer.text(receipt);
   return out;
 }
 

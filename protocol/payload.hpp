@@ -54,6 +54,7 @@ class SendWriter {
 // `receipts` is cleared and filled with views into the payload. Errors: malformed, too_large, invalid_argument.
 Result<void> decode_receipts(std::string_view payload, MsgpackReader& reader, std::vector<std::string_view>& receipts);
 std::string encode_receipts(const std::vector<std::string>& receipts);
+std::string encode_receipts(const std::vector<std::string_view>& receipts);
 
 // --- results ------------------------------------------------------------------------------------------------------
 

@@ -116,8 +116,8 @@ void MetadLink::expire(TimeMs now) {
 void MetadLink::read_replies(TimeMs now) {
   std::vector<zmq::message_t> frames;
   for (int i = 0; i < kMessagesPerStep && receive_frames(requests_, frames); ++i) {
-    const auto reply = frames.size() == 1 ? decode_metad_reply(bytes_of(frames[0]), reader_)
-                                          : fail(Errc::kMalformed, "a reply is one frame");
+    auto reply = frames.size() == 1 ? decode_metad_reply(bytes_of(frames[0]), reader_)
+                                    : fail(Errc::kMalformed, "a reply is one frame");
     if (!reply) {
       spdlog::warn("dropped a reply of metad: {}", reply.error().context);
       continue;
@@ -125,18 +125,18 @@ void MetadLink::read_replies(TimeMs now) {
     if (!connected(now)) feed_due_ = now + feed_patience();  // it was away together with metad
     heard_ = now;
     if (metad_.starts_with("inproc:")) reconnect_due_ = now + patience();
-    take_reply(*reply, now);
+    take_reply(std::move(*reply), now);
   }
 }
 
-void MetadLink::take_reply(const MetadReply& reply, TimeMs now) {
+void MetadLink::take_reply(MetadReply reply, TimeMs now) {
   if (auto waiting = pending_.extract(reply.id)) {
     if (!waiting.mapped().unsent.empty()) --unsent_;
     waiting.mapped().on_reply(reply.body);
   } else if (reply.id == registration_id_) {
     take_registration(reply.body, now);
-  } else if (const auto* snapshot = std::get_if<CatalogSnapshot>(&reply.body)) {
-    take_snapshot(*snapshot);
+  } else if (auto* snapshot = std::get_if<CatalogSnapshot>(&reply.body)) {
+    take_snapshot(std::move(*snapshot));
   } else if (reply.id == heartbeat_id_ && std::holds_alternative<Error>(reply.body)) {
     spdlog::warn("metad refused a heartbeat: {}", std::get<Error>(reply.body).context);
     register_again(now);
@@ -163,10 +163,16 @@ void MetadLink::take_registration(const MetadReplyBody& body, TimeMs now) {
   session_ = registered->session;
   heartbeat_ = DurationMs{std::max<std::int64_t>(1, registered->heartbeat_ms)};
   heartbeat_due_ = now + heartbeat_;
-  snapshot_due_ = now;
-  feed_due_ = now + feed_patience();
   spdlog::info("registered with metad at {} as '{}', session {}", metad_, self_.name, session_.value);
+  // A feed that is well tells of a gap by itself; a large catalog is not fetched again for a new session alone, which
+  // could cost the heartbeats of that session too. What was heard under the old session now counts for this one.
+  if (!catalog_.empty() && feed_endpoint_ == registered->feed_endpoint && now < feed_due_) {
+    if (on_change_) on_change_(nullptr);
+    return;
+  }
   connect_feed(registered->feed_endpoint);
+  feed_due_ = now + feed_patience();
+  snapshot_due_ = now;
 }
 
 void MetadLink::connect_feed(const std::string& endpoint) {
@@ -196,7 +202,7 @@ void MetadLink::connect_again() {
 
 // --- the copy ----------------------------------------------------------------------------------------------------
 
-void MetadLink::take_snapshot(const CatalogSnapshot& snapshot) {
+void MetadLink::take_snapshot(CatalogSnapshot snapshot) {
   snapshot_due_.reset();
   const bool older = snapshot.generation < catalog_.generation() ||
                      (snapshot.generation == catalog_.generation() && snapshot.version < catalog_.version());
@@ -210,7 +216,7 @@ void MetadLink::take_snapshot(const CatalogSnapshot& snapshot) {
     return;
   }
   refused_older_ = false;
-  catalog_.apply(snapshot);
+  catalog_.apply(std::move(snapshot));
   if (on_change_) on_change_(nullptr);
 }
 

@@ -24,7 +24,7 @@ namespace dmq {
 // M2  The copy never goes back: a snapshot older than it is refused, and said in the log.
 class MetadLink {
  public:
-  // Sees each change after it is in catalog(). A snapshot gives nullptr: anything may have changed.
+  // Sees each change after it is in catalog(). A snapshot or a new session gives nullptr: anything may have changed.
   using OnChange = std::function<void(const CatalogChange*)>;
   using OnReply = std::function<void(const MetadReplyBody&)>;
 
@@ -59,9 +59,9 @@ class MetadLink {
   void connect_again();
   void connect_feed(const std::string& endpoint);
   void read_replies(TimeMs now);
-  void take_reply(const MetadReply& reply, TimeMs now);
+  void take_reply(MetadReply reply, TimeMs now);
   void take_registration(const MetadReplyBody& body, TimeMs now);
-  void take_snapshot(const CatalogSnapshot& snapshot);
+  void take_snapshot(CatalogSnapshot snapshot);
   void read_feed(TimeMs now);
   void take_update(const CatalogUpdate& update, TimeMs now);
   void send_unsent(TimeMs now);

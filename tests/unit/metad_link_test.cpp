@@ -230,6 +230,28 @@ TEST_CASE("the second of two members with one name fences the first", "[metad][m
   REQUIRE(wait_until({&first}, [&] { return first.session() != fenced; }));
 }
 
+TEST_CASE("a fenced worker with a good feed takes its new session without a snapshot", "[metad][metad_link]") {
+  zmq::context_t context;
+  TemporaryDirectory directory;
+  const Metad metad(context, directory.path(), "inproc://metad");
+  MetadLink* self = nullptr;
+  std::optional<SessionId> told;
+  MetadLink link(context, "inproc://metad", worker("w"), [&](const CatalogChange* change) {
+    const WorkerInfo* known = self->catalog().find_worker("w");
+    if (change == nullptr && known != nullptr && known->session == self->session()) told = self->session();
+    if (const auto* info = change == nullptr ? nullptr : std::get_if<WorkerInfo>(change)) {
+      if (info->session == self->session()) told = info->session;
+    }
+  });
+  self = &link;
+  REQUIRE(wait_until({&link}, [&] { return ready(link) && told == link.session(); }));
+  const SessionId before = link.session();
+  // Another process takes the name once; the link must win its session back and be told of it.
+  CHECK(std::holds_alternative<Registered>(ask(link, worker("w"))));
+  REQUIRE(wait_until({&link}, [&] { return link.registered() && link.session() != before && told == link.session(); }));
+  CHECK(link.catalog().find_partition(PartitionId{0})->epoch == Epoch{3});
+}
+
 TEST_CASE("a catalog that went back is refused", "[metad][metad_link]") {
   zmq::context_t context;
   TemporaryDirectory kept;

@@ -1,0 +1,22 @@
+// Ctrl-C and SIGTERM as a descriptor that poll loops watch.
+#pragma once
+
+namespace dmq::cli {
+
+// Blocks SIGINT and SIGTERM in this thread and those that it starts, and ignores SIGPIPE, so that a closed pipe is an
+// error of write. Make it first in main.
+class Interrupt {
+ public:
+  Interrupt();
+  ~Interrupt();
+  Interrupt(const Interrupt&) = delete;
+  Interrupt& operator=(const Interrupt&) = delete;
+
+  int fd() const { return fd_; }  // readable for good once a signal came
+  bool came() const;
+
+ private:
+  int fd_;
+};
+
+}  // namespace dmq::cli

@@ -1,0 +1,70 @@
+// See message_input.hpp.
+#include "clients/cli/message_input.hpp"
+
+#include <unistd.h>
+
+#include <cerrno>
+#include <system_error>
+
+#include "dmq/error.hpp"
+#include "protocol/limits.hpp"
+
+namespace dmq::cli {
+namespace {
+
+constexpr std::size_t kPieceBytes = 256 * 1024;
+
+}  // namespace
+
+MessageInput::MessageInput(int fd, std::function<bool()> wait_for_input)
+    : fd_(fd), wait_for_input_(std::move(wait_for_input)) {}
+
+std::optional<std::string_view> MessageInput::next(char delimiter) {
+  while (true) {
+    const std::size_t end = buffer_.find(delimiter, scanned_);
+    if (end != std::string::npos) {
+      const std::string_view message = std::string_view(buffer_).substr(begin_, end - begin_);
+      begin_ = scanned_ = end + 1;
+      return message;
+    }
+    scanned_ = buffer_.size();
+    if (buffer_.size() - begin_ > kMessageBytesMax) {
+      throw ClientError({"too_large", "the input has a message over the limit of 16 MiB; is the delimiter right?", false});
+    }
+    if (read_more()) continue;
+    if (begin_ == buffer_.size()) return std::nullopt;
+    const std::string_view rest = std::string_view(buffer_).substr(begin_);
+    begin_ = buffer_.size();
+    return rest;
+  }
+}
+
+std::string_view MessageInput::whole() {
+  while (read_more()) {
+    if (buffer_.size() <= kMessageBytesMax) continue;
+    throw ClientError({"too_large",
+                       "the input is over 16 MiB, the limit of one message; with --lines each line is a message of its own",
+                       false});
+  }
+  return buffer_;
+}
+
+bool MessageInput::read_more() {
+  if (ended_) return false;
+  buffer_.erase(0, begin_);
+  scanned_ -= begin_;
+  begin_ = 0;
+  if (!wait_for_input_()) {
+    ended_ = true;
+    return false;
+  }
+  const std::size_t used = buffer_.size();
+  buffer_.resize(used + kPieceBytes);
+  const ssize_t got = ::read(fd_, buffer_.data() + used, kPieceBytes);
+  buffer_.resize(used + static_cast<std::size_t>(std::max<ssize_t>(got, 0)));
+  if (got < 0 && errno != EINTR) throw std::system_error(errno, std::generic_category(), "cannot read the input");
+  ended_ = got == 0;
+  return !ended_;
+}
+
+}  // namespace dmq::cli

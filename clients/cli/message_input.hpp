@@ -1,0 +1,36 @@
+// Messages out of standard input: whole, or cut at a delimiter.
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace dmq::cli {
+
+// Reads a descriptor piece by piece and cuts it at `delimiter`. Memory: one piece and one message.
+class MessageInput {
+ public:
+  // `wait_for_input` is called before each read and returns once the descriptor is readable, so that the program can
+  // go on talking to the broker meanwhile; false stops the input.
+  MessageInput(int fd, std::function<bool()> wait_for_input);
+
+  // The next message without its delimiter, valid until the next call; a last one needs no delimiter. Empty at the
+  // end. Throws ClientError (too_large) for a message over 16 MiB, and std::system_error.
+  std::optional<std::string_view> next(char delimiter);
+  // All that there is, as one message.
+  std::string_view whole();
+
+ private:
+  bool read_more();
+
+  int fd_;
+  std::function<bool()> wait_for_input_;
+  std::string buffer_;
+  std::size_t begin_ = 0;    // of the message that comes next
+  std::size_t scanned_ = 0;  // no delimiter before here
+  bool ended_ = false;
+};
+
+}  // namespace dmq::cli

@@ -1,0 +1,234 @@
+// dmq-send: puts messages into a queue, from an argument or from standard input.
+#include <poll.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <iostream>
+
+#include "clients/cli/interrupt.hpp"
+#include "clients/cli/message_input.hpp"
+#include "clients/cli/session.hpp"
+
+namespace dmq::cli {
+namespace {
+
+constexpr const char* kProgram = "dmq-send";
+constexpr const char* kExamples = R"(
+Examples:
+  dmq-send jobs 'resize cat.png'            one message
+  dmq-send jobs < report.pdf                the whole input as one message, up to 16 MiB
+  tail -f app.log | dmq-send --lines log    each line is a message, sent as it comes
+  dmq-send -H type:image/png jobs < cat.png with a header
+  dmq-send --count 1000 jobs ping           the same message 1,000 times
+  DMQ_ENDPOINT=queue1:7310,queue2:7310 dmq-send jobs hello
+
+A message counts as sent once the broker confirmed that it is stored. Repeats after a lost connection are stored once.
+Exit codes: 0 all sent, 1 error, 2 usage, 4 broker unreachable, 5 denied, 6 no such queue, 7 only a part was sent.)";
+
+struct Flags {
+  BrokerFlags broker;
+  std::string queue;
+  std::optional<std::string> body;
+  bool lines = false;
+  std::string delimiter;
+  std::uint64_t count = 0;
+  std::vector<std::string> headers;
+  std::uint64_t window = 1000;
+  bool quiet = false;
+  bool json = false;
+};
+
+struct Tally {
+  std::uint64_t confirmed = 0;
+  std::uint64_t failed = 0;
+  std::optional<Failure> first_failure;
+  void note(const SendResult& result) {
+    if (result) {
+      ++confirmed;
+      return;
+    }
+    ++failed;
+    if (!first_failure) first_failure = result.failure;
+  }
+};
+
+// "name:value" or "name=value", whichever sign comes first.
+std::pair<std::string, std::string> parse_header(const std::string& text) {
+  const std::size_t at = text.find_first_of(":=");
+  if (at == std::string::npos || at == 0) {
+    throw CLI::ValidationError("-H", "'" + text + "' is not name:value or name=value");
+  }
+  return {text.substr(0, at), text.substr(at + 1)};
+}
+
+char parse_delimiter(const std::string& text) {
+  if (text.empty() || text == "\\n") return '\n';
+  if (text == "\\0") return '\0';
+  if (text == "\\t") return '\t';
+  if (text.size() != 1) throw CLI::ValidationError("--delimiter", "give one character, or \\n, \\t or \\0");
+  return text.front();
+}
+
+// A line on the terminal that is written over, a few times a second.
+class Progress {
+ public:
+  explicit Progress(bool shown) : shown_(shown) {}
+  void show(std::uint64_t confirmed) {
+    if (!shown_) return;
+    const auto now = std::chrono::steady_clock::now();
+    if (now < next_) return;
+    next_ = now + std::chrono::milliseconds(200);
+    std::cerr << "\r" << counted(confirmed, "message") << " sent" << std::flush;
+    wrote_ = true;
+  }
+  void clear() {
+    if (wrote_) std::cerr << "\r\033[K" << std::flush;
+  }
+
+ private:
+  bool shown_;
+  bool wrote_ = false;
+  std::chrono::steady_clock::time_point next_ = std::chrono::steady_clock::now() + std::chrono::milliseconds(500);
+};
+
+class Sender {
+ public:
+  Sender(const Flags& flags, const Interrupt& interrupt, OutgoingMessage message)
+      : flags_(flags),
+        client_(options_for(flags, interrupt)),
+        message_(std::move(message)),
+        interrupt_fd_(interrupt.fd()),
+        progress_(is_terminal(STDERR_FILENO) && !flags.quiet) {}
+
+  void run() {
+    MessageInput input(STDIN_FILENO, [this] { return wait_for_input(); });
+    if (flags_.lines || !flags_.delimiter.empty()) {
+      const char delimiter = parse_delimiter(flags_.delimiter);
+      const std::uint64_t most = flags_.count == 0 ? UINT64_MAX : flags_.count;
+      for (std::uint64_t i = 0; i < most && !tally_.first_failure; ++i) {
+        const auto body = input.next(delimiter);
+        if (!body) break;
+        send(*body);
+      }
+    } else {
+      if (!flags_.body && is_terminal(STDIN_FILENO)) std::cerr << "type the message, end it with Ctrl-D\n";
+      const std::string body = flags_.body ? *flags_.body : std::string(input.whole());
+      for (std::uint64_t i = 0; i < std::max<std::uint64_t>(flags_.count, 1) && !tally_.first_failure; ++i) send(body);
+    }
+    client_.flush(std::chrono::milliseconds(flags_.broker.timeout.value + 5000));
+    progress_.clear();
+  }
+
+  const Tally& tally() const { return tally_; }
+  std::size_t unconfirmed() const { return client_.unconfirmed(); }
+
+ private:
+  static ClientOptions options_for(const Flags& flags, const Interrupt& interrupt) {
+    ClientOptions options = client_options(flags.broker, interrupt.fd());
+    options.window = flags.window;
+    return options;
+  }
+
+  void send(std::string_view body) {
+    const auto note = [this](const SendResult& result) { tally_.note(result); };
+    if (message_.headers.empty()) {
+      client_.send_async(flags_.queue, body, note);
+    } else {
+      message_.body = body;
+      client_.send_async(flags_.queue, message_, note);
+    }
+    progress_.show(tally_.confirmed);
+  }
+
+  // While the input is silent, confirmations are read; with none to come, this sleeps until input comes.
+  bool wait_for_input() {
+    while (!tally_.first_failure) {
+      pollfd items[2] = {{STDIN_FILENO, POLLIN, 0}, {interrupt_fd_, POLLIN, 0}};
+      const int ready = ::poll(items, 2, client_.unconfirmed() == 0 ? -1 : 0);
+      if (ready > 0 && items[1].revents != 0) throw ClientError({"interrupted", "interrupted", false});
+      if (ready > 0) return true;
+      client_.poll(std::chrono::milliseconds(20));
+      progress_.show(tally_.confirmed);
+    }
+    return false;
+  }
+
+  const Flags& flags_;
+  Tally tally_;  // before the client, whose destructor may still call back
+  Client client_;
+  OutgoingMessage message_;
+  int interrupt_fd_;
+  Progress progress_;
+};
+
+int finish(const Flags& flags, const Tally& tally, std::size_t unconfirmed, std::optional<Failure> failure) {
+  if (!failure) failure = tally.first_failure;
+  if (flags.json) {
+    std::cout << "{\"queue\":" << json_quoted(flags.queue) << ",\"sent\":" << tally.confirmed
+              << ",\"failed\":" << tally.failed << ",\"unconfirmed\":" << unconfirmed;
+    if (failure) std::cout << ",\"error\":" << json_quoted(failure->code);
+    std::cout << "}" << std::endl;
+  }
+  if (!failure) {
+    if (is_terminal(STDERR_FILENO) && !flags.quiet) {
+      std::cerr << counted(tally.confirmed, "message") << " sent to '" << flags.queue << "'\n";
+    }
+    return kExitOk;
+  }
+  const int code = report(kProgram, *failure);
+  if (tally.confirmed == 0) return code;
+  std::cerr << kProgram << ": " << counted(tally.confirmed, "message") << " confirmed before that, "
+            << grouped(tally.failed + unconfirmed) << " not\n";
+  return kExitPartly;
+}
+
+int run(int argc, char** argv) {
+  const Interrupt interrupt;
+  Flags flags;
+  CLI::App app{"Sends messages to a dmq queue: BODY, or standard input as one message.", kProgram};
+  app.footer(kExamples);
+  app.add_option("QUEUE", flags.queue, "The queue; it is created by its first message")->required();
+  app.add_option("BODY", flags.body, "The message; without it, standard input");
+  app.add_flag("--lines", flags.lines, "Each line of the input is a message; empty lines too");
+  app.add_option("--delimiter", flags.delimiter, "Like --lines, cut at this character instead (\\0, \\t)");
+  app.add_option("--count", flags.count, "Send the message so many times; with --lines: stop after so many lines");
+  app.add_option("-H,--header", flags.headers, "A header, name:value; repeatable")->allow_extra_args(false);
+  app.add_option("--window", flags.window, "Messages that may be unconfirmed at once")->capture_default_str()->check(
+      CLI::Range(1, 1'000'000));
+  app.add_flag("--json", flags.json, "Print a summary as one line of JSON");
+  app.add_flag("-q,--quiet", flags.quiet, "No progress and no summary");
+  add_broker_flags(app, flags.broker);
+  if (const auto code = parse_flags(app, argc, argv)) return *code;
+  OutgoingMessage message;
+  try {
+    parse_delimiter(flags.delimiter);
+    for (const std::string& header : flags.headers) message.headers.push_back(parse_header(header));
+  } catch (const CLI::Error& error) {
+    std::cerr << kProgram << ": " << error.what() << "\n";
+    return kExitUsage;
+  }
+  if (flags.body && (flags.lines || !flags.delimiter.empty())) {
+    std::cerr << kProgram << ": BODY and --lines exclude each other: lines come from standard input\n";
+    return kExitUsage;
+  }
+  std::optional<Sender> sender;
+  try {
+    sender.emplace(flags, interrupt, std::move(message));
+    sender->run();
+  } catch (const ClientError& error) {
+    return finish(flags, sender ? sender->tally() : Tally{}, sender ? sender->unconfirmed() : 0, error.failure());
+  }
+  return finish(flags, sender->tally(), sender->unconfirmed(), std::nullopt);
+}
+
+}  // namespace
+}  // namespace dmq::cli
+
+int main(int argc, char** argv) {
+  try {
+    return dmq::cli::run(argc, argv);
+  } catch (const std::exception& error) {
+    std::cerr << "dmq-send: " << error.what() << std::endl;
+    return dmq::kExitError;
+  }
+}

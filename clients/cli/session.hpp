@@ -1,0 +1,40 @@
+// What the command-line programs share: how they reach a broker, and how they say that something failed.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <string>
+#include <string_view>
+
+#include "dmq/client.hpp"
+#include "runtime/flags.hpp"
+
+namespace dmq::cli {
+
+struct BrokerFlags {
+  std::string broker = "tcp://127.0.0.1:7310";  // one or several endpoints, by comma
+  DurationMs timeout{5'000};                    // for each request
+};
+
+// --broker (DMQ_ENDPOINT), --timeout (DMQ_TIMEOUT), --version.
+void add_broker_flags(CLI::App& app, BrokerFlags& flags);
+
+// `interrupt_fd`: see ClientOptions.
+ClientOptions client_options(const BrokerFlags& flags, int interrupt_fd = -1);
+
+// Several endpoints by comma, as a list.
+std::vector<std::string> split_endpoints(std::string_view text);
+
+// Says on standard error what failed and what to try; returns the exit code for it.
+int report(std::string_view program, const Failure& failure);
+int exit_code_for(const Failure& failure);
+
+// Is the descriptor a terminal? And may it be coloured (no NO_COLOR)?
+bool is_terminal(int fd);
+bool is_coloured(int fd);
+
+// "1,234,567".
+std::string grouped(std::uint64_t number);
+// "1 message", "2 messages".
+std::string counted(std::uint64_t number, std::string_view noun);
+
+}  // namespace dmq::cli

@@ -1,0 +1,87 @@
+// See value_table.hpp.
+#include "clients/cli/value_table.hpp"
+
+#include <algorithm>
+#include <ctime>
+
+namespace dmq::cli {
+namespace {
+
+std::string time_text(std::int64_t ms) {
+  const std::time_t seconds = ms / 1000;
+  std::tm parts{};
+  localtime_r(&seconds, &parts);
+  char text[32];
+  return {text, std::strftime(text, sizeof text, "%F %T", &parts)};
+}
+
+// Times are shown as times; text without the quotes that JSON wants.
+std::string cell_text(const std::string& key, const Value& value) {
+  if (const auto* text = std::get_if<std::string>(&value.data())) {
+    std::string quoted = json_quoted(*text);
+    return quoted.substr(1, quoted.size() - 2);
+  }
+  const auto* number = std::get_if<std::int64_t>(&value.data());
+  if (number != nullptr && key == "created_ms") return time_text(*number);
+  if (const auto* list = std::get_if<Value::List>(&value.data())) {
+    std::string out;
+    for (const Value& item : *list) out += (out.empty() ? "" : ", ") + cell_text(key, item);
+    return out;
+  }
+  return to_json(value);
+}
+
+std::string padded(const std::string& text, std::size_t width) {
+  return text + std::string(width > text.size() ? width - text.size() : 0, ' ');
+}
+
+void add_fields(const Value& value, std::size_t indent, std::string& out) {
+  const auto* map = std::get_if<Value::Map>(&value.data());
+  if (map == nullptr) return;
+  std::size_t width = 0;
+  for (const auto& [key, member] : *map) width = std::max(width, key.size());
+  for (const auto& [key, member] : *map) {
+    const bool inner = std::holds_alternative<Value::Map>(member.data());
+    out += std::string(indent, ' ') + (inner ? key : padded(key, width) + "  " + cell_text(key, member)) + "\n";
+    if (inner) add_fields(member, indent + 2, out);
+  }
+}
+
+}  // namespace
+
+std::string fields_text(const Value& value) {
+  std::string out;
+  add_fields(value, 0, out);
+  return out;
+}
+
+std::string table_text(const std::vector<Value>& rows, bool coloured) {
+  std::vector<std::pair<std::string, std::size_t>> columns;  // key, width
+  const auto each_cell = [&rows](auto&& visit) {
+    for (const Value& row : rows) {
+      const auto* map = std::get_if<Value::Map>(&row.data());
+      if (map == nullptr) continue;
+      for (const auto& [key, value] : *map) visit(key, cell_text(key, value));
+    }
+  };
+  each_cell([&columns](const std::string& key, const std::string& text) {
+    auto column = std::find_if(columns.begin(), columns.end(), [&key](const auto& each) { return each.first == key; });
+    if (column == columns.end()) column = columns.insert(columns.end(), {key, key.size()});
+    column->second = std::max(column->second, text.size());
+  });
+  std::string out;
+  if (columns.empty()) return out;
+  if (coloured) out += "\033[1m";
+  for (const auto& [key, width] : columns) out += padded(key, width) + "  ";
+  out += coloured ? "\033[0m\n" : "\n";
+  for (const Value& row : rows) {
+    for (const auto& [key, width] : columns) {
+      const Value* value = row.find(key);
+      out += padded(value == nullptr ? "" : cell_text(key, *value), width) + "  ";
+    }
+    out += "\n";
+  }
+  return out;
+}
+
+}  // namespace dmq::cli

@@ -1,0 +1,16 @@
+// Values for people: one as a list of fields, many as a table.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "dmq/value.hpp"
+
+namespace dmq::cli {
+
+// "key  value" a line; members of inner maps are indented. Keys are what the broker gave, so that new ones show up.
+std::string fields_text(const Value& value);
+// One row each, the columns in the order in which keys first occur; "" without rows.
+std::string table_text(const std::vector<Value>& rows, bool coloured);
+
+}  // namespace dmq::cli

@@ -1,0 +1,189 @@
+// The public face: calls that wait, made of the loop's calls that do not.
+#include "dmq/client.hpp"
+
+#include "clients/cpp/client_loop.hpp"
+#include "clients/cpp/lease.hpp"
+#include "clients/cpp/value_codec.hpp"
+#include "protocol/limits.hpp"
+#include "runtime/clock.hpp"
+
+namespace dmq {
+namespace {
+
+TimeMs after(std::chrono::milliseconds span) { return steady_now() + DurationMs{span.count()}; }
+
+std::vector<HeaderView> views_of(const OutgoingMessage& message) {
+  return {message.headers.begin(), message.headers.end()};
+}
+
+RequestHeader about(Op op, std::string_view queue) {
+  RequestHeader header;
+  header.op = op;
+  header.queue = queue;
+  return header;
+}
+
+std::string send_and_wait(ClientLoop& loop, std::string_view queue, std::string_view body,
+                          const std::vector<HeaderView>& headers) {
+  // Shared with the callback, which outlives this call when it is interrupted.
+  const auto result = std::make_shared<std::optional<SendResult>>();
+  loop.send(queue, body, headers, [result](const SendResult& sent) { *result = sent; }, More::kNo);
+  loop.run_until([&result] { return result->has_value(); }, kNever);
+  if ((*result)->failure) throw ClientError(*(*result)->failure);
+  return std::move((*result)->id);
+}
+
+std::size_t settle_and_wait(ClientLoop& loop, RequestHeader header, std::vector<Lease>& leases) {
+  const auto result = std::make_shared<std::optional<SettleResult>>();
+  loop.settle(header, leases.data(), leases.size(), [result](const SettleResult& settled) { *result = settled; });
+  loop.run_until([&result] { return result->has_value(); }, kNever);
+  if ((*result)->failure) throw ClientError(*(*result)->failure);
+  return (*result)->stale;
+}
+
+RequestHeader nack_header(std::chrono::milliseconds delay) {
+  RequestHeader header = about(Op::kNack, {});
+  if (delay.count() != 0) header.delay_ms = DurationMs{delay.count()};
+  return header;
+}
+
+}  // namespace
+
+Client::Client(ClientOptions options) : loop_(std::make_shared<ClientLoop>(std::move(options))) {}
+Client::Client(Client&&) noexcept = default;
+
+Client& Client::operator=(Client&& other) noexcept {
+  Client old(std::move(*this));
+  loop_ = std::move(other.loop_);
+  return *this;
+}
+
+Client::~Client() {
+  if (loop_ == nullptr) return;
+  try {
+    loop_->ignore_interrupt();
+    loop_->run_until([this] { return loop_->idle(false); }, after(loop_->options().linger));
+  } catch (const std::exception&) {
+    // A callback threw: what is still under way is left to leases and to the caller's own repeat.
+  }
+}
+
+std::string Client::send(std::string_view queue, std::string_view body) {
+  return send_and_wait(*loop_, queue, body, {});
+}
+
+std::string Client::send(std::string_view queue, const OutgoingMessage& message) {
+  return send_and_wait(*loop_, queue, message.body, views_of(message));
+}
+
+void Client::send_async(std::string_view queue, std::string_view body, SendCallback done, More more) {
+  loop_->send(queue, body, {}, std::move(done), more);
+}
+
+void Client::send_async(std::string_view queue, const OutgoingMessage& message, SendCallback done, More more) {
+  loop_->send(queue, message.body, views_of(message), std::move(done), more);
+}
+
+std::size_t Client::unconfirmed() const { return loop_->unconfirmed(); }
+
+void Client::flush(std::chrono::milliseconds timeout) {
+  const bool done = loop_->run_until([this] { return loop_->idle(false); }, after(timeout));
+  if (auto failure = loop_->take_unattended_failure()) throw ClientError(std::move(*failure));
+  if (!done) throw ClientError({"timeout", "not everything was confirmed in time", true});
+}
+
+bool Client::poll(std::chrono::milliseconds timeout) { return loop_->step(after(timeout)); }
+
+std::vector<Lease> Client::receive(std::string_view queue, const ReceiveOptions& options) {
+  const TimeMs until = after(options.wait);
+  ReceiveOptions part = options;
+  while (true) {
+    // When this call is interrupted the state dies with the callback, and the leases in it go back.
+    const auto result = std::make_shared<std::optional<ReceiveResult>>();
+    loop_->receive(queue, part, [result](ReceiveResult received) { result->emplace(std::move(received)); });
+    loop_->run_until([&result] { return result->has_value(); }, kNever);
+    if ((*result)->failure) throw ClientError(*(*result)->failure);
+    const std::int64_t left = until.value - steady_now().value;
+    if (!(*result)->leases.empty() || left <= 0) return std::move((*result)->leases);
+    part.wait = std::chrono::milliseconds(left);
+  }
+}
+
+void Client::receive_async(std::string_view queue, const ReceiveOptions& options, ReceiveCallback done) {
+  loop_->receive(queue, options, std::move(done));
+}
+
+std::size_t Client::ack(std::vector<Lease>& leases) { return settle_and_wait(*loop_, about(Op::kAck, {}), leases); }
+
+std::size_t Client::nack(std::vector<Lease>& leases, std::chrono::milliseconds delay) {
+  return settle_and_wait(*loop_, nack_header(delay), leases);
+}
+
+std::size_t Client::extend(std::vector<Lease>& leases, std::chrono::milliseconds lease) {
+  RequestHeader header = about(Op::kExtend, {});
+  header.lease_ms = DurationMs{lease.count()};
+  return settle_and_wait(*loop_, header, leases);
+}
+
+void Client::ack_async(std::vector<Lease>& leases, SettleCallback done) {
+  loop_->settle(about(Op::kAck, {}), leases.data(), leases.size(), std::move(done));
+}
+
+void Client::nack_async(std::vector<Lease>& leases, std::chrono::milliseconds delay, SettleCallback done) {
+  loop_->settle(nack_header(delay), leases.data(), leases.size(), std::move(done));
+}
+
+Value Client::create_queue(std::string_view name, std::chrono::milliseconds lease) {
+  const Reply reply = loop_->ask(about(Op::kQueueCreate, name), encode_queue_settings(lease));
+  return decode_value(reply.payload, loop_->reader());
+}
+
+Value Client::describe_queue(std::string_view name) {
+  const Reply reply = loop_->ask(about(Op::kQueueDescribe, name));
+  return decode_value(reply.payload, loop_->reader());
+}
+
+std::vector<Value> Client::list_queues(std::string_view prefix) {
+  std::vector<Value> queues;
+  std::string last;
+  while (true) {
+    RequestHeader header = about(Op::kQueueList, {});
+    header.prefix = prefix;
+    header.after = last;
+    header.max = kListPageMax;
+    const Reply reply = loop_->ask(header);
+    const Value page = decode_value(reply.payload, loop_->reader());
+    const auto* items = std::get_if<Value::List>(&page.data());
+    if (items == nullptr || items->empty()) return queues;
+    queues.insert(queues.end(), items->begin(), items->end());
+    if (items->size() < kListPageMax) return queues;
+    last = queues.back().text("name");
+  }
+}
+
+void Client::delete_queue(std::string_view name) { loop_->ask(about(Op::kQueueDelete, name)); }
+
+Value Client::hello() {
+  const Reply reply = loop_->ask(about(Op::kHello, {}));
+  return decode_value(reply.payload, loop_->reader());
+}
+
+std::chrono::microseconds Client::ping() {
+  const auto start = std::chrono::steady_clock::now();
+  loop_->ask(about(Op::kPing, {}));
+  return std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - start);
+}
+
+bool Client::close(std::chrono::milliseconds timeout) noexcept {
+  bool done = false;
+  try {
+    loop_->ignore_interrupt();
+    done = loop_->run_until([this] { return loop_->idle(true); }, after(timeout));
+    loop_->close();
+  } catch (const std::exception&) {
+    return false;
+  }
+  return done;
+}
+
+}  // namespace dmq

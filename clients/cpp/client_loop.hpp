@@ -1,0 +1,88 @@
+// The loop of a client: drives the producer core and the request table over the link, inside the caller's calls.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "clients/cpp/link.hpp"
+#include "clients/cpp/producer_core.hpp"
+#include "clients/cpp/request_table.hpp"
+#include "dmq/client.hpp"
+#include "protocol/header.hpp"
+#include "protocol/msgpack_reader.hpp"
+
+namespace dmq {
+
+// Owned by a Client; leases know it weakly. Not thread-safe.
+class ClientLoop : public std::enable_shared_from_this<ClientLoop> {
+ public:
+  explicit ClientLoop(ClientOptions options);
+
+  // Waits while the window is full.
+  void send(std::string_view queue, std::string_view body, const std::vector<HeaderView>& headers, SendCallback done,
+            More more);
+  // Starts a request; `header.id` is given here. `wait`: how long the broker may take beyond the usual.
+  void start(RequestHeader header, std::shared_ptr<const std::string> payload, DurationMs wait,
+             std::function<void(const Reply&)> done);
+  // Starts a request and waits for its reply. Throws its failure.
+  Reply ask(RequestHeader header, std::string payload = {});
+
+  void receive(std::string_view queue, const ReceiveOptions& options, ReceiveCallback done);
+  // Marks the leases as settled and starts the request. All must be of one queue. None held: `done` at once.
+  void settle(RequestHeader header, Lease* leases, std::size_t count, SettleCallback done);
+
+  // One round: send what is due, read what is there, otherwise wait for it until `until`. True: something came in.
+  bool step(TimeMs until);
+  // Steps until `done()` holds. False: `until` was reached first. Throws `interrupted`.
+  bool run_until(const std::function<bool()>& done, TimeMs until);
+
+  // A batch of leases has messages to give back; they leave with the next step. `now_or_never`: leave at once.
+  void note_released(const std::shared_ptr<LeaseHolder>& holder, bool at_once);
+
+  // Is nothing under way? Parked receives count only `with_receives`.
+  bool idle(bool with_receives) const;
+  // From now on waiting is not interrupted: what remains is bounded and gives back what is held.
+  void ignore_interrupt() { options_.interrupt_fd = -1; }
+  // Ends every request with `closed`; nothing starts afterwards.
+  void close();
+  std::size_t unconfirmed() const { return producer_.unconfirmed(); }
+  // The first failure of sends that had no callback, forgotten by this call.
+  std::optional<Failure> take_unattended_failure() { return std::exchange(unattended_, std::nullopt); }
+  MsgpackReader& reader() { return reader_; }
+  const ClientOptions& options() const { return options_; }
+
+ private:
+  void send_due(TimeMs now);
+  bool read_replies(TimeMs now);
+  void on_reply(std::string_view header, zmq::message_t payload, TimeMs now);
+  void on_send_reply(const ReplyHeader& header, std::string_view payload, TimeMs now);
+  void finish_batch(BatchOutcome& outcome, std::string_view payload);
+  void finish(Request& request, Reply reply);
+  void check_time(TimeMs now);
+  void on_link_lost();
+  void give_back_released();
+  std::vector<Lease> make_leases(std::string_view queue, const Reply& reply);
+  Failure out_of_time(const Request& request) const;
+  std::string unreachable_text() const;
+  TimeMs next_deadline() const;
+
+  ClientOptions options_;
+  Link link_;
+  ProducerCore producer_;
+  RequestTable requests_;
+  MsgpackReader reader_;
+  std::uint64_t next_id_ = 1;
+  std::vector<BatchOutcome> outcomes_;
+  std::vector<std::shared_ptr<LeaseHolder>> released_;
+  std::optional<Failure> unattended_;
+  TimeMs time_checked_;
+  bool send_refused_ = false;  // the link takes no more until it is writable again
+  bool in_callback_ = false;
+  bool closed_ = false;
+};
+
+}  // namespace dmq

@@ -1,0 +1,119 @@
+// libdmq: the C++ client of the dmq message queue. C++17 and the standard library are all that a user needs.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "dmq/error.hpp"
+#include "dmq/message.hpp"
+#include "dmq/value.hpp"
+
+namespace dmq {
+
+class ClientLoop;
+
+// The I/O threads of ZeroMQ. A client makes its own; many clients in one process do better with one for all.
+// Thread-safe; lives as long as the last client that uses it.
+class Network;
+std::shared_ptr<Network> make_network(int threads = 1);
+
+struct ClientOptions {
+  // Routers, "tcp://host:port" or "host:port". One is used at a time, the next one when it falls silent.
+  std::vector<std::string> endpoints{"tcp://127.0.0.1:7310"};
+  // Messages that send_async may leave unconfirmed before it waits, over all queues; and their bytes.
+  std::size_t window = 1000;
+  std::size_t window_bytes = std::size_t{64} << 20;
+  // Without a reply for so long the client takes the next router and asks again.
+  std::chrono::milliseconds request_timeout{5'000};
+  // After so long a request fails for good.
+  std::chrono::milliseconds retry_for{30'000};
+  // How long the destructor waits for confirmations that are still to come.
+  std::chrono::milliseconds linger{1'000};
+  // When this descriptor becomes readable, calls that wait throw `interrupted`. -1: none. It is not read.
+  int interrupt_fd = -1;
+  std::shared_ptr<Network> network;
+};
+
+struct ReceiveOptions {
+  std::size_t max = 1;                      // messages, at most 1,000
+  std::size_t max_bytes = 0;                // sum of bodies; 0: the broker's default. The first one always comes.
+  std::chrono::milliseconds wait{0};        // for the first message
+  std::chrono::milliseconds lease{0};       // 0: the queue's own
+};
+
+// More::kYes: another message follows at once, so this one may wait for it instead of leaving alone. It leaves at the
+// latest with the next call that waits or polls.
+enum class More : bool { kNo, kYes };
+
+// A connection to dmq. There is no thread behind it: replies are read, lost requests repeated and callbacks called
+// only inside calls to the client. A program that does other work for longer calls poll() now and then. Not
+// thread-safe: one client per thread. A callback may start further *_async calls but must not call what waits.
+//
+// Every message carries the client's producer id and a sequence number, so a repeated send is stored once.
+// Calls that wait throw ClientError.
+class Client {
+ public:
+  explicit Client(ClientOptions options = {});
+  ~Client();
+  Client(Client&&) noexcept;
+  Client& operator=(Client&&) noexcept;
+
+  // Waits for the confirmation. Returns the message's id, empty when an earlier try of it had been stored already.
+  std::string send(std::string_view queue, std::string_view body);
+  std::string send(std::string_view queue, const OutgoingMessage& message);
+
+  // Copies the message into the batch of its queue and returns; waits only while the window is full. A batch leaves
+  // at once when nothing is under way to its queue, otherwise with the next reply or when half a window, 1,000
+  // messages or 1 MiB are gathered. `done` is called once. A failure that has no callback is thrown by flush().
+  void send_async(std::string_view queue, std::string_view body, SendCallback done = {}, More more = More::kNo);
+  void send_async(std::string_view queue, const OutgoingMessage& message, SendCallback done = {},
+                  More more = More::kNo);
+  // How many messages are sent or gathered and not yet confirmed.
+  std::size_t unconfirmed() const;
+
+  // Waits until all sends, acks, nacks and extensions are answered. Throws the first failure that no callback took;
+  // `timeout` when time is over (nothing is dropped, flush again).
+  void flush(std::chrono::milliseconds timeout = std::chrono::milliseconds{60'000});
+  // Makes progress. Returns when something came in, or after `timeout`. True: something came in.
+  bool poll(std::chrono::milliseconds timeout = std::chrono::milliseconds{0});
+
+  // Empty when the wait was over.
+  std::vector<Lease> receive(std::string_view queue, const ReceiveOptions& options = {});
+  // One request, so at most a minute of wait. Several may be under way.
+  void receive_async(std::string_view queue, const ReceiveOptions& options, ReceiveCallback done);
+
+  // Settle a batch, all of one queue; leases that are settled already are passed over. The waiting ones return the
+  // number of stale leases. An ack that was repeated after a lost reply and found stale counts as done: the first
+  // try may have removed the message, and if another consumer has it, that is the at-least-once of a lost lease.
+  std::size_t ack(std::vector<Lease>& leases);
+  std::size_t nack(std::vector<Lease>& leases, std::chrono::milliseconds delay = std::chrono::milliseconds{0});
+  std::size_t extend(std::vector<Lease>& leases, std::chrono::milliseconds lease);
+  void ack_async(std::vector<Lease>& leases, SettleCallback done = {});
+  void nack_async(std::vector<Lease>& leases, std::chrono::milliseconds delay, SettleCallback done = {});
+
+  // `lease` 0: the broker's default. Creating a queue again with the same settings succeeds. The maps that come back
+  // are described in docs/protocol.md; keys may be added.
+  Value create_queue(std::string_view name, std::chrono::milliseconds lease = std::chrono::milliseconds{0});
+  Value describe_queue(std::string_view name);
+  // All queues whose names begin with `prefix`, page by page.
+  std::vector<Value> list_queues(std::string_view prefix = {});
+  // Only the broker's admin endpoint takes this.
+  void delete_queue(std::string_view name);
+  Value hello();
+  // The round trip.
+  std::chrono::microseconds ping();
+
+  // Waits until everything under way is answered, receives too; what they bring is given back. Afterwards the client
+  // sends nothing any more. Never throws; false when time was over first.
+  bool close(std::chrono::milliseconds timeout) noexcept;
+
+ private:
+  std::shared_ptr<ClientLoop> loop_;
+};
+
+}  // namespace dmq

@@ -1,0 +1,101 @@
+// Messages on their way out, and leases on messages that came in.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "dmq/error.hpp"
+
+namespace dmq {
+
+// A message to send. The body is opaque bytes; header names are text, their values bytes.
+struct OutgoingMessage {
+  std::string body;
+  std::vector<std::pair<std::string, std::string>> headers;
+};
+
+// What became of one message that was sent.
+struct SendResult {
+  std::string id;          // given by the broker; empty when `duplicate`
+  bool duplicate = false;  // an earlier try had been stored already; the message is there once
+  std::optional<Failure> failure;
+
+  explicit operator bool() const { return !failure; }
+};
+using SendCallback = std::function<void(const SendResult&)>;
+
+class LeaseHolder;  // one received batch: the bytes, and the way back to the client
+
+// One received message, held for a limited time. Views stay valid as long as the Lease, also after it is settled
+// and after the client is gone. The bytes of a whole receive are shared: one Lease kept keeps them all.
+//
+//   HELD -- ack, nack --> SETTLED
+//    '-- destructor: released, so that the broker hands the message out again --^
+//
+// The destructor never acks. Not thread-safe, like the client it came from.
+class Lease {
+ public:
+  Lease(Lease&& other) noexcept;
+  Lease& operator=(Lease&& other) noexcept;
+  Lease(const Lease&) = delete;
+  Lease& operator=(const Lease&) = delete;
+  ~Lease();
+
+  std::string_view body() const { return body_; }
+  const std::vector<std::pair<std::string_view, std::string_view>>& headers() const { return headers_; }
+  std::optional<std::string_view> header(std::string_view name) const;
+  std::string_view id() const { return id_; }
+  std::string_view receipt() const { return receipt_; }
+  std::string_view queue() const;
+  // How often the message was handed out, this time included.
+  std::uint32_t deliveries() const { return deliveries_; }
+  std::chrono::system_clock::time_point sent_at() const { return sent_at_; }
+  bool held() const { return held_; }
+
+  // Waits until the broker removed the message for good. Throws ClientError; stale_receipt: the lease was over.
+  void ack();
+  // Waits until the broker took it back; it is handed out again after `delay`.
+  void nack(std::chrono::milliseconds delay = std::chrono::milliseconds{0});
+  // Waits until the lease was renewed to last `lease` from now.
+  void extend(std::chrono::milliseconds lease);
+
+ private:
+  friend class LeaseHolder;
+  friend class ClientLoop;
+  Lease() = default;
+  void release() noexcept;
+
+  std::shared_ptr<LeaseHolder> holder_;
+  std::string_view body_;
+  std::string_view id_;
+  std::string_view receipt_;
+  std::vector<std::pair<std::string_view, std::string_view>> headers_;
+  std::chrono::system_clock::time_point sent_at_;
+  std::uint32_t deliveries_ = 1;
+  bool held_ = false;
+};
+
+// What became of a receive: leases, none when the wait was over, or a failure.
+struct ReceiveResult {
+  std::vector<Lease> leases;
+  std::optional<Failure> failure;
+};
+using ReceiveCallback = std::function<void(ReceiveResult)>;
+
+// What became of a batch of acks, nacks or extensions.
+struct SettleResult {
+  std::size_t done = 0;
+  std::size_t stale = 0;           // the lease was over before: another consumer has or had the message
+  std::optional<Failure> failure;  // of the whole request
+};
+using SettleCallback = std::function<void(const SettleResult&)>;
+
+}  // namespace dmq

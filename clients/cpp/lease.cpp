@@ -1,0 +1,115 @@
+// Leases: views into a reply that know how to settle themselves.
+#include "clients/cpp/lease.hpp"
+
+#include "clients/cpp/client_loop.hpp"
+
+namespace dmq {
+
+std::vector<Lease> LeaseHolder::make_leases(std::vector<Delivery>& deliveries) {
+  std::vector<Lease> leases;
+  leases.reserve(deliveries.size());
+  const std::shared_ptr<LeaseHolder> self = shared_from_this();
+  for (Delivery& delivery : deliveries) {
+    Lease lease;
+    lease.holder_ = self;
+    lease.body_ = delivery.body;
+    lease.id_ = delivery.id;
+    lease.receipt_ = delivery.receipt;
+    lease.headers_ = std::move(delivery.headers);
+    lease.deliveries_ = delivery.deliveries;
+    lease.sent_at_ = std::chrono::system_clock::time_point(std::chrono::milliseconds(delivery.sent_ms.value));
+    lease.held_ = true;
+    ++held_;
+    leases.push_back(std::move(lease));
+  }
+  return leases;
+}
+
+std::shared_ptr<ClientLoop> LeaseHolder::loop() const {
+  auto loop = loop_.lock();
+  if (loop == nullptr) throw ClientError({"closed", "the client of this lease is gone", false});
+  return loop;
+}
+
+void LeaseHolder::on_released(std::string_view receipt) {
+  --held_;
+  const auto loop = loop_.lock();
+  if (loop == nullptr) return;
+  released_.push_back(receipt);
+  if (released_.size() == 1 || held_ == 0) loop->note_released(shared_from_this(), held_ == 0);
+}
+
+Lease::Lease(Lease&& other) noexcept = default;
+
+Lease& Lease::operator=(Lease&& other) noexcept {
+  if (this == &other) return *this;
+  release();
+  holder_ = std::move(other.holder_);
+  body_ = other.body_;
+  id_ = other.id_;
+  receipt_ = other.receipt_;
+  headers_ = std::move(other.headers_);
+  sent_at_ = other.sent_at_;
+  deliveries_ = other.deliveries_;
+  held_ = other.held_;
+  return *this;
+}
+
+Lease::~Lease() { release(); }
+
+void Lease::release() noexcept {
+  if (holder_ == nullptr || !held_) return;
+  held_ = false;
+  try {
+    holder_->on_released(receipt_);
+  } catch (const std::exception&) {
+    // Out of memory or the link: the lease then ends by its own time.
+  }
+}
+
+std::string_view Lease::queue() const { return holder_->queue(); }
+
+std::optional<std::string_view> Lease::header(std::string_view name) const {
+  for (const auto& [key, value] : headers_) {
+    if (key == name) return value;
+  }
+  return std::nullopt;
+}
+
+namespace {
+
+RequestHeader header_for(Op op) {
+  RequestHeader header;
+  header.op = op;
+  return header;
+}
+
+// Settles one lease and waits for the answer.
+void settle_one(ClientLoop& loop, RequestHeader header, Lease& lease) {
+  auto result = std::make_shared<std::optional<SettleResult>>();
+  header.queue = lease.queue();
+  loop.settle(header, &lease, 1, [result](const SettleResult& settled) { *result = settled; });
+  loop.run_until([&result] { return result->has_value(); }, kNever);
+  if ((*result)->failure) throw ClientError(*(*result)->failure);
+  if ((*result)->stale != 0) {
+    throw ClientError({"stale_receipt", "the lease was over: the message was handed out again or removed", false});
+  }
+}
+
+}  // namespace
+
+void Lease::ack() { settle_one(*holder_->loop(), header_for(Op::kAck), *this); }
+
+void Lease::nack(std::chrono::milliseconds delay) {
+  RequestHeader header = header_for(Op::kNack);
+  if (delay.count() != 0) header.delay_ms = DurationMs{delay.count()};
+  settle_one(*holder_->loop(), header, *this);
+}
+
+void Lease::extend(std::chrono::milliseconds lease) {
+  RequestHeader header = header_for(Op::kExtend);
+  header.lease_ms = DurationMs{lease.count()};
+  settle_one(*holder_->loop(), header, *this);
+}
+
+}  // namespace dmq

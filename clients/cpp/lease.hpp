@@ -1,0 +1,41 @@
+// What the leases of one receive share: the reply's bytes, and the way back to the client.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "dmq/message.hpp"
+#include "protocol/payload.hpp"
+
+namespace dmq {
+
+class ClientLoop;
+
+// Lives as long as one of its leases, or until what they released was given back.
+class LeaseHolder : public std::enable_shared_from_this<LeaseHolder> {
+ public:
+  LeaseHolder(std::weak_ptr<ClientLoop> loop, std::string queue, std::shared_ptr<const void> bytes)
+      : loop_(std::move(loop)), queue_(std::move(queue)), bytes_(std::move(bytes)) {}
+
+  // Turns decoded deliveries, whose views point into the bytes, into leases.
+  std::vector<Lease> make_leases(std::vector<Delivery>& deliveries);
+  const std::string& queue() const { return queue_; }
+  // Throws ClientError when the client is gone.
+  std::shared_ptr<ClientLoop> loop() const;
+
+  void on_settled() { --held_; }
+  // Remembers a receipt to give back; the last lease of the batch takes all of them along.
+  void on_released(std::string_view receipt);
+  std::vector<std::string_view> take_released() { return std::exchange(released_, {}); }
+
+ private:
+  std::weak_ptr<ClientLoop> loop_;
+  std::string queue_;
+  std::shared_ptr<const void> bytes_;
+  std::size_t held_ = 0;
+  std::vector<std::string_view> released_;
+};
+
+}  // namespace dmq

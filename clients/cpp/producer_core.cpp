@@ -1,0 +1,302 @@
+// The rules P1 to P4 of producer_core.hpp.
+#include "clients/cpp/producer_core.hpp"
+
+#include <algorithm>
+#include <stdexcept>
+
+#include "protocol/limits.hpp"
+
+namespace dmq {
+namespace {
+
+constexpr int kRenumberedMax = 3;  // a broker that refuses sequence 1 of a new producer does not get it for ever
+
+Failure failure_of(const Error& error, bool retry) {
+  std::string text(error.context.empty() ? code_text(error.code) : std::string_view(error.context));
+  return Failure{std::string(code_name(error.code)), std::move(text), retry};
+}
+
+Failure unconfirmed_failure(std::string_view queue, std::string_view why) {
+  return Failure{"unconfirmed",
+                 "messages to '" + std::string(queue) + "' were sent but not confirmed (" + std::string(why) +
+                     "): they may or may not be stored",
+                 false};
+}
+
+void require(bool holds) {
+  if (!holds) throw std::logic_error("an invariant of the producer core does not hold");
+}
+
+}  // namespace
+
+ProducerCore::ProducerCore(std::string producer, ProducerLimits limits)
+    : producer_(std::move(producer)),
+      limits_(limits),
+      seal_count_(std::clamp<std::size_t>(limits.window / 2, 1, std::min(limits.batch_messages, kBatchMessagesMax))) {}
+
+bool ProducerCore::has_room(std::size_t bytes) const {
+  return unconfirmed_ == 0 || (unconfirmed_ < limits_.window && unconfirmed_bytes_ + bytes <= limits_.window_bytes);
+}
+
+ProducerCore::Stream& ProducerCore::stream_of(std::string_view queue) {
+  // Most programs send to one queue: the last used one is looked at before the map.
+  if (!active_.empty() && active_.back()->queue == queue) return *active_.back();
+  auto& stream = streams_[std::string(queue)];
+  if (stream == nullptr) {
+    stream = std::make_unique<Stream>();
+    stream->queue = queue;
+    stream->producer = next_producer();
+  }
+  if (!stream->active) active_.push_back(stream.get());
+  stream->active = true;
+  return *stream;
+}
+
+void ProducerCore::add(std::string_view queue, std::string_view body, std::string_view attributes, SendCallback done,
+                       bool more, TimeMs now) {
+  Stream& stream = stream_of(queue);
+  SendWriter& gathered = stream.gathered;
+  if (gathered.count() != 0 && gathered.bytes() + body.size() + attributes.size() > limits_.batch_bytes) seal(stream);
+  if (gathered.count() == 0) stream.gathered_since = now;
+  if (done) {
+    stream.callbacks.resize(gathered.count());
+    stream.callbacks.push_back(std::move(done));
+  }
+  const std::size_t before = gathered.bytes();
+  gathered.add(body, attributes);
+  ++unconfirmed_;
+  unconfirmed_bytes_ += gathered.bytes() - before;
+  stream.more = more;
+  consider_sealing(stream, false);
+}
+
+void ProducerCore::end_of_input() {
+  for (Stream* stream : active_) {
+    if (!stream->more) continue;
+    stream->more = false;
+    consider_sealing(*stream, false);
+  }
+}
+
+void ProducerCore::consider_sealing(Stream& stream, bool reply_came) {
+  const std::size_t count = stream.gathered.count();
+  if (count == 0) return;
+  const bool full = count >= seal_count_ || stream.gathered.bytes() >= limits_.batch_bytes;
+  const bool alone = stream.batches.empty() && !stream.more;
+  if (full || alone || (reply_came && !stream.more)) seal(stream);
+}
+
+void ProducerCore::seal(Stream& stream) {
+  Batch& batch = stream.batches.emplace_back();
+  batch.count = stream.gathered.count();
+  batch.payload = std::make_shared<const std::string>(stream.gathered.finish());
+  batch.callbacks.swap(stream.callbacks);
+  if (!batch.callbacks.empty()) batch.callbacks.resize(batch.count);
+  batch.give_up_at = stream.gathered_since + limits_.retry_for;
+}
+
+std::optional<SendRequest> ProducerCore::next_request(std::uint64_t& next_id, TimeMs now) {
+  for (Stream* stream : active_) {
+    resend_if_due(*stream, now);
+    if (stream->resend_at) continue;
+    for (Batch& batch : stream->batches) {
+      if (batch.request != 0 || (stream->draining && batch.first.value == 0)) continue;
+      if (batch.first.value == 0) {
+        batch.first = stream->next;
+        stream->next.value += batch.count;
+      }
+      batch.request = next_id++;
+      batch.sent_at = now;
+      return SendRequest{batch.request, stream->queue, stream->producer, batch.first, batch.payload};
+    }
+  }
+  return std::nullopt;
+}
+
+void ProducerCore::take_back() {
+  Batch* last = nullptr;
+  for (Stream* stream : active_) {
+    for (Batch& batch : stream->batches) {
+      if (batch.request != 0 && (last == nullptr || batch.request > last->request)) last = &batch;
+    }
+  }
+  if (last != nullptr) last->request = 0;
+}
+
+bool ProducerCore::on_reply(std::uint64_t id, const Error& answer, bool retry, TimeMs now,
+                            std::vector<BatchOutcome>& outcomes) {
+  for (Stream* stream : active_) {
+    const auto batch = std::find_if(stream->batches.begin(), stream->batches.end(),
+                                    [id](const Batch& each) { return each.request == id; });
+    if (batch == stream->batches.end()) continue;
+    const auto index = static_cast<std::size_t>(batch - stream->batches.begin());
+    if (answer.code == Errc::kOk) {
+      stream->tries = 0;
+      stream->last_answer.reset();
+      end_batch(*stream, index, std::nullopt, outcomes);
+    } else if (answer.code == Errc::kOutOfSequence) {
+      return on_out_of_sequence(*stream, index, answer, outcomes);
+    } else if (retry) {
+      batch->request = 0;
+      // `unavailable` may come from a router that lost sight of the worker; the others are a plain no.
+      batch->uncertain = batch->uncertain || answer.code == Errc::kUnavailable;
+      stream->last_answer = failure_of(answer, true);
+      schedule_resend(*stream, now);
+    } else {
+      stream->draining = true;
+      Failure failure = failure_of(answer, false);
+      // The refusal is of this try: an earlier one went unanswered and may have been taken.
+      if (batch->uncertain) failure = unconfirmed_failure(stream->queue, failure.message);
+      end_batch(*stream, index, std::move(failure), outcomes);
+    }
+    renew_if_drained(*stream);
+    consider_sealing(*stream, true);
+    return true;
+  }
+  return false;
+}
+
+bool ProducerCore::on_out_of_sequence(Stream& stream, std::size_t index, const Error& answer,
+                                      std::vector<BatchOutcome>& outcomes) {
+  Batch& batch = stream.batches[index];
+  batch.request = 0;
+  if (stream.resend_at) return true;  // an earlier batch waits for its retry and this one follows it
+  stream.draining = true;
+  if (batch.uncertain) {
+    end_batch(stream, index, unconfirmed_failure(stream.queue, "the broker lost its place in the sequence"), outcomes);
+  } else if (++batch.renumbered > kRenumberedMax) {
+    end_batch(stream, index, failure_of(answer, false), outcomes);
+  } else {
+    batch.first = Sequence{};
+  }
+  renew_if_drained(stream);
+  return true;
+}
+
+void ProducerCore::end_batch(Stream& stream, std::size_t index, std::optional<Failure> failure,
+                             std::vector<BatchOutcome>& outcomes) {
+  const auto at = stream.batches.begin() + static_cast<std::ptrdiff_t>(index);
+  unconfirmed_ -= at->count;
+  // The array's own five bytes were not counted when the messages were added.
+  unconfirmed_bytes_ -= at->payload->size() - 5;
+  outcomes.push_back(BatchOutcome{std::move(at->callbacks), at->count, std::move(failure)});
+  stream.batches.erase(at);
+}
+
+void ProducerCore::schedule_resend(Stream& stream, TimeMs now) {
+  if (stream.resend_at) return;
+  const std::int64_t wait = limits_.backoff_min.value << std::min(stream.tries++, 10);
+  stream.resend_at = now + DurationMs{std::min(wait, limits_.backoff_max.value)};
+}
+
+// P2: with one batch to repeat, all that follow it are repeated, under new ids so that old answers mean nothing.
+void ProducerCore::resend_if_due(Stream& stream, TimeMs now) {
+  if (!stream.resend_at || now < *stream.resend_at) return;
+  stream.resend_at.reset();
+  for (Batch& batch : stream.batches) {
+    batch.uncertain = batch.uncertain || batch.request != 0;
+    batch.request = 0;
+  }
+}
+
+void ProducerCore::on_link_lost() {
+  for (Stream* stream : active_) {
+    stream->resend_at.reset();
+    for (Batch& batch : stream->batches) {
+      batch.uncertain = batch.uncertain || batch.request != 0;
+      batch.request = 0;
+    }
+  }
+}
+
+void ProducerCore::on_time(TimeMs now, std::vector<BatchOutcome>& outcomes) {
+  std::erase_if(active_, [](Stream* stream) {
+    const bool done = stream->batches.empty() && stream->gathered.count() == 0;
+    if (done) stream->active = false;
+    return done;
+  });
+  for (Stream* stream : active_) {
+    while (!stream->batches.empty() && stream->batches.front().give_up_at <= now) give_up(*stream, outcomes);
+  }
+}
+
+// The first batch ran out of time. If it had a number, no later number of this producer can be waited for.
+void ProducerCore::give_up(Stream& stream, std::vector<BatchOutcome>& outcomes) {
+  const bool numbered = stream.batches.front().first.value != 0;
+  const auto failure_for = [&](const Batch& batch) -> Failure {
+    if (batch.uncertain || batch.request != 0) return unconfirmed_failure(stream.queue, "no answer within the time to retry");
+    if (stream.last_answer) return *stream.last_answer;
+    return Failure{"unreachable", "messages to '" + stream.queue + "' could not be sent: no broker was reached", true};
+  };
+  end_batch(stream, 0, failure_for(stream.batches.front()), outcomes);
+  if (!numbered) return;
+  stream.draining = true;
+  stream.resend_at.reset();
+  for (std::size_t i = 0; i < stream.batches.size();) {
+    Batch& batch = stream.batches[i];
+    if (batch.first.value != 0 && (batch.uncertain || batch.request != 0)) {
+      end_batch(stream, i, failure_for(batch), outcomes);
+      continue;
+    }
+    batch.first = Sequence{};
+    ++i;
+  }
+  renew_if_drained(stream);
+}
+
+void ProducerCore::renew_if_drained(Stream& stream) {
+  if (!stream.draining) return;
+  for (const Batch& batch : stream.batches) {
+    if (batch.first.value != 0) return;
+  }
+  stream.draining = false;
+  stream.resend_at.reset();
+  stream.producer = next_producer();
+  stream.next = Sequence{1};
+}
+
+std::string ProducerCore::next_producer() { return producer_ + "." + std::to_string(++producers_made_); }
+
+bool ProducerCore::is_late(TimeMs now) const {
+  for (const Stream* stream : active_) {
+    for (const Batch& batch : stream->batches) {
+      if (batch.request != 0 && batch.sent_at + limits_.request_timeout <= now) return true;
+    }
+  }
+  return false;
+}
+
+std::optional<TimeMs> ProducerCore::next_deadline() const {
+  std::optional<TimeMs> next;
+  const auto consider = [&next](TimeMs at) { next = next ? std::min(*next, at) : at; };
+  for (const Stream* stream : active_) {
+    if (stream->resend_at) consider(*stream->resend_at);
+    if (stream->batches.empty()) continue;
+    consider(stream->batches.front().give_up_at);
+    for (const Batch& batch : stream->batches) {
+      if (batch.request != 0) consider(batch.sent_at + limits_.request_timeout);
+    }
+  }
+  return next;
+}
+
+void ProducerCore::check_invariants() const {
+  std::size_t messages = 0;
+  for (const auto& [queue, stream] : streams_) {
+    messages += stream->gathered.count();
+    Sequence expected;
+    for (const Batch& batch : stream->batches) {
+      messages += batch.count;
+      require(batch.count != 0 && batch.count <= kBatchMessagesMax);
+      require(batch.request == 0 || batch.first.value != 0);    // what is on the wire has a number
+      require(!batch.uncertain || batch.first.value != 0);      // P3
+      if (batch.first.value == 0) continue;
+      require(stream->draining || expected.value == 0 || batch.first == expected);  // no hole
+      expected = Sequence{batch.first.value + batch.count};
+    }
+    require(stream->active || stream->batches.empty());
+  }
+  require(messages == unconfirmed_);
+}
+
+}  // namespace dmq

@@ -1,0 +1,256 @@
+// The queue core, by hand and against a naive model.
+#include "storage/queue.hpp"
+
+#include <catch2/catch.hpp>
+#include <map>
+#include <random>
+
+namespace dmq {
+namespace {
+
+constexpr TimeMs kStart{1000};
+TimeMs after(std::int64_t ms) { return kStart + DurationMs{ms}; }
+
+}  // namespace
+
+TEST_CASE("messages are handed out in order, each once", "[storage][queue]") {
+  Queue queue;
+  for (std::uint64_t lsn = 1; lsn <= 3; ++lsn) queue.append({lsn}, 10);
+  CHECK(queue.first_ready() == Lsn{1});
+  CHECK(queue.lease_first(after(100), 10).deliveries == 1);
+  CHECK(queue.first_ready() == Lsn{2});
+  queue.lease_first(after(100), 10);
+  queue.lease_first(after(100), 10);
+  CHECK_FALSE(queue.has_ready());
+  CHECK(queue.counts().leased == 3);
+  CHECK(queue.counts().bytes == 30);
+}
+
+TEST_CASE("a message that was given back takes its old place and is counted", "[storage][queue]") {
+  Queue queue;
+  for (std::uint64_t lsn = 1; lsn <= 3; ++lsn) queue.append({lsn}, 1);
+  const Lease first = queue.lease_first(after(100), 1);
+  const auto settling = queue.begin_settle({1}, first.number);
+  REQUIRE(settling);
+  queue.give_back({1}, *settling, kStart, kStart);
+  CHECK(queue.first_ready() == Lsn{1});
+  CHECK(queue.lease_first(after(100), 1).deliveries == 2);
+}
+
+TEST_CASE("an ack on a lease that was re-issued is refused", "[storage][queue]") {
+  Queue queue;
+  queue.append({1}, 1);
+  const Lease old = queue.lease_first(after(100), 1);
+  std::vector<Queue::Expired> expired;
+  queue.expire(after(100), 10, expired);
+  REQUIRE(expired.size() == 1);
+  queue.give_back({1}, expired[0].lease, after(100), after(100));
+  const Lease again = queue.lease_first(after(200), 1);
+  CHECK_FALSE(queue.begin_settle({1}, old.number));
+  CHECK(queue.begin_settle({1}, again.number));
+}
+
+TEST_CASE("a lease ends at its deadline and not before", "[storage][queue]") {
+  Queue queue;
+  queue.append({1}, 1);
+  queue.lease_first(after(100), 1);
+  std::vector<Queue::Expired> expired;
+  queue.expire(after(99), 10, expired);
+  CHECK(expired.empty());
+  CHECK(queue.next_deadline() == after(100));
+  queue.expire(after(100), 10, expired);
+  CHECK(expired.size() == 1);
+}
+
+TEST_CASE("an extended lease ends later, a wrong number extends nothing", "[storage][queue]") {
+  Queue queue;
+  queue.append({1}, 1);
+  const Lease lease = queue.lease_first(after(100), 1);
+  CHECK_FALSE(queue.extend({1}, {lease.number.value + 1}, after(300)));
+  CHECK(queue.extend({1}, lease.number, after(300)));
+  std::vector<Queue::Expired> expired;
+  queue.expire(after(299), 10, expired);
+  CHECK(expired.empty());
+  queue.expire(after(300), 10, expired);
+  CHECK(expired.size() == 1);
+}
+
+TEST_CASE("while a settlement is on its way to the disk nothing else settles the message", "[storage][queue]") {
+  Queue queue;
+  queue.append({1}, 7);
+  const Lease lease = queue.lease_first(after(100), 7);
+  const auto settling = queue.begin_settle({1}, lease.number);
+  REQUIRE(settling);
+  CHECK_FALSE(queue.begin_settle({1}, lease.number));
+  std::vector<Queue::Expired> expired;
+  queue.expire(after(1000), 10, expired);
+  CHECK(expired.empty());
+  SECTION("a failed commit leaves it leased") {
+    queue.restore({1}, *settling);
+    CHECK(queue.begin_settle({1}, lease.number));
+  }
+  SECTION("a commit ends it") {
+    queue.settled(*settling);
+    CHECK(queue.empty());
+    CHECK(queue.counts().bytes == 0);
+  }
+}
+
+TEST_CASE("a hand-out that reached nobody is not counted", "[storage][queue]") {
+  Queue queue;
+  queue.append({1}, 1);
+  const Lease lease = queue.lease_first(after(100), 1);
+  CHECK(queue.undo_lease({1}, lease.number));
+  CHECK_FALSE(queue.undo_lease({1}, lease.number));
+  const Lease next = queue.lease_first(after(100), 1);
+  CHECK(next.deliveries == 1);
+  CHECK_FALSE(queue.begin_settle({1}, lease.number));
+}
+
+TEST_CASE("a delayed message is ready at its time", "[storage][queue]") {
+  Queue queue;
+  queue.append({1}, 1);
+  const Lease lease = queue.lease_first(after(100), 1);
+  queue.give_back({1}, *queue.begin_settle({1}, lease.number), after(50), kStart);
+  CHECK(queue.counts().delayed == 1);
+  CHECK(queue.next_deadline() == after(50));
+  CHECK_FALSE(queue.wake_delayed(after(49)));
+  CHECK(queue.wake_delayed(after(50)));
+  CHECK(queue.lease_first(after(100), 1).deliveries == 2);
+}
+
+// One message of the naive model: a list of these, searched from the front.
+namespace {
+
+struct Modelled {
+  enum class State { kReady, kLeased, kSettling, kDelayed } state = State::kReady;
+  std::uint32_t deliveries = 0;
+  TimeMs until{};
+  LeaseNumber number{};
+};
+
+struct Model {
+  std::map<Lsn, Modelled> messages;
+  Lsn first_ready() {
+    for (auto& [lsn, each] : messages) {
+      if (each.state == Modelled::State::kReady) return lsn;
+    }
+    return {};
+  }
+  std::uint64_t count(Modelled::State state) {
+    std::uint64_t sum = 0;
+    for (auto& [lsn, each] : messages) sum += each.state == state;
+    return sum;
+  }
+};
+
+void random_walk(std::uint64_t seed, int steps) {
+  using State = Modelled::State;
+  std::mt19937_64 random(seed);
+  const auto pick = [&](std::uint64_t below) { return random() % below; };
+  Queue queue;
+  Model model;
+  std::map<Lsn, Lease> settling;
+  TimeMs now = kStart;
+  std::uint64_t next_lsn = 1;
+  for (int step = 0; step < steps; ++step) {
+    now = now + DurationMs{static_cast<std::int64_t>(pick(5))};
+    switch (pick(10)) {
+      case 0:
+      case 1:
+        queue.append({next_lsn}, 1);
+        model.messages[{next_lsn++}] = {};
+        break;
+      case 2:
+      case 3:
+        REQUIRE(queue.first_ready().value_or(Lsn{}) == model.first_ready());
+        if (const Lsn lsn = model.first_ready(); lsn.value != 0) {
+          const Lease lease = queue.lease_first(now + DurationMs{20}, 1);
+          Modelled& each = model.messages[lsn];
+          each = {State::kLeased, each.deliveries + 1, now + DurationMs{20}, lease.number};
+          REQUIRE(lease.deliveries == each.deliveries);
+        }
+        break;
+      case 4:
+      case 5: {  // settle a random message, with its number or a wrong one
+        const Lsn lsn{1 + pick(next_lsn)};
+        const auto known = model.messages.find(lsn);
+        const bool right = pick(4) != 0;
+        const LeaseNumber number = known == model.messages.end() ? LeaseNumber{1} : known->second.number;
+        const auto lease = queue.begin_settle(lsn, right ? number : LeaseNumber{number.value + 1});
+        const bool expected = known != model.messages.end() && known->second.state == State::kLeased && right;
+        REQUIRE(lease.has_value() == expected);
+        if (!lease) break;
+        known->second.state = State::kSettling;
+        settling[lsn] = *lease;
+        break;
+      }
+      case 6:
+        if (settling.empty()) break;
+        {
+          const auto [lsn, lease] = *settling.begin();
+          settling.erase(settling.begin());
+          Modelled& each = model.messages[lsn];
+          switch (pick(4)) {
+            case 0: queue.settled(lease); model.messages.erase(lsn); break;
+            case 1: queue.restore(lsn, lease); each.state = State::kLeased; break;
+            case 2: queue.give_back(lsn, lease, now, now); each.state = State::kReady; break;
+            default:
+              queue.give_back(lsn, lease, now + DurationMs{7}, now);
+              each.state = State::kDelayed;
+              each.until = now + DurationMs{7};
+          }
+        }
+        break;
+      case 7: {
+        std::vector<Queue::Expired> expired;
+        queue.expire(now, 1000, expired);
+        std::size_t due = 0;
+        for (auto& [lsn, each] : model.messages) due += each.state == State::kLeased && each.until <= now;
+        REQUIRE(expired.size() == due);
+        for (const auto& [lsn, lease] : expired) {
+          queue.give_back(lsn, lease, now, now);
+          model.messages[lsn].state = State::kReady;
+        }
+        break;
+      }
+      case 8: {
+        queue.wake_delayed(now);
+        for (auto& [lsn, each] : model.messages) {
+          if (each.state == State::kDelayed && each.until <= now) each.state = State::kReady;
+        }
+        break;
+      }
+      default: {
+        const Lsn lsn{1 + pick(next_lsn)};
+        const auto known = model.messages.find(lsn);
+        if (known == model.messages.end() || known->second.state != State::kLeased) break;
+        if (pick(2) == 0) {
+          REQUIRE(queue.extend(lsn, known->second.number, now + DurationMs{40}));
+          known->second.until = now + DurationMs{40};
+        } else {
+          REQUIRE(queue.undo_lease(lsn, known->second.number));
+          known->second.state = State::kReady;
+          --known->second.deliveries;
+        }
+      }
+    }
+    queue.check_invariants();
+    const QueueCounts counts = queue.counts();
+    REQUIRE(counts.ready == model.count(State::kReady));
+    REQUIRE(counts.leased == model.count(State::kLeased) + model.count(State::kSettling));
+    REQUIRE(counts.delayed == model.count(State::kDelayed));
+    REQUIRE(counts.bytes == model.messages.size());
+  }
+}
+
+}  // namespace
+
+TEST_CASE("the queue does what a naive model does", "[storage][queue][random]") {
+  for (std::uint64_t seed = 1; seed <= 30; ++seed) {
+    INFO("seed " << seed);
+    random_walk(seed, 1500);
+  }
+}
+
+}  // namespace dmq

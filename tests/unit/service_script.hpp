@@ -1,0 +1,169 @@
+// Drives the request core as a script: requests in, replies as text, commits that succeed or fail on demand.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "protocol/payload.hpp"
+#include "protocol/queue_info.hpp"
+#include "storage/service.hpp"
+
+namespace dmq {
+
+// Committed records in memory.
+class MemoryRecords : public RecordSource {
+ public:
+  Result<RecordView> read(RecordPlace place) override {
+    const auto found = bytes.find(place);
+    if (found == bytes.end()) return fail(Errc::kInternal, "absent");
+    return read_record(found->second, place);
+  }
+  void apply(const WriteBatch& writes) {
+    for (const RecordPlace place : writes.removals) bytes.erase(place);
+    for (const PutMessage& message : writes.messages) {
+      std::string record(record_bytes(message.header), '\0');
+      write_record(record.data(), message.place, message.header, message.attributes, message.body);
+      bytes[message.place] = std::move(record);
+    }
+  }
+  std::map<RecordPlace, std::string> bytes;
+};
+
+// One worker that leads partition 0 with queues 1 ("q") and 2 ("r"). Every request is committed at once, unless the
+// script gathers. Replies are "code" or "code: results or bodies".
+class ServiceScript {
+ public:
+  explicit ServiceScript(ServiceLimits limits = {}) : service("w", limits, catalog, records) {
+    CatalogSnapshot snapshot;
+    snapshot.version = {1};
+    snapshot.partitions = 1;
+    snapshot.queues = {{{1}, "q", {0}, {0}, {}}, {{2}, "r", {0}, {0}, {}}};
+    snapshot.partition_infos = {{{0}, {1}, "w"}};
+    snapshot.workers = {{"w", "inproc://w", {7}, true, "commit"}};
+    catalog.apply(snapshot);
+    follow();
+  }
+
+  void follow(const CatalogChange* change = nullptr) {
+    followed = service.follow_catalog({7}, change, now, turn, replies);
+    commit();
+  }
+  void change(CatalogChange what) {
+    CatalogUpdate update{0, catalog.version(), {catalog.version().value + 1}, {what}};
+    catalog.apply(update);
+    follow(&what);
+  }
+
+  std::string send(const std::vector<std::string>& bodies, std::string_view producer = "", std::uint64_t sequence = 0) {
+    SendWriter writer;
+    for (const std::string& body : bodies) writer.add(body, {});
+    RequestHeader header;
+    header.op = Op::kSend;
+    header.producer = producer;
+    header.sequence = {sequence};
+    return request(header, writer.finish());
+  }
+  std::string receive(std::uint64_t max = 1, std::int64_t wait_ms = 0, std::int64_t lease_ms = 1000) {
+    RequestHeader header;
+    header.op = Op::kReceive;
+    header.max = max;
+    header.wait_ms = DurationMs{wait_ms};
+    header.lease_ms = DurationMs{lease_ms};
+    return request(header, {});
+  }
+  std::string settle(Op op, const std::vector<std::string>& texts, std::int64_t delay_ms = 0) {
+    RequestHeader header;
+    header.op = op;
+    if (op == Op::kNack) header.delay_ms = DurationMs{delay_ms};
+    return request(header, encode_receipts(texts));
+  }
+  std::string ack(const std::string& receipt) { return settle(Op::kAck, {receipt}); }
+
+  std::string request(RequestHeader header, std::string payload, QueueId queue = {1}) {
+    header.queue = "q";
+    header.id = ++last_id;
+    const std::string bytes = encode_request_header(header);
+    return raw(bytes, std::move(payload), queue);
+  }
+  std::string raw(const std::string& header, std::string payload, QueueId queue = {1}) {
+    Envelope envelope;
+    envelope.queue = queue;
+    payloads.push_back(std::move(payload));
+    Request request{{"router", encode_envelope(envelope)}, envelope, header, payloads.back()};
+    if (!service.handle(request, now, turn, replies)) return "hand back";
+    if (!gathering) commit();
+    return taken();
+  }
+
+  // Passes time, in steps of a tick.
+  std::string wait(std::int64_t ms) {
+    now.steady = now.steady + DurationMs{ms};
+    now.wall = now.wall + DurationMs{ms};
+    service.tick(now, turn, replies);
+    if (!gathering) commit();
+    return taken();
+  }
+
+  void commit() {
+    records.apply(turn.writes);
+    Turn done = std::exchange(turn, {});
+    service.committed(done, now, replies);
+  }
+  void fail_commit(Errc code = Errc::kInsufficientStorage) {
+    Turn done = std::exchange(turn, {});
+    service.failed(done, {code, "injected"}, now, replies);
+  }
+
+  // Replies since the last call, joined by "; ".
+  std::string taken() {
+    std::string out;
+    for (const Reply& reply : std::exchange(replies, {})) out += (out.empty() ? "" : "; ") + text_of(reply);
+    return out;
+  }
+  QueueCounts counts(QueueId queue = {1}) {
+    const Queue* found = service.partition({0}).find_queue(queue);
+    return found == nullptr ? QueueCounts{} : found->counts();
+  }
+
+  CatalogCopy catalog;
+  MemoryRecords records;
+  Service service;
+  Turn turn;
+  std::vector<Reply> replies;
+  std::deque<std::string> payloads;
+  std::vector<std::string> receipts;  // of the messages that were delivered last
+  std::uint32_t deliveries = 0;       // of the last message
+  bool gathering = false;             // keep the turn open until commit() or fail_commit()
+  Result<void> followed;
+  std::uint64_t last_id = 0;
+  Now now{{1'000'000}, {1'700'000'000'000}};
+
+ private:
+  std::string text_of(const Reply& reply) {
+    MsgpackReader reader;
+    const auto header = decode_reply_header(reply.header, reader);
+    std::string out(code_name(header->code));
+    if (header->code != Errc::kOk || reply.payload.empty()) return out;
+    std::vector<Delivery> messages;
+    if (decode_deliveries(reply.payload, reader, messages)) {
+      receipts.clear();
+      for (const Delivery& message : messages) {
+        out += (receipts.empty() ? ": " : " ") + std::string(message.body.substr(0, 20));
+        receipts.emplace_back(message.receipt);
+        deliveries = message.deliveries;
+      }
+      return messages.empty() ? "nothing" : out;
+    }
+    const auto results = decode_results(reply.payload, reader);
+    if (!results) return out + ": a map";
+    std::string list;
+    for (const ItemResult& result : *results) {
+      list += list.empty() ? "" : " ";
+      list += result.duplicate ? "duplicate" : result.code == Errc::kOk ? result.text : std::string(code_name(result.code));
+    }
+    return out + ": " + list;
+  }
+};
+
+}  // namespace dmq

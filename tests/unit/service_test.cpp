@@ -1,0 +1,349 @@
+// The request core: what each request answers, and when.
+#include "storage/service.hpp"
+
+#include <catch2/catch.hpp>
+
+#include "service_script.hpp"
+
+namespace dmq {
+
+TEST_CASE("a message goes in, comes out, and is gone after its ack", "[storage][service]") {
+  ServiceScript s;
+  CHECK(s.send({"a", "b"}) == "ok: 0-1 0-2");
+  CHECK(s.receive(10) == "ok: a b");
+  CHECK(s.receive(10) == "nothing");
+  CHECK(s.settle(Op::kAck, s.receipts) == "ok: ok ok");
+  CHECK(s.records.bytes.empty());
+  CHECK(s.service.stored() == 0);
+}
+
+TEST_CASE("a send is answered after its commit and not before", "[storage][service]") {
+  ServiceScript s;
+  s.gathering = true;
+  CHECK(s.send({"a"}).empty());
+  CHECK(s.receive() == "nothing");  // not delivered before it is committed either
+  s.commit();
+  CHECK(s.taken() == "ok: 0-1");
+  CHECK(s.receive() == "ok: a");
+}
+
+TEST_CASE("an ack is answered after its commit and not before", "[storage][service]") {
+  ServiceScript s;
+  s.send({"a"});
+  s.receive();
+  s.gathering = true;
+  CHECK(s.ack(s.receipts[0]).empty());
+  s.commit();
+  CHECK(s.taken() == "ok: ok");
+}
+
+TEST_CASE("a receive waits for a message, in the order of arrival", "[storage][service]") {
+  ServiceScript s;
+  CHECK(s.receive(1, 5000).empty());
+  CHECK(s.receive(1, 5000).empty());
+  CHECK(s.send({"a"}) == "ok: 0-1; ok: a");
+  CHECK(s.send({"b", "c"}) == "ok: 0-2 0-3; ok: b");
+  CHECK(s.receive() == "ok: c");
+}
+
+TEST_CASE("a receive that waited long enough is answered with nothing", "[storage][service]") {
+  ServiceScript s;
+  CHECK(s.receive(1, 500).empty());
+  CHECK(s.service.next_deadline() == s.now.steady + DurationMs{500});
+  CHECK(s.wait(499).empty());
+  CHECK(s.wait(1) == "nothing");
+  CHECK(s.send({"a"}) == "ok: 0-1");
+}
+
+TEST_CASE("the number of waiting receives is bounded", "[storage][service]") {
+  ServiceLimits limits;
+  limits.parked_max = 2;
+  ServiceScript s(limits);
+  CHECK(s.receive(1, 500).empty());
+  CHECK(s.receive(1, 500).empty());
+  CHECK(s.receive(1, 500) == "unavailable");
+  s.wait(500);
+  CHECK(s.receive(1, 500).empty());
+}
+
+TEST_CASE("a receive keeps to its number and its bytes, but gives at least one message", "[storage][service]") {
+  ServiceScript s;
+  s.send({"aaaa", "bbbb", "cccc"});
+  RequestHeader header;
+  header.op = Op::kReceive;
+  header.max = 10;
+  header.max_bytes = 8;
+  CHECK(s.request(header, {}) == "ok: aaaa bbbb");
+  header.max_bytes = 1;
+  CHECK(s.request(header, {}) == "ok: cccc");
+}
+
+TEST_CASE("a lease that ends gives the message to the next receiver, counted", "[storage][service]") {
+  ServiceScript s;
+  s.send({"a"});
+  CHECK(s.receive(1, 0, 100) == "ok: a");
+  const std::string old = s.receipts[0];
+  CHECK(s.wait(99).empty());
+  CHECK(s.receive() == "nothing");
+  s.wait(1);
+  CHECK(s.receive() == "ok: a");
+  CHECK(s.deliveries == 2);
+  CHECK(s.ack(old) == "ok: stale_receipt");
+  CHECK(s.ack(s.receipts[0]) == "ok: ok");
+  CHECK(s.ack(s.receipts[0]) == "ok: stale_receipt");
+}
+
+TEST_CASE("a waiting receive gets a message whose lease ended", "[storage][service]") {
+  ServiceScript s;
+  s.send({"a"});
+  s.receive(1, 0, 100);
+  CHECK(s.receive(1, 5000).empty());
+  CHECK(s.wait(100) == "ok: a");
+}
+
+TEST_CASE("a nack gives back at once or after a delay", "[storage][service]") {
+  ServiceScript s;
+  s.send({"a", "b"});
+  s.receive(2);
+  const auto receipts = s.receipts;
+  CHECK(s.settle(Op::kNack, {receipts[0]}, 300) == "ok: ok");
+  CHECK(s.settle(Op::kNack, {receipts[1]}) == "ok: ok");
+  CHECK(s.receive(10) == "ok: b");
+  CHECK(s.counts().delayed == 1);
+  CHECK(s.service.next_deadline() == s.now.steady + DurationMs{300});
+  s.wait(300);
+  CHECK(s.receive(10) == "ok: a");
+  CHECK(s.deliveries == 2);
+}
+
+TEST_CASE("extend moves the end of a lease", "[storage][service]") {
+  ServiceScript s;
+  s.send({"a"});
+  s.receive(1, 0, 100);
+  const auto receipts = s.receipts;
+  RequestHeader header;
+  header.op = Op::kExtend;
+  header.lease_ms = DurationMs{500};
+  CHECK(s.request(header, encode_receipts(receipts)) == "ok: ok");
+  s.wait(499);
+  CHECK(s.receive() == "nothing");
+  s.wait(1);
+  CHECK(s.receive() == "ok: a");
+  CHECK(s.request(header, encode_receipts(receipts)) == "ok: stale_receipt");
+}
+
+TEST_CASE("a reply that reached nobody gives its messages back at once, uncounted", "[storage][service]") {
+  ServiceScript s;
+  s.send({"a"});
+  RequestHeader header;
+  header.op = Op::kReceive;
+  header.id = std::uint64_t{1};
+  header.queue = "q";
+  Envelope envelope;
+  envelope.queue = {1};
+  s.service.handle({{"router", encode_envelope(envelope)}, envelope, encode_request_header(header), {}}, s.now, s.turn, s.replies);
+  REQUIRE(s.replies.size() == 1);
+  const std::string payload = s.replies[0].payload;
+  s.replies.clear();
+  CHECK(s.receive(1, 5000).empty());
+  s.service.undeliverable(envelope, payload, s.now, s.replies);
+  CHECK(s.taken() == "ok: a");
+  CHECK(s.deliveries == 1);
+}
+
+TEST_CASE("a repeated send of a producer is answered as a duplicate and stored once", "[storage][service]") {
+  ServiceScript s;
+  CHECK(s.send({"a", "b"}, "p", 1) == "ok: 0-1 0-2");
+  CHECK(s.send({"a", "b"}, "p", 1) == "ok: duplicate duplicate");
+  CHECK(s.send({"b", "c"}, "p", 2) == "ok: duplicate 0-3");
+  CHECK(s.send({"x"}, "p", 9) == "out_of_sequence");
+  CHECK(s.receive(10) == "ok: a b c");
+}
+
+TEST_CASE("a duplicate is confirmed no sooner than its original", "[storage][service]") {
+  ServiceScript s;
+  s.gathering = true;
+  CHECK(s.send({"a"}, "p", 1).empty());
+  CHECK(s.send({"a"}, "p", 1).empty());
+  s.commit();
+  CHECK(s.taken() == "ok: 0-1; ok: duplicate");
+}
+
+TEST_CASE("a failed commit confirms nothing, and the retry is new", "[storage][service]") {
+  ServiceScript s;
+  s.gathering = true;
+  s.send({"a"}, "p", 1);
+  s.fail_commit();
+  CHECK(s.taken() == "insufficient_storage");
+  CHECK(s.service.stored() == 0);
+  s.gathering = false;
+  CHECK(s.send({"a"}, "p", 1) == "insufficient_storage");  // for a second, so that acks get through
+  s.wait(1000);
+  CHECK(s.send({"a"}, "p", 1) == "ok: 0-1");
+  CHECK(s.receive(10) == "ok: a");
+}
+
+TEST_CASE("a failed commit leaves the lease, and the ack can be repeated", "[storage][service]") {
+  ServiceScript s;
+  s.send({"a"});
+  s.receive();
+  s.gathering = true;
+  s.ack(s.receipts[0]);
+  s.fail_commit();
+  CHECK(s.taken() == "insufficient_storage");
+  s.gathering = false;
+  CHECK(s.ack(s.receipts[0]) == "ok: ok");
+}
+
+TEST_CASE("a full store refuses sends and takes acks", "[storage][service]") {
+  ServiceLimits limits;
+  limits.store_bytes = 3000;
+  ServiceScript s(limits);
+  const std::string body(1000, 'x');
+  CHECK(s.send({body}) == "ok: 0-1");
+  CHECK(s.send({body}) == "ok: 0-2");
+  CHECK(s.send({body}) == "insufficient_storage");
+  s.receive();
+  CHECK(s.ack(s.receipts[0]) == "ok: ok");
+  CHECK(s.send({body}) == "ok: 0-3");
+}
+
+TEST_CASE("one bad message of an anonymous request is refused alone", "[storage][service]") {
+  ServiceScript s;
+  RequestHeader header;
+  header.op = Op::kSend;
+  const std::string payload = std::string("\x93\xc4\x01") + "a" + "\x05" + "\xc4\x01" + "c";  // a body, a number, a body
+  CHECK(s.request(header, payload) == "ok: 0-1 malformed 0-2");
+  header.producer = "p";
+  header.sequence = {1};
+  CHECK(s.request(header, payload) == "malformed");
+  CHECK(s.send({"a"}, "p", 1) == "ok: 0-3");  // nothing was consumed
+}
+
+TEST_CASE("a damaged record is never delivered, its neighbours are", "[storage][service]") {
+  ServiceScript s;
+  s.send({"a", "b", "c"});
+  s.records.bytes[{{0}, {2}}].back() ^= 1;
+  CHECK(s.receive(10) == "ok: a c");
+  CHECK(s.records.bytes.count({{0}, {2}}) == 1);  // kept for repair
+}
+
+TEST_CASE("headers travel with the message", "[storage][service]") {
+  ServiceScript s;
+  SendWriter writer;
+  writer.add("a", pack_attributes({{"trace", "42"}}));
+  RequestHeader header;
+  header.op = Op::kSend;
+  CHECK(s.request(header, writer.finish()) == "ok: 0-1");
+  header.op = Op::kReceive;
+  header.id = std::uint64_t{1};
+  header.queue = "q";
+  Envelope envelope;
+  envelope.queue = {1};
+  s.service.handle({{"router", encode_envelope(envelope)}, envelope, encode_request_header(header), {}}, s.now, s.turn, s.replies);
+  MsgpackReader reader;
+  std::vector<Delivery> messages;
+  REQUIRE(decode_deliveries(s.replies.at(0).payload, reader, messages));
+  CHECK(messages.at(0).headers == std::vector<HeaderView>{{"trace", "42"}});
+}
+
+TEST_CASE("a request for a partition or queue that is not here is handed back", "[storage][service]") {
+  ServiceScript s;
+  s.change(PartitionInfo{{0}, {2}, "other"});
+  CHECK(s.send({"a"}) == "hand back");
+  s.change(PartitionInfo{{0}, {3}, "w"});
+  CHECK(s.send({"a"}) == "ok: 0-1");
+  s.change(QueueDeleted{{1}, "q"});
+  CHECK(s.send({"a"}) == "hand back");
+}
+
+TEST_CASE("an epoch that goes back stops the worker", "[storage][service]") {
+  ServiceScript s;
+  CHECK(s.followed);
+  s.change(PartitionInfo{{0}, {1}, "other"});
+  s.change(PartitionInfo{{0}, {1}, "w"});
+  CHECK_FALSE(s.followed);
+}
+
+TEST_CASE("receipts of the process's own earlier terms are good, others are stale", "[storage][service]") {
+  ServiceScript s;
+  s.send({"a", "b"});
+  s.receive(2);
+  const auto receipts = s.receipts;
+  s.change(PartitionInfo{{0}, {5}, "w"});
+  CHECK(s.ack(receipts[0]) == "ok: ok");
+  Receipt forged = *parse_receipt(receipts[1]);
+  forged.epoch = {0};
+  CHECK(s.ack(receipt_text(forged)) == "ok: stale_receipt");
+  forged.epoch = {6};
+  CHECK(s.ack(receipt_text(forged)) == "ok: stale_receipt");
+  forged = *parse_receipt(receipts[1]);
+  forged.partition = {3};
+  CHECK(s.ack(receipt_text(forged)) == "ok: stale_receipt");
+}
+
+TEST_CASE("a deleted queue tells those who wait, and its messages go, a part at a time", "[storage][service]") {
+  ServiceScript s;
+  std::vector<std::string> bodies(1000, "x");
+  for (int i = 0; i < 12; ++i) s.send(bodies);
+  RequestHeader header;
+  header.op = Op::kReceive;
+  header.wait_ms = DurationMs{5000};
+  CHECK(s.request(header, {}, {2}).empty());
+  s.change(QueueDeleted{{2}, "r"});
+  CHECK(s.taken() == "no_such_queue");
+  s.change(QueueDeleted{{1}, "q"});
+  s.wait(1);
+  CHECK(s.records.bytes.size() == 7000);
+  s.wait(1);
+  s.wait(1);
+  CHECK(s.records.bytes.empty());
+  CHECK_FALSE(s.service.next_deadline());
+}
+
+TEST_CASE("a queue that is deleted while its messages are on their way to the disk leaves none", "[storage][service]") {
+  ServiceScript s;
+  s.gathering = true;
+  s.send({"a"});
+  CatalogUpdate update{0, s.catalog.version(), {9}, {QueueDeleted{{1}, "q"}}};
+  s.catalog.apply(update);
+  s.gathering = false;
+  s.commit();
+  s.wait(1);
+  CHECK(s.records.bytes.empty());
+}
+
+TEST_CASE("idle producers are forgotten in time", "[storage][service]") {
+  ServiceLimits limits;
+  limits.producer_idle = DurationMs{1000};
+  ServiceScript s(limits);
+  s.send({"a"}, "p", 1);
+  CHECK(s.send({"b"}, "p", 3) == "out_of_sequence");
+  s.wait(120'000);
+  CHECK(s.send({"b"}, "p", 2) == "out_of_sequence");
+  CHECK(s.send({"b"}, "p", 1) == "ok: 0-2");
+}
+
+TEST_CASE("a worker that ends answers every waiting receive", "[storage][service]") {
+  ServiceScript s;
+  s.receive(1, 5000);
+  s.receive(1, 5000);
+  s.service.unpark_all(s.replies);
+  CHECK(s.taken() == "nothing; nothing");
+  CHECK(s.send({"a"}) == "ok: 0-1");
+}
+
+TEST_CASE("what is no request of a worker is refused", "[storage][service]") {
+  ServiceScript s;
+  CHECK(s.raw("\xc1", {}) == "malformed");
+  RequestHeader header;
+  header.op = Op::kPing;
+  CHECK(s.request(header, {}) == "internal");
+  header.op = Op::kAck;
+  CHECK(s.request(header, "\x90") == "invalid_argument");
+  CHECK(s.request(header, "junk") == "malformed");
+  header.op = Op::kSend;
+  CHECK(s.request(header, {}) == "malformed");
+}
+
+}  // namespace dmq
