@@ -104,7 +104,7 @@ Result<MetadRequestBody> read_request_body(std::string_view op, const msgpack::o
     fields.text("name", kErrorContextBytesMax, remove.name);
     return finish<MetadRequestBody>(fields, std::move(remove));
   }
-  return fail(Errc::kUnknownOp, "metad has no operation '" + std::string(op) + "'");
+  return fail(Errc::kUnknownOp, "metad has no operation '" + std::string(repeatable(op)) + "'");
 }
 
 struct PackReplyBody {
@@ -181,7 +181,7 @@ Result<MetadReplyBody> read_reply_body(std::string_view kind, const msgpack::obj
   if (kind == "snapshot") return as_body(read_snapshot(object));
   if (kind == "queue") return as_body(read_queue(object));
   if (kind == "queue_deleted") return as_body(read_deleted(object));
-  return fail(Errc::kMalformed, "metad answered with the unknown kind '" + std::string(kind) + "'");
+  return fail(Errc::kMalformed, "metad answered with the unknown kind '" + std::string(repeatable(kind)) + "'");
 }
 
 // The frame that both directions share; `name_key` is op or kind. Points into the reader's object.

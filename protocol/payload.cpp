@@ -23,7 +23,7 @@ constexpr std::array<std::string_view, 9> kReservedKeys{
 // An array of 32-bit count, whose count is filled in when it is known.
 void begin_array(std::string& out) { out.assign("\xdd\0\0\0\0", 5); }
 void end_array(std::string& out, std::uint32_t count) {
-  for (int i = 0; i < 4; ++i) out[static_cast<std::size_t>(1 + i)] = static_cast<char>(count >> (24 - 8 * i));
+  for (std::size_t i = 0; i < 4; ++i) out[1 + i] = static_cast<char>(count >> (24 - 8 * i));
 }
 
 Result<msgpack::object> read_array(std::string_view payload, MsgpackReader& reader, std::size_t bytes_max) {

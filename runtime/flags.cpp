@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <cmath>
 #include <iostream>
 #include <map>
 
@@ -26,7 +27,7 @@ CLI::Option* add_duration(CLI::App& app, const std::string& name, DurationMs& va
     if (used != number.size() || factor == kUnits.end() || !(count >= 0) || count > 1e15) return false;
     const double scaled = count * factor->second;
     if (!(scaled < 9e15)) return false;
-    value = DurationMs{static_cast<std::int64_t>(scaled + 0.5)};
+    value = DurationMs{std::llround(scaled)};
     return true;
   };
   return app.add_option(name, parse, text)->type_name("DURATION")->default_str(std::to_string(value.value) + "ms");
