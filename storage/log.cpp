@@ -10,12 +10,14 @@
 #include <cstring>
 #include <random>
 
+#include "protocol/limits.hpp"
 #include "storage/log_keys.hpp"
 
 namespace dmq {
 namespace {
 
 constexpr std::uint32_t kStoreVersion = 1;
+constexpr std::size_t kRecordBytesMax = kRecordHeaderBytes + kMessageHeaderBytesMax + 64 + kMessageBytesMax;
 
 // First byte of a key of the side table.
 constexpr char kPartitionRow = 'm';
@@ -288,15 +290,17 @@ int Log::write_removals(MDB_txn* txn, const WriteBatch& batch) {
     MDB_val key = val(first);
     MDB_val value{};
     code = mdb_cursor_get(cursor, &key, &value, MDB_SET);
-    const bool inline_record = code == 0 && value.mv_size <= kInlineBytesMax;
+    // A damaged first part does not tell how many follow; then all that could follow are tried.
+    const auto header = code == 0 ? read_record_header(text_of(value)) : fail(Errc::kInternal, {});
+    const std::size_t chunks = code != 0 ? 0 : chunk_count(header ? record_bytes(*header) : kRecordBytesMax);
     if (code == 0) code = mdb_cursor_del(cursor, 0);
-    // Further parts follow at once; after a delete the cursor stands on the next row.
-    while (code == 0 && !inline_record) {
-      code = mdb_cursor_get(cursor, &key, &value, MDB_GET_CURRENT);
-      if (code != 0 || place_of(bytes_at(key)) != place) break;
-      code = mdb_cursor_del(cursor, 0);
+    for (std::size_t chunk = 1; chunk < chunks && code == 0; ++chunk) {
+      const LogKey part = log_key(place, static_cast<std::uint16_t>(chunk));
+      key = val(part);
+      code = mdb_cursor_get(cursor, &key, &value, MDB_SET);
+      if (code == 0) code = mdb_cursor_del(cursor, 0);
     }
-    if (code == MDB_NOTFOUND || code == EINVAL) code = 0;  // the end of the table
+    if (code == MDB_NOTFOUND) code = 0;
     if (code != 0) break;
   }
   mdb_cursor_close(cursor);

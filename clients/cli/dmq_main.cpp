@@ -105,11 +105,14 @@ int run(int argc, char** argv) {
   };
   CLI::App* creating = command(queue, "create", "Create a queue", [&](Client& client) { create(flags, client); });
   creating->add_option("QUEUE", flags.queue, "Its name")->required();
-  add_duration(*creating, "--lease", flags.lease, "How long a receiver has before a message comes back; 0ms: as the broker says");
+  add_duration(*creating, "--lease", flags.lease,
+               "How long a receiver has before a message comes back; 0ms: as the broker says");
   command(queue, "describe", "Settings of a queue and what is in it", [&](Client& client) { describe(flags, client); })
-      ->add_option("QUEUE", flags.queue, "Its name")->required();
-  command(queue, "list", "All queues", [&](Client& client) { list(flags, client); })
-      ->add_option("PREFIX", flags.prefix, "Only names that begin so");
+      ->add_option("QUEUE", flags.queue, "Its name")
+      ->required();
+  command(queue, "list", "All queues", [&](Client& client) {
+    list(flags, client);
+  })->add_option("PREFIX", flags.prefix, "Only names that begin so");
   CLI::App* deleting = command(queue, "delete", "Delete a queue and its messages",
                                [&](Client& client) { remove(flags, client, interrupt); });
   deleting->add_option("QUEUE", flags.queue, "Its name")->required();

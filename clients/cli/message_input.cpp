@@ -29,7 +29,8 @@ std::optional<std::string_view> MessageInput::next(char delimiter) {
     }
     scanned_ = buffer_.size();
     if (buffer_.size() - begin_ > kMessageBytesMax) {
-      throw ClientError({"too_large", "the input has a message over the limit of 16 MiB; is the delimiter right?", false});
+      throw ClientError(
+          {"too_large", "the input has a message over the limit of 16 MiB; is the delimiter right?", false});
     }
     if (read_more()) continue;
     if (begin_ == buffer_.size()) return std::nullopt;
@@ -42,9 +43,9 @@ std::optional<std::string_view> MessageInput::next(char delimiter) {
 std::string_view MessageInput::whole() {
   while (read_more()) {
     if (buffer_.size() <= kMessageBytesMax) continue;
-    throw ClientError({"too_large",
-                       "the input is over 16 MiB, the limit of one message; with --lines each line is a message of its own",
-                       false});
+    throw ClientError(
+        {"too_large",
+         "the input is over 16 MiB, the limit of one message; with --lines each line is a message of its own", false});
   }
   return buffer_;
 }

@@ -30,8 +30,8 @@ Ctrl-C gives back at once what is not acked. With --ack auto a message is remove
 then happens in a pipe is up to the reader.
 Exit codes: 0 received, 1 error, 2 usage, 3 nothing there, 4 broker unreachable, 5 denied, 6 no such queue.)";
 
-constexpr milliseconds kSlice{1000};       // of a long wait; how long Ctrl-C may wait for a receive under way
-constexpr milliseconds kCloseWait{1500};   // longer than a slice, so that what it brings goes back
+constexpr milliseconds kSlice{1000};      // of a long wait; how long Ctrl-C may wait for a receive under way
+constexpr milliseconds kCloseWait{1500};  // longer than a slice, so that what it brings goes back
 constexpr std::size_t kBatch = 100;
 
 struct Flags {

@@ -193,8 +193,9 @@ int run(int argc, char** argv) {
   app.add_option("--delimiter", flags.delimiter, "Like --lines, cut at this character instead (\\0, \\t)");
   app.add_option("--count", flags.count, "Send the message so many times; with --lines: stop after so many lines");
   app.add_option("-H,--header", flags.headers, "A header, name:value; repeatable")->allow_extra_args(false);
-  app.add_option("--window", flags.window, "Messages that may be unconfirmed at once")->capture_default_str()->check(
-      CLI::Range(1, 1'000'000));
+  app.add_option("--window", flags.window, "Messages that may be unconfirmed at once")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1'000'000));
   app.add_flag("--json", flags.json, "Print a summary as one line of JSON");
   app.add_flag("-q,--quiet", flags.quiet, "No progress and no summary");
   add_broker_flags(app, flags.broker);

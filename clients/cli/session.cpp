@@ -16,7 +16,6 @@ std::string_view advice_for(std::string_view code) {
       {"unreachable", "is a broker running? start one with: dmq-broker"},
       {"timeout", "the broker is there but slow or partly away; look at its log, or give it more --timeout"},
       {"unavailable", "a part of the broker is away; look at its log, or give it more --timeout"},
-      {"no_such_queue", "see which there are with: dmq queue list"},
       {"insufficient_storage", "receive and ack messages, or give the broker a larger store"},
       {"unconfirmed", "send again only if a second copy does no harm"},
       {"queue_exists", "see its settings with: dmq queue describe NAME"},

@@ -5,6 +5,7 @@
 #include "clients/cpp/lease.hpp"
 #include "clients/cpp/value_codec.hpp"
 #include "protocol/limits.hpp"
+#include "protocol/queue_info.hpp"
 #include "runtime/clock.hpp"
 
 namespace dmq {
@@ -27,7 +28,8 @@ std::string send_and_wait(ClientLoop& loop, std::string_view queue, std::string_
                           const std::vector<HeaderView>& headers) {
   // Shared with the callback, which outlives this call when it is interrupted.
   const auto result = std::make_shared<std::optional<SendResult>>();
-  loop.send(queue, body, headers, [result](const SendResult& sent) { *result = sent; }, More::kNo);
+  loop.send(
+      queue, body, headers, [result](const SendResult& sent) { *result = sent; }, More::kNo);
   loop.run_until([&result] { return result->has_value(); }, kNever);
   if ((*result)->failure) throw ClientError(*(*result)->failure);
   return std::move((*result)->id);
@@ -134,7 +136,10 @@ void Client::nack_async(std::vector<Lease>& leases, std::chrono::milliseconds de
 }
 
 Value Client::create_queue(std::string_view name, std::chrono::milliseconds lease) {
-  const Reply reply = loop_->ask(about(Op::kQueueCreate, name), encode_queue_settings(lease));
+  QueueSettings settings;
+  if (lease.count() != 0) settings.lease_ms = DurationMs{lease.count()};
+  const std::string payload = lease.count() == 0 ? std::string() : encode_queue_settings(settings);
+  const Reply reply = loop_->ask(about(Op::kQueueCreate, name), payload);
   return decode_value(reply.payload, loop_->reader());
 }
 

@@ -17,7 +17,8 @@ std::string random_name() {
   std::random_device random;
   std::string name;
   for (int i = 0; i < 4; ++i) {
-    for (std::uint32_t bits = random(), digit = 0; digit < 8; ++digit, bits >>= 4) name += "0123456789abcdef"[bits & 15];
+    for (std::uint32_t bits = random(), digit = 0; digit < 8; ++digit, bits >>= 4)
+      name += "0123456789abcdef"[bits & 15];
   }
   return name;
 }
@@ -49,9 +50,11 @@ ClientLoop::ClientLoop(ClientOptions options)
 
 void ClientLoop::send(std::string_view queue, std::string_view body, const std::vector<HeaderView>& headers,
                       SendCallback done, More more) {
-  if (const auto good = check_queue_name(queue); !good) throw ClientError({"invalid_argument", good.error().context, false});
+  if (const auto good = check_queue_name(queue); !good)
+    throw ClientError({"invalid_argument", good.error().context, false});
   if (body.size() > kMessageBytesMax) {
-    throw ClientError({"too_large", "a message of " + std::to_string(body.size()) + " bytes is over the limit of 16 MiB", false});
+    throw ClientError(
+        {"too_large", "a message of " + std::to_string(body.size()) + " bytes is over the limit of 16 MiB", false});
   }
   if (closed_) throw ClientError({"closed", "the client is closed", false});
   if (!producer_.has_room(body.size())) run_until([&] { return producer_.has_room(body.size()); }, kNever);
@@ -94,7 +97,8 @@ Reply ClientLoop::ask(RequestHeader header, std::string payload) {
 }
 
 bool ClientLoop::step(TimeMs until) {
-  if (in_callback_) throw ClientError({"invalid_argument", "a callback of the client must not wait for the client", false});
+  if (in_callback_)
+    throw ClientError({"invalid_argument", "a callback of the client must not wait for the client", false});
   give_back_released();
   producer_.end_of_input();
   TimeMs now = steady_now();
@@ -189,7 +193,8 @@ void ClientLoop::finish(Request& request, Reply reply) {
 
 void ClientLoop::on_send_reply(const ReplyHeader& header, std::string_view payload, TimeMs now) {
   std::vector<BatchOutcome> outcomes = std::exchange(outcomes_, {});
-  producer_.on_reply(std::get<std::uint64_t>(header.id), Error{header.code, header.message}, header.retry, now, outcomes);
+  producer_.on_reply(std::get<std::uint64_t>(header.id), Error{header.code, header.message}, header.retry, now,
+                     outcomes);
   for (BatchOutcome& outcome : outcomes) finish_batch(outcome, payload);
   outcomes.clear();
   outcomes_ = std::move(outcomes);
@@ -215,7 +220,8 @@ void ClientLoop::finish_batch(BatchOutcome& outcome, std::string_view payload) {
     result.failure = outcome.failure;
     if (i < items.size()) {
       ItemResult& item = items[i];
-      if (item.code != Errc::kOk) result.failure = Failure{std::string(code_name(item.code)), item.text, is_retryable(item.code)};
+      if (item.code != Errc::kOk)
+        result.failure = Failure{std::string(code_name(item.code)), item.text, is_retryable(item.code)};
       result.duplicate = item.duplicate;
       result.id = item.code == Errc::kOk && !item.duplicate ? std::move(item.text) : std::string();
     }
@@ -267,7 +273,8 @@ std::string ClientLoop::unreachable_text() const {
 Failure ClientLoop::out_of_time(const Request& request) const {
   if (request.last_answer) return *request.last_answer;
   if (request.tries == 0) return Failure{"unreachable", unreachable_text(), true};
-  return Failure{"timeout", "no reply from " + link_.all_endpoints() + " within " + span_text(options_.retry_for), true};
+  return Failure{"timeout", "no reply from " + link_.all_endpoints() + " within " + span_text(options_.retry_for),
+                 true};
 }
 
 bool ClientLoop::idle(bool with_receives) const {

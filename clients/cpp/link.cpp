@@ -10,8 +10,8 @@
 namespace dmq {
 namespace {
 
-constexpr DurationMs kConnectWait{2'000};   // for a handshake, when nothing refuses it
-constexpr DurationMs kRefusedPause{50};     // before the next endpoint, so that a dead broker is not hammered
+constexpr DurationMs kConnectWait{2'000};  // for a handshake, when nothing refuses it
+constexpr DurationMs kRefusedPause{50};    // before the next endpoint, so that a dead broker is not hammered
 
 constexpr int kWatchedEvents = ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_CONNECT_RETRIED |
                                ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL | ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL |
@@ -116,8 +116,7 @@ bool Link::wait(DurationMs timeout, int interrupt_fd, bool want_to_send) {
                                         {nullptr, interrupt_fd, ZMQ_POLLIN, 0}}};
   const int count = interrupt_fd < 0 ? 2 : 3;
   // Returns -1 when a signal came: the caller looks around as after any other wake-up.
-  if (zmq_poll(items.data(), count,
-               static_cast<long>(timeout.value)) < 0) {
+  if (zmq_poll(items.data(), count, static_cast<long>(timeout.value)) < 0) {
     return false;
   }
   return count == 3 && items[2].revents != 0;

@@ -17,13 +17,13 @@
 namespace dmq {
 
 struct ProducerLimits {
-  std::size_t window = 1000;                    // unconfirmed messages of all queues
+  std::size_t window = 1000;  // unconfirmed messages of all queues
   std::size_t window_bytes = std::size_t{64} << 20;
-  std::size_t batch_messages = 1000;            // a batch is never larger; half a window makes it leave
+  std::size_t batch_messages = 1000;  // a batch is never larger; half a window makes it leave
   std::size_t batch_bytes = std::size_t{1} << 20;
-  DurationMs request_timeout{5'000};            // without a reply for so long the link counts as lost
-  DurationMs retry_for{30'000};                 // from the first message of a batch to its failure
-  DurationMs backoff_min{20};                   // after the broker asked for a retry; doubles
+  DurationMs request_timeout{5'000};  // without a reply for so long the link counts as lost
+  DurationMs retry_for{30'000};       // from the first message of a batch to its failure
+  DurationMs backoff_min{20};         // after the broker asked for a retry; doubles
   DurationMs backoff_max{1'000};
 };
 
@@ -94,11 +94,11 @@ class ProducerCore {
     std::shared_ptr<const std::string> payload;
     std::vector<SendCallback> callbacks;
     std::size_t count = 0;
-    Sequence first;               // 0: not numbered yet
-    std::uint64_t request = 0;    // in flight under this id; 0: waiting
-    TimeMs sent_at;               // of the latest try
+    Sequence first;             // 0: not numbered yet
+    std::uint64_t request = 0;  // in flight under this id; 0: waiting
+    TimeMs sent_at;             // of the latest try
     TimeMs give_up_at;
-    bool uncertain = false;       // a try ended without an answer that says no
+    bool uncertain = false;  // a try ended without an answer that says no
     int renumbered = 0;
   };
   struct Stream {
@@ -110,13 +110,15 @@ class ProducerCore {
     TimeMs gathered_since;
     bool more = false;
     bool draining = false;
-    bool active = false;                  // listed in active_
+    bool active = false;  // listed in active_
     std::deque<Batch> batches;
-    std::optional<TimeMs> resend_at;      // the broker asked to wait
-    int tries = 0;                        // in a row, for the backoff
-    std::optional<Failure> last_answer;   // why the broker asked for a retry
+    std::optional<TimeMs> resend_at;     // the broker asked to wait
+    int tries = 0;                       // in a row, for the backoff
+    std::optional<Failure> last_answer;  // why the broker asked for a retry
   };
 
+  static Failure failure_of(const Error& error, bool retry);
+  static Failure unconfirmed_failure(std::string_view queue, std::string_view why);
   Stream& stream_of(std::string_view queue);
   void consider_sealing(Stream& stream, bool reply_came);
   void seal(Stream& stream);

@@ -48,8 +48,8 @@ void RequestTable::on_link_lost() {
 }
 
 std::optional<Request> RequestTable::take_expired(TimeMs now) {
-  const auto at = std::find_if(requests_.begin(), requests_.end(),
-                               [now](const Request& each) { return each.give_up_at <= now; });
+  const auto at =
+      std::find_if(requests_.begin(), requests_.end(), [now](const Request& each) { return each.give_up_at <= now; });
   return at == requests_.end() ? std::nullopt : take(at->id);
 }
 
@@ -58,9 +58,8 @@ std::optional<Request> RequestTable::take_any() {
 }
 
 bool RequestTable::is_late(TimeMs now) const {
-  return std::any_of(requests_.begin(), requests_.end(), [now](const Request& each) {
-    return each.in_flight && each.sent_at + each.answer_within <= now;
-  });
+  return std::any_of(requests_.begin(), requests_.end(),
+                     [now](const Request& each) { return each.in_flight && each.sent_at + each.answer_within <= now; });
 }
 
 std::optional<TimeMs> RequestTable::next_deadline() const {

@@ -16,9 +16,9 @@ namespace dmq {
 // What came back for a request.
 struct Reply {
   std::optional<Failure> failure;
-  std::string_view payload;           // valid as long as `owner`
+  std::string_view payload;  // valid as long as `owner`
   std::shared_ptr<const void> owner;
-  bool repeated = false;              // the request went out more than once
+  bool repeated = false;  // the request went out more than once
 };
 
 struct Request {
@@ -27,8 +27,8 @@ struct Request {
   std::shared_ptr<const std::string> payload;  // null: none
   DurationMs answer_within;                    // from each try; a parked receive's wait included
   TimeMs give_up_at;
-  bool parked = false;                         // a receive: nothing is lost when its reply never comes
-  std::function<void(const Reply&)> done;      // called once
+  bool parked = false;                     // a receive: nothing is lost when its reply never comes
+  std::function<void(const Reply&)> done;  // called once
 
   // Written by the table.
   bool in_flight = false;

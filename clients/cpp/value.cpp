@@ -6,13 +6,12 @@
 #include "clients/cpp/value_codec.hpp"
 #include "dmq/error.hpp"
 #include "protocol/limits.hpp"
-#include "protocol/packing.hpp"
 
 namespace dmq {
 namespace {
 
-constexpr ReadLimits kValueLimits{.array_items = kListPageMax, .map_keys = 1000, .string_bytes = kRequestBytesMax,
-                                  .binary_bytes = kRequestBytesMax};
+constexpr ReadLimits kValueLimits{
+    .array_items = kListPageMax, .map_keys = 1000, .string_bytes = kRequestBytesMax, .binary_bytes = kRequestBytesMax};
 
 Value value_of(const msgpack::object& object) {
   switch (object.type) {
@@ -115,16 +114,6 @@ Value decode_value(std::string_view payload, MsgpackReader& reader) {
   const auto object = reader.read(payload, kValueLimits);
   if (!object) throw ClientError({"malformed", "the broker's reply cannot be read: " + object.error().context, false});
   return value_of(*object);
-}
-
-std::string encode_queue_settings(std::chrono::milliseconds lease) {
-  std::string out;
-  if (lease.count() == 0) return out;
-  Packer packer(out);
-  packer.map(1);
-  packer.text("lease_ms");
-  packer.number(static_cast<std::uint64_t>(lease.count()));
-  return out;
 }
 
 }  // namespace dmq

@@ -29,6 +29,7 @@ class Broker:
         if "--data" not in flags:
             self.flags.insert(0, "--ephemeral")
         self.process = self.endpoint = self.log = None
+        self.logged = ""
 
     def __enter__(self):
         self.log = tempfile.TemporaryFile()
@@ -58,9 +59,11 @@ class Broker:
         return endpoint
 
     def output(self):
-        """What the broker has logged."""
-        self.log.seek(0)
-        return self.log.read().decode(errors="replace")
+        """What the broker has logged, also after its end."""
+        if not self.log.closed:
+            self.log.seek(0)
+            self.logged = self.log.read().decode(errors="replace")
+        return self.logged
 
     def stop(self):
         """Ends the broker as an operator would; its exit code."""
@@ -72,6 +75,8 @@ class Broker:
             self.process.kill()
             return self.process.wait()
         finally:
+            self.output()
+            self.log.close()
             self.process.stdout.close()
 
 

@@ -108,8 +108,12 @@ int measure(Flags flags) {
 int run(int argc, char** argv) {
   Flags flags;
   CLI::App app{"Loads a dmq broker and checks every message. Without --broker it starts one of its own.", "dmq-bench"};
-  app.add_option("--producers", flags.load.producers, "Threads that send")->capture_default_str()->check(CLI::Range(1, 1000));
-  app.add_option("--consumers", flags.load.consumers, "Threads that receive")->capture_default_str()->check(CLI::Range(1, 1000));
+  app.add_option("--producers", flags.load.producers, "Threads that send")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1000));
+  app.add_option("--consumers", flags.load.consumers, "Threads that receive")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1000));
   app.add_option("--window", flags.load.window, "Unconfirmed sends of a producer, refilled by halves")
       ->capture_default_str()
       ->check(CLI::Range(1, 1'000'000));

@@ -17,7 +17,8 @@ using std::chrono::milliseconds;
 constexpr std::int64_t kStallNs = 20'000'000'000;
 
 std::int64_t now_ns() {
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch())
+      .count();
 }
 
 void raise_to(std::atomic<std::int64_t>& value, std::int64_t to) {
@@ -31,7 +32,7 @@ struct Shared {
   std::uint16_t run = static_cast<std::uint16_t>(std::random_device{}());
   std::shared_ptr<Network> network;
   std::int64_t start_ns = 0;
-  std::int64_t deadline_ns = 0;                 // of sending; 0: none
+  std::int64_t deadline_ns = 0;  // of sending; 0: none
   std::atomic<std::uint64_t> claimed{0};
   std::atomic<std::uint64_t> acked{0};
   std::atomic<std::uint64_t> target{UINT64_MAX};  // how many acks end the run; known when all is sent
@@ -91,7 +92,8 @@ class Producer {
     const std::int64_t now = now_ns();
     write_stamp(body_, {shared_.run, index_, sent}, now);
     // Confirms of one client come in the order of its sends, so the callback needs to hold no more than the time.
-    client_.send_async(shared_.load.queue, body_, [this, now](const SendResult& result) { on_sent(result, now); }, more);
+    client_.send_async(
+        shared_.load.queue, body_, [this, now](const SendResult& result) { on_sent(result, now); }, more);
     ++sent;
   }
   void on_sent(const SendResult& result, std::int64_t sent_ns) {
@@ -142,7 +144,8 @@ class Consumer {
 
  private:
   void receive() {
-    client_.receive_async(shared_.load.queue, wanted_, [this](ReceiveResult result) { on_received(std::move(result)); });
+    client_.receive_async(shared_.load.queue, wanted_,
+                          [this](ReceiveResult result) { on_received(std::move(result)); });
   }
   void on_received(ReceiveResult result) {
     if (result.failure) {
@@ -182,7 +185,8 @@ class Consumer {
     raise_to(shared_.last_ack_ns, now_ns());
   }
   bool stalled() const {
-    return shared_.target != UINT64_MAX && now_ns() - std::max(shared_.last_ack_ns.load(), shared_.last_confirm_ns.load()) > kStallNs;
+    return shared_.target != UINT64_MAX &&
+           now_ns() - std::max(shared_.last_ack_ns.load(), shared_.last_confirm_ns.load()) > kStallNs;
   }
 
   Shared& shared_;

@@ -19,18 +19,20 @@ struct Load {
   std::string queue = "bench";
   std::size_t producers = 4;
   std::size_t consumers = 4;
-  std::size_t window = 64;      // unconfirmed sends of a producer; also the most that one receive takes
-  std::size_t size = 1024;      // bytes of a body
-  double seconds = 5;           // of sending; 0: until `count`
-  std::uint64_t count = 0;      // messages in all; 0: until `seconds`
-  bool fill_first = false;      // consumers start when all is sent
-  int io_threads = 1;           // of ZeroMQ, shared by all clients of the benchmark
+  std::size_t window = 64;  // unconfirmed sends of a producer; also the most that one receive takes
+  std::size_t size = 1024;  // bytes of a body
+  double seconds = 5;       // of sending; 0: until `count`
+  std::uint64_t count = 0;  // messages in all; 0: until `seconds`
+  bool fill_first = false;  // consumers start when all is sent
+  int io_threads = 1;       // of ZeroMQ, shared by all clients of the benchmark
 };
 
 // Latencies in units of 100 ns.
 struct Latency {
   std::vector<std::uint32_t> samples;
-  void add(std::int64_t ns) { samples.push_back(static_cast<std::uint32_t>(std::min<std::int64_t>(ns / 100, UINT32_MAX))); }
+  void add(std::int64_t ns) {
+    samples.push_back(static_cast<std::uint32_t>(std::min<std::int64_t>(ns / 100, UINT32_MAX)));
+  }
 };
 
 struct Outcome {

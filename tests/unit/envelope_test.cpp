@@ -16,6 +16,8 @@ const std::string kClient = from_hex("006b8b4567");
 Envelope sample() {
   return {.kind = EnvelopeKind::kRequest,
           .delimiter = true,
+          .admin = true,
+          .hops = 7,
           .partition = {0x0102},
           .epoch = {0x03040506},
           .queue = {0x0708090a0b0c0d0e},
@@ -26,7 +28,7 @@ Envelope sample() {
 
 TEST_CASE("the envelope has the layout of the protocol page", "[protocol][envelope]") {
   CHECK(to_hex(encode_envelope(sample())) ==
-        "01000100"          // version, kind, flags, zero
+        "01000307"          // version, kind, flags, hops
         "02010000"          // partition, zero
         "0605040300000000"  // epoch, zero
         "0e0d0c0b0a090807"  // queue
@@ -45,6 +47,8 @@ TEST_CASE("an envelope comes back from its bytes", "[protocol][envelope]") {
       REQUIRE(decoded);
       CHECK(decoded->kind == kind);
       CHECK(decoded->delimiter == delimiter);
+      CHECK(decoded->admin);
+      CHECK(decoded->hops == 7);
       CHECK(decoded->partition == envelope.partition);
       CHECK(decoded->epoch == envelope.epoch);
       CHECK(decoded->queue == envelope.queue);
@@ -97,6 +101,7 @@ TEST_CASE("an envelope of another version, kind or flag is refused", "[protocol]
   CHECK_FALSE(with(1, 4));
   CHECK_FALSE(with(1, '\xff'));
   CHECK(with(2, 0));
-  CHECK_FALSE(with(2, 2));
+  CHECK(with(2, 3));
+  CHECK_FALSE(with(2, 4));
   CHECK_FALSE(with(2, '\x81'));
 }

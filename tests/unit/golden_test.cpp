@@ -192,7 +192,7 @@ TEST_CASE("golden payloads of receive", "[protocol][golden]") {
 
 TEST_CASE("golden payloads of ack", "[protocol][golden]") {
   const std::string request_bytes = golden("ack.request.payload");
-  CHECK(to_hex(encode_receipts({"59.1.1.7", "59.1.2.8"})) == to_hex(request_bytes));
+  CHECK(to_hex(encode_receipts(std::vector<std::string>{"59.1.1.7", "59.1.2.8"})) == to_hex(request_bytes));
   MsgpackReader reader;
   std::vector<std::string_view> receipts;
   REQUIRE(decode_receipts(request_bytes, reader, receipts));

@@ -249,11 +249,11 @@ TEST_CASE("a send writer is empty again after finish", "[protocol][payload]") {
 TEST_CASE("receipts come back in order", "[protocol][payload]") {
   MsgpackReader reader;
   std::vector<std::string_view> receipts;
-  const std::string payload = encode_receipts({"1.1.5.9", "1.1.6.10"});
+  const std::string payload = encode_receipts(std::vector<std::string>{"1.1.5.9", "1.1.6.10"});
   REQUIRE(decode_receipts(payload, reader, receipts));
   CHECK(receipts == std::vector<std::string_view>{"1.1.5.9", "1.1.6.10"});
-  const std::string as_bin = from_hex("91 c403312e31");  // is taken too
-  REQUIRE(decode_receipts(as_bin, reader, receipts));
+  const std::string binary = from_hex("91 c403312e31");  // bin is taken too
+  REQUIRE(decode_receipts(binary, reader, receipts));
   CHECK(receipts == std::vector<std::string_view>{"1.1"});
 }
 
@@ -266,7 +266,7 @@ TEST_CASE("a request has 1 to 1,000 receipts, all of them texts", "[protocol][pa
     INFO(text);
     CHECK(receipts_outcome(from_hex(text)) == "malformed");
   }
-  const std::string whole = encode_receipts({"1.1.5.9", "1.1.6.10"});
+  const std::string whole = encode_receipts(std::vector<std::string>{"1.1.5.9", "1.1.6.10"});
   for (std::size_t size = 0; size < whole.size(); ++size) {
     CHECK(receipts_outcome(std::string_view(whole).substr(0, size)) == "malformed");
   }

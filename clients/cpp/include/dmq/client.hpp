@@ -40,10 +40,10 @@ struct ClientOptions {
 };
 
 struct ReceiveOptions {
-  std::size_t max = 1;                      // messages, at most 1,000
-  std::size_t max_bytes = 0;                // sum of bodies; 0: the broker's default. The first one always comes.
-  std::chrono::milliseconds wait{0};        // for the first message
-  std::chrono::milliseconds lease{0};       // 0: the queue's own
+  std::size_t max = 1;                 // messages, at most 1,000
+  std::size_t max_bytes = 0;           // sum of bodies; 0: the broker's default. The first one always comes.
+  std::chrono::milliseconds wait{0};   // for the first message
+  std::chrono::milliseconds lease{0};  // 0: the queue's own
 };
 
 // More::kYes: another message follows at once, so this one may wait for it instead of leaving alone. It leaves at the

@@ -1,0 +1,116 @@
+# dmq-send, dmq-recv and dmq against a real broker, and through the death of one.
+import json
+import os
+import signal
+import subprocess
+import tempfile
+import unittest
+
+from harness import Broker, BrokerTest, Client, wait_until
+
+PROGRAMS = os.path.dirname(os.environ.get("DMQ_BIN", ""))
+
+
+def start(program, *arguments, endpoint, **options):
+    return subprocess.Popen([os.path.join(PROGRAMS, program), "--broker", endpoint, *arguments],
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
+
+
+class Programs(BrokerTest):
+    def run_program(self, program, *arguments, given=b"", endpoint=None):
+        process = start(program, *arguments, endpoint=endpoint or self.broker.endpoint, stdin=subprocess.PIPE)
+        out, err = process.communicate(given, timeout=30)
+        return process.returncode, out, err.decode()
+
+    def test_a_body_and_a_header_arrive(self):
+        self.assertEqual(self.run_program("dmq-send", "-H", "type:text", self.queue, "hello")[0], 0)
+        code, out, _ = self.run_program("dmq-recv", self.queue)
+        message = json.loads(out)
+        self.assertEqual((code, message["body"], message["headers"]), (0, "hello", {"type": "text"}))
+        self.assertEqual(self.counts(), (0, 0, 0))
+
+    def test_lines_keep_their_order(self):
+        lines = b"".join(b"%d\n" % i for i in range(5000))
+        code, out, _ = self.run_program("dmq-send", "--lines", "--json", self.queue, given=lines)
+        self.assertEqual((code, json.loads(out)["sent"]), (0, 5000))
+        self.assertEqual(self.run_program("dmq-recv", "--count", "9999", "--lines", self.queue)[:2], (0, lines))
+
+    def test_bytes_pass_unchanged(self):
+        body = os.urandom(300_000)
+        self.run_program("dmq-send", self.queue, given=body)
+        self.assertEqual(self.run_program("dmq-recv", "--raw", self.queue)[:2], (0, body))
+
+    def test_without_an_ack_the_messages_go_back(self):
+        self.send(b"a", b"b")
+        code, out, _ = self.run_program("dmq-recv", "--ack", "none", "--count", "2", "--lines", self.queue)
+        self.assertEqual((code, out), (0, b"a\nb\n"))
+        self.assertEqual(self.counts(), (2, 0, 0))
+
+    def test_exit_codes_say_what_happened(self):
+        self.client.ask("queue.create", queue=self.queue)
+        self.assertEqual(self.run_program("dmq-recv", self.queue)[0], 3)
+        self.assertEqual(self.run_program("dmq-recv", "--ack", "what", self.queue)[0], 2)
+        self.assertEqual(self.run_program("dmq", "queue", "describe", "never-made")[0], 6)
+        code, _, err = self.run_program("dmq-send", "--timeout", "200ms", "q", "x", endpoint="tcp://127.0.0.1:1")
+        self.assertEqual(code, 4)
+        self.assertIn("cannot reach tcp://127.0.0.1:1 within 200ms", err)
+
+    def test_a_body_over_the_limit_names_the_limit(self):
+        code, _, err = self.run_program("dmq-send", self.queue, given=bytes((16 << 20) + 1))
+        self.assertEqual(code, 1)
+        self.assertIn("16 MiB", err)
+        self.assertIn("--lines", err)
+
+    def test_a_queue_is_created_listed_and_deleted(self):
+        self.assertEqual(self.run_program("dmq", "queue", "create", self.queue, "--lease", "2m")[0], 0)
+        _, out, _ = self.run_program("dmq", "queue", "describe", self.queue)
+        self.assertEqual(json.loads(out)["lease_ms"], 120_000)
+        self.assertEqual(self.run_program("dmq", "queue", "delete", self.queue)[0], 0)
+        self.assertNotIn(self.queue.encode(), self.run_program("dmq", "queue", "list")[1])
+
+    def test_ctrl_c_ends_following_and_leaves_no_lease(self):
+        follower = start("dmq-recv", "--follow", "--lines", self.queue, endpoint=self.broker.endpoint)
+        self.addCleanup(follower.stdout.close)
+        self.addCleanup(follower.stderr.close)
+        self.send(b"a")
+        self.assertEqual(follower.stdout.readline(), b"a\n")
+        follower.send_signal(signal.SIGINT)
+        self.assertEqual(follower.wait(10), 0)
+        self.send(b"b")
+        self.assertEqual(self.counts(), (1, 0, 0))
+
+    def test_a_closed_pipe_gives_the_messages_back(self):
+        self.send(*[b"x"] * 200)
+        follower = start("dmq-recv", "--follow", "--lines", self.queue, endpoint=self.broker.endpoint)
+        follower.stdout.close()
+        self.assertEqual(follower.wait(10), 1)
+        follower.stderr.close()
+        wait_until(lambda: self.counts() == (200, 0, 0), what="the return of all messages")
+
+
+class Death(unittest.TestCase):
+    def test_a_broker_killed_while_sending_loses_and_doubles_nothing(self):
+        with tempfile.TemporaryDirectory() as store:
+            first = Broker("--data", store, "--admin", "tcp://127.0.0.1:*").__enter__()
+            sender = start("dmq-send", "--lines", "--timeout", "30s", "q", endpoint=first.endpoint,
+                           stdin=subprocess.PIPE)
+            lines = [b"%d\n" % i for i in range(20_000)]
+            sender.stdin.write(b"".join(lines[:10_000]))
+            sender.stdin.flush()
+            with Client(first.endpoint) as client:
+                wait_until(lambda: client.request("queue.describe", queue="q")[0]["code"] == "ok"
+                           and client.ask("queue.describe", queue="q")["ready"] > 0, what="the first messages")
+            first.process.kill()
+            first.stop()
+            second = Broker("--data", store, "--admin", "tcp://127.0.0.1:*", "--listen", first.endpoint)
+            second.flags = second.flags[2:]  # on the port of the first one
+            with second:
+                self.assertEqual(sender.communicate(b"".join(lines[10_000:]), timeout=60)[0], b"")
+                self.assertEqual(sender.returncode, 0)
+                receiver = start("dmq-recv", "--count", "99999", "--lines", "q", endpoint=second.endpoint)
+                out, _ = receiver.communicate(timeout=60)
+                self.assertEqual(out, b"".join(lines))
+
+
+if __name__ == "__main__":
+    unittest.main()
