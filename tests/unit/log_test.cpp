@@ -83,7 +83,8 @@ int damage(const std::string& file, const std::string& text) {
 TEST_CASE("bodies of every size around the limits of pages survive a restart", "[storage][log]") {
   Store store;
   std::vector<std::string> bodies;
-  for (const std::size_t size : {0u, 1u, 1961u, 1962u, 1963u, 4023u, 4024u, 4025u, 8103u, 8104u, 8105u, 100'000u, 3'000'000u}) {
+  for (const std::size_t size :
+       {0u, 1u, 1961u, 1962u, 1963u, 4023u, 4024u, 4025u, 8103u, 8104u, 8105u, 100'000u, 3'000'000u}) {
     bodies.emplace_back(size, static_cast<char>('a' + bodies.size()));
   }
   WriteBatch batch;
