@@ -158,7 +158,7 @@ void write_payloads(const fs::path& root) {
   Corpus receipts(root, "fuzz_receipts");
   add_nasty(receipts);
   const Receipt receipt{PartitionId{7}, Epoch{3}, Lsn{1234567890123}, LeaseNumber{42}};
-  receipts.add_frame("two", encode_receipts({receipt_text(receipt), "0.0.0.0"}));
+  receipts.add_frame("two", encode_receipts(std::vector<std::string>{receipt_text(receipt), "0.0.0.0"}));
   receipts.add("text", receipt_text(receipt));
   receipts.add("text-longest", "65535.4294967295.18446744073709551615.4294967295");
   receipts.add("text-leading-zero", "07.3.9.1");
