@@ -13,6 +13,7 @@
 #include "protocol/packing.hpp"
 #include "protocol/payload.hpp"
 #include "protocol/queue_info.hpp"
+#include "storage/record.hpp"
 
 namespace {
 
@@ -158,7 +159,7 @@ void write_payloads(const fs::path& root) {
   Corpus receipts(root, "fuzz_receipts");
   add_nasty(receipts);
   const Receipt receipt{PartitionId{7}, Epoch{3}, Lsn{1234567890123}, LeaseNumber{42}};
-  receipts.add_frame("two", encode_receipts({receipt_text(receipt), "0.0.0.0"}));
+  receipts.add_frame("two", encode_receipts(std::vector<std::string>{receipt_text(receipt), "0.0.0.0"}));
   receipts.add("text", receipt_text(receipt));
   receipts.add("text-longest", "65535.4294967295.18446744073709551615.4294967295");
   receipts.add("text-leading-zero", "07.3.9.1");
@@ -201,6 +202,20 @@ void write_queue_settings(const fs::path& root) {
   corpus.add("unknown-setting", "\x81\xa8priority\x05");
   corpus.add("unknown-setting-not-utf8", "\x81\xa2\xff\xfe\x05");
   corpus.add("lease-too-short", "\x81\xa8lease_ms\x05");
+}
+
+void write_records(const fs::path& root) {
+  Corpus corpus(root, "fuzz_record");
+  for (const std::string body : {std::string(), std::string("body"), std::string(3000, 'x')}) {
+    RecordHeader header;
+    header.epoch = {1};
+    header.queue = {2};
+    header.attribute_bytes = 2;
+    header.body_bytes = static_cast<std::uint32_t>(body.size());
+    std::string bytes(record_bytes(header), '\0');
+    write_record(bytes.data(), {{1}, {2}}, header, "ab", body);
+    corpus.add_frame("record-" + std::to_string(body.size()), bytes);
+  }
 }
 
 void write_envelopes(const fs::path& root) {
@@ -265,6 +280,7 @@ int main(int argc, char** argv) {
   write_payloads(root);
   write_queue_settings(root);
   write_envelopes(root);
+  write_records(root);
   write_catalog(root);
   return 0;
 }

@@ -28,7 +28,8 @@ struct House {
   }
   static std::string text(const Decision& decision) {
     if (const auto* route = std::get_if<Route>(&decision)) {
-      return "to " + route->endpoint + " queue " + std::to_string(route->queue.value) + " epoch " + std::to_string(route->epoch.value);
+      return "to " + route->endpoint + " queue " + std::to_string(route->queue.value) + " epoch " +
+             std::to_string(route->epoch.value);
     }
     if (const auto* error = std::get_if<Error>(&decision)) return std::string(code_name(error->code));
     if (const auto* create = std::get_if<CreateFirst>(&decision)) return "create " + create->name;
@@ -85,9 +86,9 @@ TEST_CASE("settings of a new queue are checked before metad is asked", "[router]
   House h;
   h.fill();
   CHECK(h.decide(Op::kQueueCreate, "new") == "ask metad");
-  CHECK(h.decide(Op::kQueueCreate, "new", false, "\x81\xa8lease_ms\x64") == "ask metad");            // 100
-  CHECK(h.decide(Op::kQueueCreate, "new", false, "\x81\xa8lease_ms\x63") == "invalid_argument");     // 99
-  CHECK(h.decide(Op::kQueueCreate, "new", false, "\x81\xa8leese_ms\x64") == "invalid_argument");     // misspelt
+  CHECK(h.decide(Op::kQueueCreate, "new", false, "\x81\xa8lease_ms\x64") == "ask metad");         // 100
+  CHECK(h.decide(Op::kQueueCreate, "new", false, "\x81\xa8lease_ms\x63") == "invalid_argument");  // 99
+  CHECK(h.decide(Op::kQueueCreate, "new", false, "\x81\xa8leese_ms\x64") == "invalid_argument");  // misspelt
   CHECK(h.decide(Op::kQueueCreate, "new", false, "\xc1") == "malformed");
 }
 
@@ -113,7 +114,8 @@ TEST_CASE("queue.list gives pages in order of the names", "[router][admission]")
     MsgpackReader reader;
     const auto object = reader.read(std::get<LocalReply>(answer).payload, {1000, 100, 1000, 1000});
     std::string names;
-    for (std::uint32_t i = 0; i < object->via.array.size; ++i) names += std::string(*as_text(*find_key(object->via.array.ptr[i], "name"))) + " ";
+    for (std::uint32_t i = 0; i < object->via.array.size; ++i)
+      names += std::string(*as_text(*find_key(object->via.array.ptr[i], "name"))) + " ";
     return names;
   };
   CHECK(list("", "", 0) == "alpha beta bravo ");

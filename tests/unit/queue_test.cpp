@@ -192,9 +192,18 @@ void random_walk(std::uint64_t seed, int steps) {
           settling.erase(settling.begin());
           Modelled& each = model.messages[lsn];
           switch (pick(4)) {
-            case 0: queue.settled(lease); model.messages.erase(lsn); break;
-            case 1: queue.restore(lsn, lease); each.state = State::kLeased; break;
-            case 2: queue.give_back(lsn, lease, now, now); each.state = State::kReady; break;
+            case 0:
+              queue.settled(lease);
+              model.messages.erase(lsn);
+              break;
+            case 1:
+              queue.restore(lsn, lease);
+              each.state = State::kLeased;
+              break;
+            case 2:
+              queue.give_back(lsn, lease, now, now);
+              each.state = State::kReady;
+              break;
             default:
               queue.give_back(lsn, lease, now + DurationMs{7}, now);
               each.state = State::kDelayed;

@@ -160,7 +160,9 @@ class ServiceScript {
     std::string list;
     for (const ItemResult& result : *results) {
       list += list.empty() ? "" : " ";
-      list += result.duplicate ? "duplicate" : result.code == Errc::kOk ? result.text : std::string(code_name(result.code));
+      list += result.duplicate           ? "duplicate"
+              : result.code == Errc::kOk ? result.text
+                                         : std::string(code_name(result.code));
     }
     return out + ": " + list;
   }

@@ -142,7 +142,8 @@ TEST_CASE("a reply that reached nobody gives its messages back at once, uncounte
   header.queue = "q";
   Envelope envelope;
   envelope.queue = {1};
-  s.service.handle({{"router", encode_envelope(envelope)}, envelope, encode_request_header(header), {}}, s.now, s.turn, s.replies);
+  s.service.handle({{"router", encode_envelope(envelope)}, envelope, encode_request_header(header), {}}, s.now, s.turn,
+                   s.replies);
   REQUIRE(s.replies.size() == 1);
   const std::string payload = s.replies[0].payload;
   s.replies.clear();
@@ -213,7 +214,8 @@ TEST_CASE("one bad message of an anonymous request is refused alone", "[storage]
   ServiceScript s;
   RequestHeader header;
   header.op = Op::kSend;
-  const std::string payload = std::string("\x93\xc4\x01") + "a" + "\x05" + "\xc4\x01" + "c";  // a body, a number, a body
+  const std::string payload =
+      std::string("\x93\xc4\x01") + "a" + "\x05" + "\xc4\x01" + "c";  // a body, a number, a body
   CHECK(s.request(header, payload) == "ok: 0-1 malformed 0-2");
   header.producer = "p";
   header.sequence = {1};
@@ -241,7 +243,8 @@ TEST_CASE("headers travel with the message", "[storage][service]") {
   header.queue = "q";
   Envelope envelope;
   envelope.queue = {1};
-  s.service.handle({{"router", encode_envelope(envelope)}, envelope, encode_request_header(header), {}}, s.now, s.turn, s.replies);
+  s.service.handle({{"router", encode_envelope(envelope)}, envelope, encode_request_header(header), {}}, s.now, s.turn,
+                   s.replies);
   MsgpackReader reader;
   std::vector<Delivery> messages;
   REQUIRE(decode_deliveries(s.replies.at(0).payload, reader, messages));
