@@ -206,7 +206,7 @@ void write_queue_settings(const fs::path& root) {
 
 void write_records(const fs::path& root) {
   Corpus corpus(root, "fuzz_record");
-  for (const std::string body : {std::string(), std::string("body"), std::string(3000, 'x')}) {
+  for (const std::string& body : {std::string(), std::string("body"), std::string(3000, 'x')}) {
     RecordHeader header;
     header.epoch = {1};
     header.queue = {2};

@@ -83,7 +83,8 @@ int damage(const std::string& file, const std::string& text) {
 TEST_CASE("bodies of every size around the limits of pages survive a restart", "[storage][log]") {
   Store store;
   std::vector<std::string> bodies;
-  for (const std::size_t size : {0u, 1u, 1961u, 1962u, 1963u, 4023u, 4024u, 4025u, 8103u, 8104u, 8105u, 100'000u, 3'000'000u}) {
+  for (const std::size_t size :
+       {0u, 1u, 1961u, 1962u, 1963u, 4023u, 4024u, 4025u, 8103u, 8104u, 8105u, 100'000u, 3'000'000u}) {
     bodies.emplace_back(size, static_cast<char>('a' + bodies.size()));
   }
   WriteBatch batch;
@@ -115,7 +116,8 @@ TEST_CASE("removal takes all parts of a record and no neighbour", "[storage][log
   Store store;
   const std::string large(50'000, 'x');
   WriteBatch batch;
-  for (std::uint64_t lsn = 1; lsn <= 5; ++lsn) batch.messages.push_back(put(at(lsn), lsn % 2 == 0 ? std::string_view(large) : std::string_view("small")));
+  for (std::uint64_t lsn = 1; lsn <= 5; ++lsn)
+    batch.messages.push_back(put(at(lsn), lsn % 2 == 0 ? std::string_view(large) : std::string_view("small")));
   REQUIRE(store.log->commit(batch));
   WriteBatch removal;
   removal.removals = {at(2), at(3), at(5), at(99)};  // the last was never there
