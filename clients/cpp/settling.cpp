@@ -20,8 +20,11 @@ SettleResult count_results(const Reply& reply, bool repeat_is_done, MsgpackReade
     return settled;
   }
   for (const ItemResult& item : *items) {
-    if (item.code == Errc::kOk || (item.code == Errc::kStaleReceipt && reply.repeated && repeat_is_done)) {
+    if (item.code == Errc::kOk) {
       ++settled.done;
+    } else if (item.code == Errc::kStaleReceipt && reply.repeated && repeat_is_done) {
+      ++settled.done;
+      ++settled.presumed;
     } else if (item.code == Errc::kStaleReceipt) {
       ++settled.stale;
     } else {

@@ -93,7 +93,9 @@ using ReceiveCallback = std::function<void(ReceiveResult)>;
 // What became of a batch of acks, nacks or extensions.
 struct SettleResult {
   std::size_t done = 0;
-  std::size_t stale = 0;           // the lease was over before: another consumer has or had the message
+  std::size_t presumed =
+      0;                  // of `done`: a repeat after a lost reply found the lease over; the broker's own word is lost
+  std::size_t stale = 0;  // the lease was over before: another consumer has or had the message
   std::optional<Failure> failure;  // of the whole request
 };
 using SettleCallback = std::function<void(const SettleResult&)>;

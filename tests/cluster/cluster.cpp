@@ -1,0 +1,71 @@
+// See cluster.hpp.
+#include "tests/cluster/cluster.hpp"
+
+#include <cstdlib>
+#include <filesystem>
+#include <stdexcept>
+
+namespace dmq::cluster {
+namespace {
+
+std::string new_directory() {
+  std::string path = (std::filesystem::temp_directory_path() / "dmq-cluster-XXXXXX").string();
+  if (::mkdtemp(path.data()) == nullptr) throw std::runtime_error("cannot make a directory like " + path);
+  return path;
+}
+
+std::string new_endpoint() { return "tcp://127.0.0.1:" + std::to_string(free_port()); }
+
+}  // namespace
+
+Cluster::Cluster(Layout layout) : directory_(new_directory()) {
+  if (layout == Layout::kBroker) {
+    add_broker();
+  } else {
+    add_daemons();
+  }
+}
+
+Cluster::~Cluster() {
+  daemons_.clear();
+  std::error_code ignored;
+  if (!keep_) std::filesystem::remove_all(directory_, ignored);
+}
+
+void Cluster::add(const std::string& name, const std::string& program, std::vector<std::string> flags) {
+  flags.insert(flags.begin(), program_beside(program));
+  daemons_.push_back(std::make_unique<Daemon>(name, std::move(flags), directory_ + "/" + name + ".log"));
+}
+
+void Cluster::add_broker() {
+  endpoints_.push_back(new_endpoint());
+  add("broker", "dmq-broker", {"--data", directory_ + "/data", "--listen", endpoints_[0], "--admin", ""});
+}
+
+void Cluster::add_daemons() {
+  const std::string metad = new_endpoint();
+  add("metad", "dmq-metad",
+      {"--data", directory_ + "/metad", "--listen", metad, "--feed", new_endpoint(), "--heartbeat", "300ms"});
+  for (const char* number : {"1", "2", "3"}) {
+    const std::string name = std::string("storage-") + number;
+    add(name, "dmq-storage",
+        {"--data", directory_ + "/" + name, "--listen", new_endpoint(), "--metad", metad, "--name", name});
+  }
+  for (const char* number : {"1", "2"}) {
+    endpoints_.push_back(new_endpoint());
+    add(std::string("router-") + number, "dmq-router", {"--listen", endpoints_.back(), "--metad", metad});
+  }
+}
+
+void Cluster::start() {
+  for (auto& daemon : daemons_) daemon->start();
+}
+
+std::string Cluster::await_listening() {
+  for (auto& daemon : daemons_) {
+    if (!daemon->await_listening()) return daemon->name();
+  }
+  return {};
+}
+
+}  // namespace dmq::cluster

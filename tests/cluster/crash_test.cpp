@@ -1,0 +1,108 @@
+// dmq-crash-test: kills brokers under load, again and again, and checks that every promise to clients is kept.
+#include <CLI/CLI.hpp>
+#include <chrono>
+#include <iostream>
+#include <optional>
+#include <random>
+
+#include "tests/cluster/load.hpp"
+#include "tests/cluster/nemesis.hpp"
+
+namespace dmq::cluster {
+namespace {
+
+struct Flags {
+  std::string mode = "broker";
+  NemesisOptions nemesis;
+  std::int64_t between_min_ms = 50;
+  std::int64_t between_max_ms = 600;
+  LoadOptions load;
+  bool keep = false;
+};
+
+void print(const Counts& counts) {
+  std::cout << "sent " << counts.sent << "\nconfirmed " << counts.confirmed << "\nunconfirmed " << counts.unconfirmed
+            << "\ndelivered " << counts.delivered << "\nredelivered " << counts.redelivered << "\nacked "
+            << counts.acked << "\nlost " << counts.lost << "\ninvented " << counts.invented << "\ndoubled "
+            << counts.doubled << "\nreused " << counts.reused << "\nundone " << counts.undone << "\ndisordered "
+            << counts.disordered << std::endl;
+}
+
+// Lets the load run through the nemesis and to its end. Returns what went wrong with the programs, or empty.
+std::string run_through(Load& load, Nemesis& nemesis) {
+  std::string trouble = nemesis.run();
+  if (!trouble.empty()) return trouble;
+  std::cout << "kills are over, " << load.confirmed() << " messages confirmed so far" << std::endl;
+  load.stop_producers();
+  const std::string left = load.await_empty_queues();
+  load.stop_consumers();
+  return left.empty() ? left : "queues that do not become empty:" + left;
+}
+
+int run(Flags flags) {
+  std::cout << "mode " << flags.mode << "\nseed " << flags.nemesis.seed << "\nrounds " << flags.nemesis.rounds
+            << std::endl;
+  const bool daemons = flags.mode == "daemons";
+  Cluster cluster(daemons ? Layout::kDaemons : Layout::kBroker);
+  if (flags.keep) cluster.keep_directory();
+  cluster.start();
+  if (const std::string late = cluster.await_listening(); !late.empty()) {
+    std::cerr << late << " does not start" << std::endl;
+    return 1;
+  }
+  flags.load.endpoints = cluster.endpoints();
+  flags.load.seed = flags.nemesis.seed;
+  // A router that dies takes replies with it while their leases live on, so only one broker keeps first deliveries in
+  // order. There is a second consumer then, so that one sees what the other has acked.
+  flags.load.consumers_per_queue = daemons ? 2 : 1;
+
+  const auto start = std::chrono::steady_clock::now();
+  Load load(flags.load);
+  Nemesis nemesis(cluster, flags.nemesis);
+  const std::string trouble = run_through(load, nemesis);
+  const Counts counts = load.result();
+  print(counts);
+  std::cout << "seconds " << std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count()
+            << std::endl;
+  std::vector<std::string> complaints = load.complaints();
+  if (!trouble.empty()) complaints.push_back(trouble);
+  for (const auto& daemon : cluster.daemons()) {
+    const int code = daemon->stop();
+    if (code != 0) complaints.push_back(daemon->name() + " did not end well: " + daemon->ended_how());
+  }
+  if (counts.confirmed == 0) complaints.push_back("nothing was confirmed at all");
+  for (const std::string& complaint : complaints) std::cerr << complaint << std::endl;
+  if (complaints.empty() && counts.violations() == 0) return 0;
+  cluster.keep_directory();
+  std::cerr << "stores and logs are in " << cluster.directory() << std::endl;
+  return 1;
+}
+
+}  // namespace
+}  // namespace dmq::cluster
+
+int main(int argc, char** argv) {
+  using namespace dmq::cluster;
+  CLI::App app{"Kills dmq under load and checks every message.", "dmq-crash-test"};
+  Flags flags;
+  flags.nemesis.seed = std::random_device{}();
+  app.add_option("--mode", flags.mode, "broker: one dmq-broker; daemons: 1 dmq-metad, 2 dmq-router, 3 dmq-storage")
+      ->check(CLI::IsMember({"broker", "daemons"}))
+      ->capture_default_str();
+  app.add_option("--rounds", flags.nemesis.rounds, "How many kills")->check(CLI::Range(0, 1'000'000));
+  app.add_option("--seed", flags.nemesis.seed, "Of all that is random here (default: a random one, printed)");
+  app.add_option("--between-min", flags.between_min_ms, "Milliseconds between kills, at least")->capture_default_str();
+  app.add_option("--between-max", flags.between_max_ms, "Milliseconds between kills, at most")->capture_default_str();
+  app.add_option("--queues", flags.load.queues, "How many queues")->check(CLI::Range(1, 100))->capture_default_str();
+  app.add_option("--producers", flags.load.producers, "Threads that send")->check(CLI::Range(1, 100));
+  app.add_flag("--keep", flags.keep, "Keep stores and logs");
+  CLI11_PARSE(app, argc, argv);
+  flags.nemesis.between_min = std::chrono::milliseconds(flags.between_min_ms);
+  flags.nemesis.between_max = std::chrono::milliseconds(std::max(flags.between_min_ms, flags.between_max_ms));
+  try {
+    return run(std::move(flags));
+  } catch (const std::exception& error) {
+    std::cerr << "dmq-crash-test: " << error.what() << std::endl;
+    return 1;
+  }
+}
