@@ -13,6 +13,7 @@
 #include "protocol/packing.hpp"
 #include "protocol/payload.hpp"
 #include "protocol/queue_info.hpp"
+#include "storage/record.hpp"
 
 namespace {
 
@@ -203,6 +204,20 @@ void write_queue_settings(const fs::path& root) {
   corpus.add("lease-too-short", "\x81\xa8lease_ms\x05");
 }
 
+void write_records(const fs::path& root) {
+  Corpus corpus(root, "fuzz_record");
+  for (const std::string& body : {std::string(), std::string("body"), std::string(3000, 'x')}) {
+    RecordHeader header;
+    header.epoch = {1};
+    header.queue = {2};
+    header.attribute_bytes = 2;
+    header.body_bytes = static_cast<std::uint32_t>(body.size());
+    std::string bytes(record_bytes(header), '\0');
+    write_record(bytes.data(), {{1}, {2}}, header, "ab", body);
+    corpus.add_frame("record-" + std::to_string(body.size()), bytes);
+  }
+}
+
 void write_envelopes(const fs::path& root) {
   Corpus corpus(root, "fuzz_envelope");
   Envelope envelope{
@@ -265,6 +280,7 @@ int main(int argc, char** argv) {
   write_payloads(root);
   write_queue_settings(root);
   write_envelopes(root);
+  write_records(root);
   write_catalog(root);
   return 0;
 }

@@ -114,10 +114,10 @@ TEST_CASE("a part of a large record takes exactly one page", "[storage][log]") {
 
 TEST_CASE("removal takes all parts of a record and no neighbour", "[storage][log]") {
   Store store;
-  const std::string small = "small";
   const std::string large(50'000, 'x');
   WriteBatch batch;
-  for (std::uint64_t lsn = 1; lsn <= 5; ++lsn) batch.messages.push_back(put(at(lsn), lsn % 2 == 0 ? large : small));
+  for (std::uint64_t lsn = 1; lsn <= 5; ++lsn)
+    batch.messages.push_back(put(at(lsn), lsn % 2 == 0 ? std::string_view(large) : std::string_view("small")));
   REQUIRE(store.log->commit(batch));
   WriteBatch removal;
   removal.removals = {at(2), at(3), at(5), at(99)};  // the last was never there
