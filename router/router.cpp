@@ -71,12 +71,13 @@ Result<void> Router::bind() {
 bool Router::turn(TimeMs steady_now) {
   now_ = steady_now;
   link_->step(now_);
-  if (std::exchange(catalog_changed_, false)) follow_workers();
+  const bool changed = std::exchange(catalog_changed_, false);
+  if (changed) follow_workers();
   bool moved = false;
   for (auto& [endpoint, socket] : workers_) moved |= drain_worker(socket);
   moved |= drain_clients(clients_, false);
   moved |= drain_clients(admins_, true);
-  retry_held();
+  retry_held(changed);
   confirm();
   return moved;
 }
@@ -96,7 +97,9 @@ void Router::add_poll_items(std::vector<zmq::pollitem_t>& items) {
 
 TimeMs Router::next_deadline() const {
   const TimeMs link = link_->next_deadline();
-  return held_.empty() && confirming_.empty() ? link : std::min(link, now_ + kRetryAfter);
+  const TimeMs held = held_.empty() ? link : held_due_;
+  const TimeMs confirming = confirming_.empty() ? link : now_ + kRetryAfter;
+  return std::min({link, held, confirming});
 }
 
 // --- from clients -------------------------------------------------------------------------------------------------
@@ -177,8 +180,13 @@ void Router::hold(Incoming request, std::string queue, TimeMs retry_at) {
     return refuse(request, header_.id,
                   {Errc::kUnavailable, "too many requests wait for a change of the catalog; try again"});
   }
-  held_bytes_ += request.bytes();
-  held_.push_back({std::move(request), retry_at, std::move(queue)});
+  keep({std::move(request), retry_at, std::move(queue)});
+}
+
+void Router::keep(Held held) {
+  held_due_ = held_.empty() ? held.retry_at : std::min(held_due_, held.retry_at);
+  held_bytes_ += held.request.bytes();
+  held_.push_back(std::move(held));
 }
 
 void Router::create_queue(const std::string& name) {
@@ -201,8 +209,8 @@ void Router::fail_held(const std::string& queue, const Error& error) {
   held_ = std::move(rest);
 }
 
-void Router::retry_held() {
-  if (held_.empty()) return;
+void Router::retry_held(bool catalog_changed) {
+  if (held_.empty() || (!catalog_changed && now_ < held_due_)) return;
   std::deque<Held> waiting = std::exchange(held_, {});
   held_bytes_ = 0;
   for (Held& held : waiting) {
@@ -213,8 +221,7 @@ void Router::retry_held() {
       if (!decode_request_header(bytes_of(held.request.header), reader_, header_)) continue;
       refuse(held.request, header_.id, {Errc::kUnavailable, "metad did not create the queue in time; try again"});
     } else {
-      held_bytes_ += held.request.bytes();
-      held_.push_back(std::move(held));
+      keep(std::move(held));
     }
   }
 }

@@ -82,9 +82,10 @@ class Router : public Part {
   void dispatch(Incoming request);
   void forward(Incoming request, const Route& route);
   void hold(Incoming request, std::string queue, TimeMs retry_at);
+  void keep(Held held);
   void create_queue(const std::string& name);
   void fail_held(const std::string& queue, const Error& error);
-  void retry_held();
+  void retry_held(bool catalog_changed);
   void ask_metad(const Client& client, const RequestId& id, const AskMetad& ask);
   void confirm();
   bool drain_worker(zmq::socket_t& worker);
@@ -109,6 +110,7 @@ class Router : public Part {
   RequestHeader header_;
   std::deque<Held> held_;
   std::size_t held_bytes_ = 0;
+  TimeMs held_due_;  // the earliest retry_at of held_
   std::deque<Confirming> confirming_;
   std::atomic<bool> ready_{false};
   std::atomic<std::uint64_t> dropped_{0};

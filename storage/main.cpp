@@ -55,6 +55,7 @@ int main(int argc, char** argv) {
     return dmq::kExitOk;
   }
   dmq::DaemonSignals signals;
+  dmq::explain_bus_errors();
   zmq::context_t context;
   auto worker = dmq::Worker::open(context, flags.worker);
   if (!worker) {

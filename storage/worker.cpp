@@ -21,7 +21,10 @@ constexpr DurationMs kSyncEvery{1000};
 
 Result<RecordView> TurnRecords::read(RecordPlace place) {
   if (!fresh_) {
-    if (auto refreshed = reader_.refresh(); !refreshed) return tl::unexpected<Error>(refreshed.error());
+    if (auto refreshed = reader_.refresh(); !refreshed) {
+      failure_ = refreshed;
+      return fail(Errc::kUnavailable, refreshed.error().context);
+    }
     fresh_ = true;
   }
   auto record = reader_.read(place);
@@ -104,6 +107,7 @@ bool Worker::turn(TimeMs) {
   moved |= !replies_.empty();
   send_replies();
   records_.release();
+  if (!records_.failure() && failure_) failure_ = records_.failure();
   return moved;
 }
 

@@ -31,11 +31,13 @@ class TurnRecords : public RecordSource {
  public:
   explicit TurnRecords(Log& log) : reader_(log) {}
   Result<RecordView> read(RecordPlace place) override;
-  void release();  // at the end of a turn, and after each commit
+  void release();                                           // at the end of a turn, and after each commit
+  const Result<void>& failure() const { return failure_; }  // the store cannot be read any more
 
  private:
   LogReader reader_;
   bool fresh_ = false;
+  Result<void> failure_;
 };
 
 // One worker = one loop thread + one commit thread + one LMDB environment. A turn of the loop: drain the sockets
