@@ -37,8 +37,8 @@ struct LogVisitor {
 };
 
 // Thread rule: commit and sync from one thread at a time (any); readers (log_reader.hpp) from their own thread.
-// Tables (docs/disk-format.md): `log` (partition u16, lsn u64, chunk u16, big-endian) -> record or its next part;
-// `side` -> partition states, delivery counts, producers, the store's version and identity.
+// Rows (docs/disk-format.md), all in one tree: (partition, lsn, chunk) -> a record or its next part; partition
+// states, delivery counts, producers, the store's version and identity.
 class Log {
  public:
   // Errors: unavailable (in use, no permission), internal (not a dmq store, unknown version, damaged).
@@ -58,12 +58,12 @@ class Log {
   const std::string& store_id() const { return store_id_; }
 
   MDB_env* env() const { return env_; }
-  unsigned table() const { return log_table_; }
+  unsigned table() const { return table_; }
 
  private:
   explicit Log(DataDirectory directory) : directory_(std::move(directory)) {}
   Result<void> open_environment(const LogOptions& options);
-  Result<void> open_tables();
+  Result<void> open_table();
   Result<void> check_version();
   int write(MDB_txn* txn, const WriteBatch& batch);
   int write_messages(MDB_txn* txn, const WriteBatch& batch);
@@ -72,8 +72,7 @@ class Log {
 
   DataDirectory directory_;
   MDB_env* env_ = nullptr;
-  unsigned log_table_ = 0;
-  unsigned side_table_ = 0;
+  unsigned table_ = 0;
   std::string store_id_;
   std::string scratch_;  // a record of several chunks is built here
 };
