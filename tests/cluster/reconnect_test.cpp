@@ -51,24 +51,22 @@ TEST_CASE("a send is confirmed in well under a second after the broker is back",
   CHECK(longest < milliseconds(800));
 }
 
-// Each lost connection made a new socket, and its events went to a reader that was closed already: libzmq's thread
-// waited for that reader for ever, and with it every client of the network.
-TEST_CASE("clients that share a network all come back when their broker restarts again and again",
-          "[cluster][client]") {
+// A client that closed its connection closed the reader of its events first. An event in between made libzmq's thread
+// wait for that reader for ever, and with it every client of the network.
+TEST_CASE("clients that end while they connect leave their network whole", "[cluster][client]") {
   Cluster cluster(Layout::kBroker);
-  Daemon& broker = *cluster.daemons()[0];
   cluster.start();
   REQUIRE(cluster.await_listening().empty());
-  const auto network = make_network();
-  std::vector<Client> clients;
-  for (int i = 0; i < 12; ++i) clients.emplace_back(options_for(cluster, network));
-  for (int round = 0; round < 8; ++round) {
-    for (Client& client : clients) client.send("q", "alive");
-    REQUIRE(broker.kill());
-    for (int look = 0; look < 10; ++look) {
-      for (Client& client : clients) client.poll(milliseconds(5));
-    }
-    broker.start();
+  ClientOptions options = options_for(cluster, make_network());
+  options.linger = milliseconds(0);
+  constexpr int kClients = 600;
+  for (int i = 0; i < kClients; ++i) {
+    Client client(options);
+    client.poll(milliseconds(0));
+    const auto until = steady_clock::now() + std::chrono::microseconds(i);  // so that some end at each step of it
+    while (steady_clock::now() < until) client.unconfirmed();
   }
-  for (Client& client : clients) client.send("q", "still alive");
+  options.retry_for = milliseconds(5000);
+  Client last(options);
+  last.send("q", "the network is alive");
 }
