@@ -11,15 +11,16 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), "wire"))
 BIN = os.environ.get("DMQ_BIN_DIR") or os.path.join(os.path.dirname(os.path.dirname(HERE)), "build", "bin")
 
+import harness  # of tests/wire
+
 START_S = 20
 
 
 class Program:
     """One program with its flags. It takes a free port at its first start and the same one at each further start."""
 
-    def __init__(self, name, *flags, preexec=None):
+    def __init__(self, name, *flags):
         self.flags = [os.path.join(BIN, name), *flags]
-        self.preexec = preexec
         self.endpoint = self.process = None
         self.log = tempfile.TemporaryFile()
 
@@ -31,8 +32,7 @@ class Program:
 
     def spawn(self):
         listen = [] if "--listen" in self.flags else ["--listen", self.endpoint or "tcp://127.0.0.1:*"]
-        return subprocess.Popen([*self.flags, *listen], stdout=subprocess.PIPE, stderr=self.log,
-                                preexec_fn=self.preexec)
+        return subprocess.Popen([*self.flags, *listen], stdout=subprocess.PIPE, stderr=self.log)
 
     def _read_endpoint(self):
         line, end = b"", time.monotonic() + START_S
@@ -93,6 +93,10 @@ class Cluster:
         self.routers = [self._program("dmq-router", *member) for _ in range(routers)]
         for program in self.workers + self.routers:
             program.start()
+        for router in self.routers:
+            with harness.Client(router.endpoint) as client:
+                harness.wait_until(lambda: client.code("hello") == "ok", what="a router that has reached metad")
+                harness.wait_until(lambda: client.code("send", [b"x"], queue="ready") == "ok", what="a worker")
 
     def _program(self, *arguments):
         program = Program(*arguments)
