@@ -42,6 +42,7 @@ CLI::Option* add_size(CLI::App& app, const std::string& name, std::uint64_t& val
 
 void add_daemon_flags(CLI::App& app, DaemonFlags& flags) {
   app.set_config("--config", "", "Read flags from a TOML file (long names without dashes as keys)");
+  app.allow_config_extras(CLI::config_extras_mode::error);  // a typing error must not be silent
   app.add_option("--log-level", flags.log_level, "trace, debug, info, warn, error or off")->capture_default_str();
   app.add_option("--log-format", flags.log_format, "logfmt or json")->capture_default_str();
   app.add_flag("--check-config", flags.check_config, "Check flags, variables and file, say 'ok' and exit");

@@ -3,7 +3,6 @@
 
 #include <fcntl.h>
 #include <lmdb.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -17,6 +16,7 @@ namespace dmq {
 namespace {
 
 constexpr std::uint32_t kStoreVersion = 1;
+constexpr std::uint64_t kReserveBytes = 4 << 20;  // of disk, for acks and epochs when it is full
 constexpr std::size_t kRecordBytesMax = kRecordHeaderBytes + kMessageHeaderBytesMax + 64 + kMessageBytesMax;
 
 // Second byte of a key of a side row, behind kSideRows.
@@ -56,17 +56,10 @@ std::string producer_key(const ProducerKey& key) {
          std::get<std::string>(key);
 }
 
-// LMDB reports a short write, which is how a full disk first shows itself, as EIO.
-bool disk_is_full(const std::string& directory) {
-  constexpr std::uint64_t kNearlyNothing = 1 << 20;
-  struct statvfs stat {};
-  return statvfs(directory.c_str(), &stat) == 0 && std::uint64_t{stat.f_bavail} * stat.f_frsize < kNearlyNothing;
-}
-
 tl::unexpected<Error> failure(const std::string& what, int code, const std::string& directory) {
   const std::string context = what + " in " + directory + ": " + mdb_strerror(code);
   const bool full = code == MDB_MAP_FULL || code == MDB_TXN_FULL || code == ENOSPC || code == EDQUOT ||
-                    (code == EIO && disk_is_full(directory));
+                    (code == EIO && disk_is_full(directory));  // LMDB's word for a short write
   return fail(full ? Errc::kInsufficientStorage : Errc::kInternal, context);
 }
 
@@ -161,6 +154,8 @@ Result<std::unique_ptr<Log>> Log::open(const LogOptions& options) {
   return log;
 }
 
+Log::Log(DataDirectory directory) : directory_(std::move(directory)), reserve_(directory_.path(), kReserveBytes) {}
+
 Log::~Log() {
   if (env_ == nullptr) return;
   mdb_env_sync(env_, 1);
@@ -234,6 +229,15 @@ Result<void> Log::check_version() {
 
 Result<void> Log::commit(const WriteBatch& batch) {
   if (batch.empty()) return {};
+  auto outcome = commit_once(batch);
+  const bool full = !outcome && outcome.error().code == Errc::kInsufficientStorage;
+  // What makes room, or is small and cannot be refused, has the reserve to be written with.
+  if (full && batch.messages.empty() && reserve_.release()) return commit_once(batch);
+  if (outcome && !batch.removals.empty()) reserve_.restore();
+  return outcome;
+}
+
+Result<void> Log::commit_once(const WriteBatch& batch) {
   MDB_txn* txn = nullptr;
   int code = mdb_txn_begin(env_, nullptr, 0, &txn);
   if (code != 0) return failure("cannot begin a transaction", code, directory_.path());

@@ -9,6 +9,7 @@
 
 #include "protocol/error.hpp"
 #include "runtime/data_directory.hpp"
+#include "runtime/disk_reserve.hpp"
 #include "storage/write_batch.hpp"
 
 struct MDB_env;
@@ -61,16 +62,18 @@ class Log {
   unsigned table() const { return table_; }
 
  private:
-  explicit Log(DataDirectory directory) : directory_(std::move(directory)) {}
+  explicit Log(DataDirectory directory);
   Result<void> open_environment(const LogOptions& options);
   Result<void> open_table();
   Result<void> check_version();
+  Result<void> commit_once(const WriteBatch& batch);
   int write(MDB_txn* txn, const WriteBatch& batch);
   int write_messages(MDB_txn* txn, const WriteBatch& batch);
   int write_removals(MDB_txn* txn, const WriteBatch& batch);
   int write_side(MDB_txn* txn, const WriteBatch& batch);
 
   DataDirectory directory_;
+  DiskReserve reserve_;
   MDB_env* env_ = nullptr;
   unsigned table_ = 0;
   std::string store_id_;
