@@ -7,6 +7,7 @@
 #include "runtime/logging.hpp"
 #include "runtime/signals.hpp"
 
+#include "runtime/standard_streams.hpp"
 namespace {
 
 struct Flags {
@@ -73,6 +74,7 @@ int run(const Flags& flags) {
 
 int main(int argc, char** argv) {
   CLI::App app("dmq-broker: the whole dmq message queue in one process.");
+  dmq::hold_standard_streams();
   Flags flags;
   add_flags(app, flags);
   if (const auto code = dmq::parse_flags(app, argc, argv)) return *code;

@@ -8,6 +8,7 @@
 #include "runtime/logging.hpp"
 #include "runtime/signals.hpp"
 
+#include "runtime/standard_streams.hpp"
 namespace {
 
 using namespace dmq;
@@ -79,6 +80,7 @@ int serve(MetadDaemon& daemon, DaemonSignals& signals) {
 
 int main(int argc, char** argv) {
   CLI::App app(kDescription, "dmq-metad");
+  hold_standard_streams();
   Flags flags;
   flags.options.data_dir = "./dmq-data/metad";
   add_flags(app, flags);

@@ -7,6 +7,7 @@
 #include "runtime/logging.hpp"
 #include "runtime/signals.hpp"
 
+#include "runtime/standard_streams.hpp"
 namespace {
 
 struct Flags {
@@ -35,6 +36,7 @@ void add_flags(CLI::App& app, Flags& flags) {
 
 int main(int argc, char** argv) {
   CLI::App app("dmq-router: takes clients' requests and passes each to the worker that has its queue.");
+  dmq::hold_standard_streams();
   Flags flags;
   add_flags(app, flags);
   if (const auto code = dmq::parse_flags(app, argc, argv)) return *code;

@@ -7,6 +7,7 @@
 #include "runtime/signals.hpp"
 #include "storage/worker.hpp"
 
+#include "runtime/standard_streams.hpp"
 namespace {
 
 struct Flags {
@@ -43,6 +44,7 @@ void add_flags(CLI::App& app, Flags& flags) {
 int main(int argc, char** argv) {
   CLI::App app("dmq-storage: keeps the messages of its partitions in LMDB and serves routers.");
   Flags flags;
+  dmq::hold_standard_streams();
   add_flags(app, flags);
   if (const auto code = dmq::parse_flags(app, argc, argv)) return *code;
   if (auto logging = dmq::set_up_logging("dmq-storage", flags.daemon.log_level, flags.daemon.log_format); !logging) {

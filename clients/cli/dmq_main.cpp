@@ -7,6 +7,7 @@
 #include "clients/cli/interrupt.hpp"
 #include "clients/cli/session.hpp"
 #include "clients/cli/value_table.hpp"
+#include "runtime/standard_streams.hpp"
 
 namespace dmq::cli {
 namespace {
@@ -141,3 +142,4 @@ int main(int argc, char** argv) {
     return dmq::kExitError;
   }
 }
+  dmq::hold_standard_streams();

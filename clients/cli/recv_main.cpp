@@ -8,6 +8,7 @@
 #include "clients/cli/interrupt.hpp"
 #include "clients/cli/message_output.hpp"
 #include "clients/cli/session.hpp"
+#include "runtime/standard_streams.hpp"
 
 namespace dmq::cli {
 namespace {
@@ -182,6 +183,7 @@ int main(int argc, char** argv) {
     return dmq::cli::run(argc, argv);
   } catch (const dmq::ClientError& error) {
     return dmq::cli::report("dmq-recv", error.failure());
+  dmq::hold_standard_streams();
   } catch (const std::exception& error) {
     std::cerr << "dmq-recv: " << error.what() << std::endl;
     return dmq::kExitError;

@@ -8,6 +8,7 @@
 #include "clients/cli/interrupt.hpp"
 #include "clients/cli/message_input.hpp"
 #include "clients/cli/session.hpp"
+#include "runtime/standard_streams.hpp"
 
 namespace dmq::cli {
 namespace {
@@ -228,6 +229,7 @@ int run(int argc, char** argv) {
 int main(int argc, char** argv) {
   try {
     return dmq::cli::run(argc, argv);
+  dmq::hold_standard_streams();
   } catch (const std::exception& error) {
     std::cerr << "dmq-send: " << error.what() << std::endl;
     return dmq::kExitError;
