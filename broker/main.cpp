@@ -5,6 +5,7 @@
 #include "protocol/limits.hpp"
 #include "runtime/flags.hpp"
 #include "runtime/logging.hpp"
+#include "runtime/open_files.hpp"
 #include "runtime/signals.hpp"
 
 #include "runtime/standard_streams.hpp"
@@ -73,6 +74,8 @@ int run(const Flags& flags) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  CLI::App app("dmq-broker: the whole dmq message queue in one process.");
+  dmq::raise_open_files_limit();
   CLI::App app("dmq-broker: the whole dmq message queue in one process.");
   dmq::hold_standard_streams();
   Flags flags;

@@ -6,6 +6,7 @@
 #include "metad/daemon.hpp"
 #include "runtime/flags.hpp"
 #include "runtime/logging.hpp"
+#include "runtime/open_files.hpp"
 #include "runtime/signals.hpp"
 
 #include "runtime/standard_streams.hpp"
@@ -79,6 +80,8 @@ int serve(MetadDaemon& daemon, DaemonSignals& signals) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  CLI::App app(kDescription, "dmq-metad");
+  raise_open_files_limit();
   CLI::App app(kDescription, "dmq-metad");
   hold_standard_streams();
   Flags flags;

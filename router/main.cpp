@@ -5,6 +5,7 @@
 #include "router/router.hpp"
 #include "runtime/flags.hpp"
 #include "runtime/logging.hpp"
+#include "runtime/open_files.hpp"
 #include "runtime/signals.hpp"
 
 #include "runtime/standard_streams.hpp"
@@ -35,6 +36,8 @@ void add_flags(CLI::App& app, Flags& flags) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  CLI::App app("dmq-router: takes clients' requests and passes each to the worker that has its queue.");
+  dmq::raise_open_files_limit();
   CLI::App app("dmq-router: takes clients' requests and passes each to the worker that has its queue.");
   dmq::hold_standard_streams();
   Flags flags;

@@ -5,6 +5,7 @@
 #include "runtime/flags.hpp"
 #include "runtime/logging.hpp"
 #include "runtime/signals.hpp"
+#include "runtime/open_files.hpp"
 #include "storage/worker.hpp"
 
 #include "runtime/standard_streams.hpp"
@@ -43,6 +44,8 @@ void add_flags(CLI::App& app, Flags& flags) {
 
 int main(int argc, char** argv) {
   CLI::App app("dmq-storage: keeps the messages of its partitions in LMDB and serves routers.");
+  dmq::hold_standard_streams();
+  dmq::raise_open_files_limit();
   Flags flags;
   dmq::hold_standard_streams();
   add_flags(app, flags);
