@@ -2,13 +2,14 @@
 #include <iostream>
 #include <thread>
 
+#include "protocol/limits.hpp"
 #include "runtime/flags.hpp"
 #include "runtime/logging.hpp"
-#include "runtime/signals.hpp"
 #include "runtime/open_files.hpp"
+#include "runtime/signals.hpp"
+#include "runtime/standard_streams.hpp"
 #include "storage/worker.hpp"
 
-#include "runtime/standard_streams.hpp"
 namespace {
 
 struct Flags {
@@ -29,7 +30,7 @@ void add_flags(CLI::App& app, Flags& flags) {
                  "When a confirmed message is on disk: commit (always), interval (within 1 s), none")
       ->check(CLI::IsMember({"commit", "interval", "none"}))
       ->capture_default_str();
-  dmq::add_size(app, "--store-limit", flags.worker.limits.store_bytes,
+  dmq::add_size(app, "--store-limit", flags.worker.limits.store_bytes, dmq::kStoreBytesMax,
                 "Sends are refused when messages take more than this");
   dmq::add_duration(app, "--producer-idle", flags.worker.limits.producer_idle,
                     "Forget a silent producer's sequence after this time");
@@ -43,11 +44,10 @@ void add_flags(CLI::App& app, Flags& flags) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  CLI::App app("dmq-storage: keeps the messages of its partitions in LMDB and serves routers.");
   dmq::hold_standard_streams();
   dmq::raise_open_files_limit();
+  CLI::App app("dmq-storage: keeps the messages of its partitions in LMDB and serves routers.");
   Flags flags;
-  dmq::hold_standard_streams();
   add_flags(app, flags);
   if (const auto code = dmq::parse_flags(app, argc, argv)) return *code;
   if (auto logging = dmq::set_up_logging("dmq-storage", flags.daemon.log_level, flags.daemon.log_format); !logging) {
