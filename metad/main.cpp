@@ -8,8 +8,8 @@
 #include "runtime/logging.hpp"
 #include "runtime/open_files.hpp"
 #include "runtime/signals.hpp"
-
 #include "runtime/standard_streams.hpp"
+
 namespace {
 
 using namespace dmq;
@@ -80,10 +80,9 @@ int serve(MetadDaemon& daemon, DaemonSignals& signals) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  CLI::App app(kDescription, "dmq-metad");
+  hold_standard_streams();
   raise_open_files_limit();
   CLI::App app(kDescription, "dmq-metad");
-  hold_standard_streams();
   Flags flags;
   flags.options.data_dir = "./dmq-data/metad";
   add_flags(app, flags);

@@ -7,8 +7,8 @@
 #include "runtime/logging.hpp"
 #include "runtime/open_files.hpp"
 #include "runtime/signals.hpp"
-
 #include "runtime/standard_streams.hpp"
+
 namespace {
 
 struct Flags {
@@ -36,10 +36,9 @@ void add_flags(CLI::App& app, Flags& flags) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  CLI::App app("dmq-router: takes clients' requests and passes each to the worker that has its queue.");
+  dmq::hold_standard_streams();
   dmq::raise_open_files_limit();
   CLI::App app("dmq-router: takes clients' requests and passes each to the worker that has its queue.");
-  dmq::hold_standard_streams();
   Flags flags;
   add_flags(app, flags);
   if (const auto code = dmq::parse_flags(app, argc, argv)) return *code;

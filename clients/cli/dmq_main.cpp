@@ -159,6 +159,7 @@ int run(int argc, char** argv) {
 }  // namespace dmq::cli
 
 int main(int argc, char** argv) {
+  dmq::hold_standard_streams();
   try {
     return dmq::cli::run(argc, argv);
   } catch (const dmq::ClientError& error) {
@@ -168,4 +169,3 @@ int main(int argc, char** argv) {
     return dmq::kExitError;
   }
 }
-  dmq::hold_standard_streams();

@@ -229,9 +229,9 @@ int run(int argc, char** argv) {
 }  // namespace dmq::cli
 
 int main(int argc, char** argv) {
+  dmq::hold_standard_streams();
   try {
     return dmq::cli::run(argc, argv);
-  dmq::hold_standard_streams();
   } catch (const std::exception& error) {
     std::cerr << "dmq-send: " << error.what() << std::endl;
     return dmq::kExitError;
