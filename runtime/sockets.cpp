@@ -16,6 +16,8 @@ zmq::socket_t make_socket(zmq::context_t& context, zmq::socket_type type, const 
   socket.set(zmq::sockopt::heartbeat_ivl, 1000);
   socket.set(zmq::sockopt::heartbeat_timeout, 3000);
   socket.set(zmq::sockopt::heartbeat_ttl, 3000);
+  // Of a thousand clients that connect at once, those over the backlog would try again a second later.
+  socket.set(zmq::sockopt::backlog, 1024);
   socket.set(zmq::sockopt::reconnect_ivl, 50);
   socket.set(zmq::sockopt::reconnect_ivl_max, 1000);
   // Without IMMEDIATE, requests pile up in the pipe of a peer that was never there.
@@ -30,7 +32,10 @@ Result<std::string> bind_socket(zmq::socket_t& socket, const std::string& endpoi
     socket.bind(endpoint);
     return socket.get(zmq::sockopt::last_endpoint);
   } catch (const zmq::error_t& error) {
-    return fail(Errc::kUnavailable, "cannot listen on " + endpoint + ": " + error.what());
+    const std::string_view advice = error.num() == EADDRINUSE ? "; stop who has it, or choose another port"
+                                    : error.num() == EINVAL   ? "; an endpoint looks like tcp://127.0.0.1:7310"
+                                                              : "";
+    return fail(Errc::kUnavailable, "cannot listen on '" + endpoint + "': " + error.what() + std::string(advice));
   }
 }
 
