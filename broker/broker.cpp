@@ -14,6 +14,7 @@
 #include "router/router.hpp"
 #include "runtime/clock.hpp"
 #include "runtime/data_directory.hpp"
+#include "runtime/reactor.hpp"
 #include "storage/worker.hpp"
 
 namespace dmq {
@@ -35,8 +36,9 @@ struct Broker::Parts {
   ~Parts() { stop(); }
   void open_store();
   void start_metad();
-  void start_worker(unsigned index);
-  void start_router();
+  void open_router();
+  void open_worker(unsigned index);
+  void start_threads();
   void wait_until_ready();
   void stop();
   void note_failure(const Result<void>& failure);
@@ -47,9 +49,9 @@ struct Broker::Parts {
   std::unique_ptr<MetadDaemon> metad;
   std::vector<std::unique_ptr<Worker>> workers;
   std::unique_ptr<Router> router;
+  std::vector<std::unique_ptr<Reactor>> reactors;  // one per worker, the first with the router
   std::thread metad_thread;
-  std::vector<std::thread> worker_threads;
-  std::thread router_thread;
+  std::vector<std::thread> threads;  // of the reactors
   std::string admin_endpoint;
   Wakeup failed;
   mutable std::mutex mutex;  // guards failure_text
@@ -60,8 +62,9 @@ Broker::Parts::Parts(BrokerOptions given) : options(std::move(given)) {
   try {
     open_store();
     start_metad();
-    for (unsigned i = 0; i < options.workers; ++i) start_worker(i);
-    start_router();
+    open_router();
+    for (unsigned i = 0; i < options.workers; ++i) open_worker(i);
+    start_threads();
     wait_until_ready();
   } catch (...) {
     stop();
@@ -92,7 +95,7 @@ void Broker::Parts::start_metad() {
   });
 }
 
-void Broker::Parts::start_worker(unsigned index) {
+void Broker::Parts::open_worker(unsigned index) {
   WorkerOptions set;
   set.data_dir = options.data_dir + "/storage-" + std::to_string(index);
   set.listen = "inproc://worker-" + std::to_string(index);
@@ -101,13 +104,9 @@ void Broker::Parts::start_worker(unsigned index) {
   set.limits.store_bytes = options.store_limit;
   set.limits.producer_idle = DurationMs{options.producer_idle_ms};
   workers.push_back(value_or_throw(Worker::open(context, set)));
-  worker_threads.emplace_back([this, worker = workers.back().get()] {
-    worker->run();
-    note_failure(worker->failure());
-  });
 }
 
-void Broker::Parts::start_router() {
+void Broker::Parts::open_router() {
   RouterOptions set;
   set.listen = options.listen;
   set.admin = options.admin;
@@ -116,7 +115,20 @@ void Broker::Parts::start_router() {
   set.allow_delete = options.allow_delete;
   router = value_or_throw(Router::open(context, set));
   admin_endpoint = router->admin_endpoint();
-  router_thread = std::thread([this] { router->run(); });
+}
+
+// The first worker shares the router's thread, so that a request and its reply wake nobody in between.
+void Broker::Parts::start_threads() {
+  reactors.resize(workers.size());
+  for (std::size_t i = 0; i < workers.size(); ++i) {
+    reactors[i] = std::make_unique<Reactor>();
+    if (i == 0) reactors[i]->add(*router);
+    reactors[i]->add(*workers[i]);
+    threads.emplace_back([this, reactor = reactors[i].get(), worker = workers[i].get()] {
+      reactor->run();
+      note_failure(worker->failure());
+    });
+  }
 }
 
 void Broker::Parts::wait_until_ready() {
@@ -139,21 +151,16 @@ void Broker::Parts::note_failure(const Result<void>& failure) {
 }
 
 void Broker::Parts::stop() {
-  // First the workers: what they took is committed and answered while the router still passes replies on.
-  for (auto& worker : workers) worker->stop();
-  for (auto& thread : worker_threads) thread.join();
-  worker_threads.clear();
-  if (router_thread.joinable()) {
-    router->stop();
-    router_thread.join();
+  // The router's thread is the last of them: what other workers took is committed, and their replies are passed on.
+  for (std::size_t i = threads.size(); i-- > 0;) {
+    reactors[i]->stop();
+    threads[i].join();
   }
+  threads.clear();
   if (metad_thread.joinable()) {
     metad->stop();
     metad_thread.join();
   }
-  // Sockets close before their context, the clients' last: what it still holds is sent within its linger time.
-  workers.clear();
-  metad.reset();
 }
 
 Broker::Broker(BrokerOptions options) : parts_(std::make_unique<Parts>(std::move(options))) {}

@@ -55,6 +55,7 @@ void add_flags(CLI::App& app, Flags& flags) {
 
 int run(const Flags& flags) {
   dmq::DaemonSignals signals;
+  dmq::explain_bus_errors();
   dmq::Broker broker(flags.broker);
   std::cout << "listening " << broker.endpoint() << std::endl;
   spdlog::info("serving {} from {} with {} messages, sync={}", broker.endpoint(), broker.data_dir(),

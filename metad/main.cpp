@@ -96,6 +96,7 @@ int main(int argc, char** argv) {
     return kExitOk;
   }
   DaemonSignals signals;
+  explain_bus_errors();
   zmq::context_t context;
   auto daemon = MetadDaemon::open(context, flags.options);
   return daemon ? serve(**daemon, signals) : fail_with(daemon.error());

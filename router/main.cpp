@@ -53,12 +53,14 @@ int main(int argc, char** argv) {
     std::cerr << "dmq-router: " << router.error().context << "\n";
     return dmq::kExitError;
   }
-  std::thread loop([&] { (*router)->run(); });
+  dmq::Reactor reactor;
+  reactor.add(**router);
+  std::thread loop([&] { reactor.run(); });
   std::cout << "listening " << (*router)->endpoint() << std::endl;
   dmq::notify_service_manager("READY=1");
   signals.wait_for_end();
   dmq::notify_service_manager("STOPPING=1");
-  (*router)->stop();
+  reactor.stop();
   loop.join();
   return dmq::kExitOk;
 }

@@ -69,48 +69,50 @@ Result<void> Router::bind() {
   return {};
 }
 
-void Router::run() {
-  while (!stopping_) {
-    poll();
-    now_ = steady_now();
-    link_->step(now_);
-    if (std::exchange(catalog_changed_, false)) follow_workers();
-    for (auto& [endpoint, socket] : workers_) drain_worker(socket);
-    drain_clients(clients_, false);
-    drain_clients(admins_, true);
-    retry_held();
-    confirm();
-  }
-  // Replies that are on their way reach clients that are there.
+bool Router::turn(TimeMs steady_now) {
+  now_ = steady_now;
+  link_->step(now_);
+  const bool changed = std::exchange(catalog_changed_, false);
+  if (changed) follow_workers();
+  bool moved = false;
+  for (auto& [endpoint, socket] : workers_) moved |= drain_worker(socket);
+  moved |= drain_clients(clients_, false);
+  moved |= drain_clients(admins_, true);
+  retry_held(changed);
+  confirm();
+  return moved;
+}
+
+void Router::end() {
   for (auto& [endpoint, socket] : workers_) {
-    for (int i = 0; i < kLastDrains; ++i) drain_worker(socket);
+    for (int i = 0; i < kLastDrains && drain_worker(socket); ++i) {
+    }
   }
   constexpr int kLastRepliesMs = 1000;
   clients_.set(zmq::sockopt::linger, kLastRepliesMs);
 }
 
-void Router::stop() {
-  stopping_ = true;
-  stop_.raise();
+void Router::add_poll_items(std::vector<zmq::pollitem_t>& items) {
+  items.push_back({clients_.handle(), 0, ZMQ_POLLIN, 0});
+  items.push_back({admins_.handle(), 0, ZMQ_POLLIN, 0});
+  for (auto& [endpoint, socket] : workers_) items.push_back({socket.handle(), 0, ZMQ_POLLIN, 0});
+  link_->add_poll_items(items);
 }
 
-void Router::poll() {
-  items_.clear();
-  items_.push_back({nullptr, stop_.fd(), ZMQ_POLLIN, 0});
-  items_.push_back({clients_.handle(), 0, ZMQ_POLLIN, 0});
-  items_.push_back({admins_.handle(), 0, ZMQ_POLLIN, 0});
-  for (auto& [endpoint, socket] : workers_) items_.push_back({socket.handle(), 0, ZMQ_POLLIN, 0});
-  link_->add_poll_items(items_);
-  TimeMs wake = link_->next_deadline();
-  if (!held_.empty() || !confirming_.empty()) wake = std::min(wake, now_ + kRetryAfter);
-  zmq::poll(items_, std::chrono::milliseconds(std::clamp<std::int64_t>((wake - steady_now()).value, 0, 1000)));
+TimeMs Router::next_deadline() const {
+  const TimeMs link = link_->next_deadline();
+  const TimeMs held = held_.empty() ? link : held_due_;
+  const TimeMs confirming = confirming_.empty() ? link : now_ + kRetryAfter;
+  return std::min({link, held, confirming});
 }
 
 // --- from clients -------------------------------------------------------------------------------------------------
 
-void Router::drain_clients(zmq::socket_t& socket, bool admin) {
+bool Router::drain_clients(zmq::socket_t& socket, bool admin) {
   std::vector<zmq::message_t> frames;
-  for (std::size_t i = 0; i < kDrainMax && receive_frames(socket, frames); ++i) take_request(frames, admin);
+  std::size_t count = 0;
+  for (; count < kDrainMax && receive_frames(socket, frames); ++count) take_request(frames, admin);
+  return count > 0;
 }
 
 void Router::take_request(std::vector<zmq::message_t>& frames, bool admin) {
@@ -182,8 +184,13 @@ void Router::hold(Incoming request, std::string queue, TimeMs retry_at) {
     return refuse(request, header_.id,
                   {Errc::kUnavailable, "too many requests wait for a change of the catalog; try again"});
   }
-  held_bytes_ += request.bytes();
-  held_.push_back({std::move(request), retry_at, std::move(queue)});
+  keep({std::move(request), retry_at, std::move(queue)});
+}
+
+void Router::keep(Held held) {
+  held_due_ = held_.empty() ? held.retry_at : std::min(held_due_, held.retry_at);
+  held_bytes_ += held.request.bytes();
+  held_.push_back(std::move(held));
 }
 
 void Router::create_queue(const std::string& name) {
@@ -206,8 +213,8 @@ void Router::fail_held(const std::string& queue, const Error& error) {
   held_ = std::move(rest);
 }
 
-void Router::retry_held() {
-  if (held_.empty()) return;
+void Router::retry_held(bool catalog_changed) {
+  if (held_.empty() || (!catalog_changed && now_ < held_due_)) return;
   std::deque<Held> waiting = std::exchange(held_, {});
   held_bytes_ = 0;
   for (Held& held : waiting) {
@@ -218,8 +225,7 @@ void Router::retry_held() {
       if (!decode_request_header(bytes_of(held.request.header), reader_, header_)) continue;
       refuse(held.request, header_.id, {Errc::kUnavailable, "metad did not create the queue in time; try again"});
     } else {
-      held_bytes_ += held.request.bytes();
-      held_.push_back(std::move(held));
+      keep(std::move(held));
     }
   }
 }
@@ -255,9 +261,10 @@ void Router::confirm() {
 
 // --- from workers ----------------------------------------------------------------------------------------------------
 
-void Router::drain_worker(zmq::socket_t& worker) {
+bool Router::drain_worker(zmq::socket_t& worker) {
   std::vector<zmq::message_t> frames;
-  for (std::size_t i = 0; i < kDrainMax && receive_frames(worker, frames); ++i) {
+  std::size_t count = 0;
+  for (; count < kDrainMax && receive_frames(worker, frames); ++count) {
     const auto envelope = frames.size() < 2 ? fail(Errc::kMalformed, "") : decode_envelope(bytes_of(frames[0]));
     if (!envelope) {
       ++dropped_;
@@ -267,6 +274,7 @@ void Router::drain_worker(zmq::socket_t& worker) {
       pass_reply(worker, *envelope, frames);
     }
   }
+  return count > 0;
 }
 
 void Router::pass_reply(zmq::socket_t& worker, const Envelope& envelope, std::vector<zmq::message_t>& frames) {

@@ -12,8 +12,8 @@
 #include "protocol/envelope.hpp"
 #include "router/admission.hpp"
 #include "runtime/metad_link.hpp"
+#include "runtime/reactor.hpp"
 #include "runtime/sockets.hpp"
-#include "runtime/wakeup.hpp"
 
 namespace dmq {
 
@@ -26,9 +26,9 @@ struct RouterOptions {
   bool allow_delete = false;
 };
 
-// Holds no state that matters: a request lives in its frames. One thread calls run(). Requests that must wait (for
+// Holds no state that matters: a request lives in its frames. Requests that must wait (for
 // the creation of their queue, for a map that is being refreshed) are held whole, bounded in number, bytes and time.
-class Router {
+class Router : public Part {
  public:
   // Errors: unavailable (cannot listen), invalid_argument (a wrong endpoint).
   static Result<std::unique_ptr<Router>> open(zmq::context_t& context, RouterOptions options);
@@ -38,8 +38,11 @@ class Router {
   // Every partition has a worker that is alive and connected. From any thread.
   bool ready() const { return ready_; }
   std::uint64_t dropped() const { return dropped_; }
-  void run();
-  void stop();  // from any thread
+
+  void add_poll_items(std::vector<zmq::pollitem_t>& items) override;
+  TimeMs next_deadline() const override;
+  bool turn(TimeMs steady_now) override;
+  void end() override;  // passes on what workers answered
 
  private:
   // Whom to answer.
@@ -74,18 +77,18 @@ class Router {
 
   Router(zmq::context_t& context, RouterOptions options);
   Result<void> bind();
-  void poll();
-  void drain_clients(zmq::socket_t& socket, bool admin);
+  bool drain_clients(zmq::socket_t& socket, bool admin);
   void take_request(std::vector<zmq::message_t>& frames, bool admin);
   void dispatch(Incoming request);
   void forward(Incoming request, const Route& route);
   void hold(Incoming request, std::string queue, TimeMs retry_at);
+  void keep(Held held);
   void create_queue(const std::string& name);
   void fail_held(const std::string& queue, const Error& error);
-  void retry_held();
+  void retry_held(bool catalog_changed);
   void ask_metad(const Client& client, const RequestId& id, const AskMetad& ask);
   void confirm();
-  void drain_worker(zmq::socket_t& worker);
+  bool drain_worker(zmq::socket_t& worker);
   void pass_reply(zmq::socket_t& worker, const Envelope& envelope, std::vector<zmq::message_t>& frames);
   void take_back(const Envelope& envelope, std::vector<zmq::message_t>& frames);
   void reply(const Client& client, std::string header, std::string payload);
@@ -107,10 +110,8 @@ class Router {
   RequestHeader header_;
   std::deque<Held> held_;
   std::size_t held_bytes_ = 0;
+  TimeMs held_due_;  // the earliest retry_at of held_
   std::deque<Confirming> confirming_;
-  std::vector<zmq::pollitem_t> items_;
-  Wakeup stop_;
-  std::atomic<bool> stopping_{false};
   std::atomic<bool> ready_{false};
   std::atomic<std::uint64_t> dropped_{0};
   bool catalog_changed_ = false;

@@ -42,6 +42,19 @@ void DaemonSignals::wait_for_end(int stop_fd) {
   for (int signal = wait(stop_fd); signal == SIGHUP || signal == SIGUSR1;) signal = wait(stop_fd);
 }
 
+void explain_bus_errors() {
+  struct sigaction action {};
+  action.sa_handler = [](int) {
+    // Only what is safe in a signal handler.
+    constexpr std::string_view kText =
+        "dmq: a page of the store could not be read (SIGBUS): the disk fails, or the file was cut short. Stopping; "
+        "check the disk, then start again.\n";
+    [[maybe_unused]] const auto written = write(STDERR_FILENO, kText.data(), kText.size());
+    _exit(1);
+  };
+  sigaction(SIGBUS, &action, nullptr);
+}
+
 void notify_service_manager(std::string_view state) {
   const char* const path = std::getenv("NOTIFY_SOCKET");
   sockaddr_un address{};

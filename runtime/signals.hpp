@@ -19,6 +19,10 @@ class DaemonSignals {
   int fd_;
 };
 
+// From now on a page of a mapped store that the disk cannot give ends the process with one plain line and status 1,
+// where the system's default is death by SIGBUS without a word.
+void explain_bus_errors();
+
 // Sends `state` ("READY=1", "STOPPING=1") as systemd's Type=notify expects. Without NOTIFY_SOCKET it does nothing.
 void notify_service_manager(std::string_view state);
 

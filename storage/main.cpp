@@ -55,6 +55,7 @@ int main(int argc, char** argv) {
     return dmq::kExitOk;
   }
   dmq::DaemonSignals signals;
+  dmq::explain_bus_errors();
   zmq::context_t context;
   auto worker = dmq::Worker::open(context, flags.worker);
   if (!worker) {
@@ -62,15 +63,17 @@ int main(int argc, char** argv) {
     return dmq::kExitError;
   }
   dmq::Wakeup ended;
+  dmq::Reactor reactor;
+  reactor.add(**worker);
   std::thread loop([&] {
-    (*worker)->run();
+    reactor.run();
     ended.raise();
   });
   std::cout << "listening " << (*worker)->endpoint() << std::endl;
   dmq::notify_service_manager("READY=1");
   signals.wait_for_end(ended.fd());
   dmq::notify_service_manager("STOPPING=1");
-  (*worker)->stop();
+  reactor.stop();
   loop.join();
   return (*worker)->failure() ? dmq::kExitOk : dmq::kExitError;
 }

@@ -9,7 +9,8 @@ namespace dmq {
 class RecordSource {
  public:
   virtual ~RecordSource() = default;
-  // The views are valid until the next call. Errors: internal (absent, damaged): not to be delivered.
+  // The views are valid until the next call. Errors: internal (absent, damaged): this record is never to be delivered;
+  // unavailable: the store itself cannot be read now, which says nothing about the record.
   virtual Result<RecordView> read(RecordPlace place) = 0;
 };
 

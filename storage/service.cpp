@@ -160,6 +160,7 @@ std::string Service::deliver(const QueueKey& key, const Parked& wish, const Now&
   for (std::uint64_t count = 0; count < wish.max && queue->has_ready();) {
     const Lsn lsn = *queue->first_ready();
     const auto record = records_.read({key.partition, lsn});
+    if (!record && record.error().code == Errc::kUnavailable) break;
     if (!record) {
       queue->drop_first(0);  // never delivered and never deleted: it stays in the log for repair
       continue;

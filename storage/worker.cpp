@@ -16,13 +16,15 @@ constexpr std::uint64_t kTurnBytesMax = 64 * 1024 * 1024;
 constexpr std::size_t kDrainMax = 256;         // requests a turn, so that time and commits get theirs
 constexpr std::size_t kInlineRequestsMax = 1;  // alone, a commit inline saves the thread hop
 constexpr DurationMs kSyncEvery{1000};
-constexpr std::int64_t kPollMsMax = 1000;
 
 }  // namespace
 
 Result<RecordView> TurnRecords::read(RecordPlace place) {
   if (!fresh_) {
-    if (auto refreshed = reader_.refresh(); !refreshed) return tl::unexpected<Error>(refreshed.error());
+    if (auto refreshed = reader_.refresh(); !refreshed) {
+      failure_ = refreshed;
+      return fail(Errc::kUnavailable, refreshed.error().context);
+    }
     fresh_ = true;
   }
   auto record = reader_.read(place);
@@ -96,23 +98,17 @@ Result<void> Worker::restore() {
   return log_->visit(visitor);
 }
 
-void Worker::run() {
-  while (!stopping_ && failure_) {
-    poll();
-    now_ = now();
-    link_->step(now_.steady);
-    drain_requests();
-    service_->tick(now_, gathering_->turn, replies_);
-    advance_commits();
-    send_replies();
-    records_.release();
-  }
-  drain_and_end();
-}
-
-void Worker::stop() {
-  stopping_ = true;
-  stop_.raise();
+bool Worker::turn(TimeMs) {
+  now_ = now();
+  link_->step(now_.steady);
+  bool moved = drain_requests();
+  service_->tick(now_, gathering_->turn, replies_);
+  moved |= advance_commits();
+  moved |= !replies_.empty();
+  send_replies();
+  records_.release();
+  if (!records_.failure() && failure_) failure_ = records_.failure();
+  return moved;
 }
 
 Now Worker::now() const { return {steady_now(), wall_now()}; }
@@ -122,25 +118,27 @@ bool Worker::turn_is_full() const {
   return turn.writes.messages.size() + turn.settlings.size() >= kTurnMessagesMax || turn.stored_bytes >= kTurnBytesMax;
 }
 
-void Worker::poll() {
-  items_.clear();
-  items_.push_back({nullptr, stop_.fd(), ZMQ_POLLIN, 0});
-  items_.push_back({nullptr, committer_.done_fd(), ZMQ_POLLIN, 0});
+void Worker::add_poll_items(std::vector<zmq::pollitem_t>& items) {
+  items.push_back({nullptr, committer_.done_fd(), ZMQ_POLLIN, 0});
   // A full turn takes no more: requests wait in the sockets until it is committed.
-  items_.push_back({socket_.handle(), 0, static_cast<short>(turn_is_full() ? 0 : ZMQ_POLLIN), 0});
-  link_->add_poll_items(items_);
-  TimeMs wake = now_.steady + DurationMs{kPollMsMax};
-  wake = std::min(wake, link_->next_deadline());
-  if (const auto next = service_->next_deadline()) wake = std::min(wake, *next);
-  const bool busy = !committer_.busy() && !gathering_->turn.empty();
-  const auto wait = std::max<std::int64_t>(0, (wake - steady_now()).value);
-  zmq::poll(items_, std::chrono::milliseconds(busy ? 0 : wait));
+  if (!turn_is_full()) items.push_back({socket_.handle(), 0, ZMQ_POLLIN, 0});
+  link_->add_poll_items(items);
 }
 
-void Worker::drain_requests() {
+TimeMs Worker::next_deadline() const {
+  if (!committer_.busy() && !gathering_->turn.empty()) return now_.steady;
+  const TimeMs link = link_->next_deadline();
+  return std::min(link, service_->next_deadline().value_or(link));
+}
+
+bool Worker::drain_requests() {
   std::vector<zmq::message_t> frames;
-  for (std::size_t i = 0; i < kDrainMax && !turn_is_full() && receive_frames(socket_, frames); ++i)
+  std::size_t count = 0;
+  while (count < kDrainMax && !turn_is_full() && receive_frames(socket_, frames)) {
     take_request(frames);
+    ++count;
+  }
+  return count > 0;
 }
 
 void Worker::take_request(std::vector<zmq::message_t>& frames) {
@@ -177,27 +175,33 @@ void Worker::hand_back(std::vector<zmq::message_t>& frames) {
   send_frames(socket_, frames);  // a router that is gone has no use for it
 }
 
-void Worker::advance_commits() {
-  if (auto outcome = committer_.take_result()) {
-    if (committing_) {
-      finish(*committing_, *outcome);
-      committing_.reset();
-    } else if (!*outcome) {
-      failure_ = *outcome;
-    }
+bool Worker::advance_commits() {
+  auto outcome = committer_.take_result();
+  if (outcome && committing_) {
+    finish(*committing_, *outcome);
+    committing_.reset();
+  } else if (outcome && !*outcome) {
+    failure_ = *outcome;
   }
-  if (committer_.busy()) return;
+  if (committer_.busy()) return false;
   if (!gathering_->turn.empty()) {
-    auto turn = std::exchange(gathering_, std::make_unique<Gathered>());
-    if (turn->requests <= kInlineRequestsMax || turn->turn.writes.empty()) {
-      finish(*turn, log_->commit(turn->turn.writes));
-    } else {
-      committing_ = std::move(turn);
-      committer_.start(committing_->turn.writes);
-    }
-  } else if (options_.sync == SyncMode::kInterval && now_.steady >= sync_due_) {
+    commit_gathered();
+    return true;
+  }
+  if (options_.sync == SyncMode::kInterval && now_.steady >= sync_due_) {
     sync_due_ = now_.steady + kSyncEvery;
     committer_.start_sync();
+  }
+  return outcome.has_value();
+}
+
+void Worker::commit_gathered() {
+  auto gathered = std::exchange(gathering_, std::make_unique<Gathered>());
+  if (gathered->requests <= kInlineRequestsMax || gathered->turn.writes.empty()) {
+    finish(*gathered, log_->commit(gathered->turn.writes));
+  } else {
+    committing_ = std::move(gathered);
+    committer_.start(committing_->turn.writes);
   }
 }
 
@@ -239,7 +243,7 @@ void Worker::send_reply(Reply& reply) {
   service_->undeliverable(*envelope, bytes_of(frames[3]), now_, replies_);
 }
 
-void Worker::drain_and_end() {
+void Worker::end() {
   if (committer_.busy()) {
     const auto outcome = committer_.wait();
     if (committing_) finish(*committing_, outcome);

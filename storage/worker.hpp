@@ -1,7 +1,6 @@
 // The worker's loop: sockets and disk around the request core.
 #pragma once
 
-#include <atomic>
 #include <deque>
 #include <memory>
 #include <string>
@@ -9,7 +8,7 @@
 #include <zmq.hpp>
 
 #include "runtime/metad_link.hpp"
-#include "runtime/wakeup.hpp"
+#include "runtime/reactor.hpp"
 #include "storage/committer.hpp"
 #include "storage/log.hpp"
 #include "storage/log_reader.hpp"
@@ -32,16 +31,18 @@ class TurnRecords : public RecordSource {
  public:
   explicit TurnRecords(Log& log) : reader_(log) {}
   Result<RecordView> read(RecordPlace place) override;
-  void release();  // at the end of a turn, and after each commit
+  void release();                                           // at the end of a turn, and after each commit
+  const Result<void>& failure() const { return failure_; }  // the store cannot be read any more
 
  private:
   LogReader reader_;
   bool fresh_ = false;
+  Result<void> failure_;
 };
 
 // One worker = one loop thread + one commit thread + one LMDB environment. A turn of the loop: drain the sockets
 // (bounded), let the core decide, hand the writes to one transaction, and send what is committed.
-class Worker {
+class Worker : public Part {
  public:
   // Opens or creates the store and reads it. Errors: unavailable, internal, invalid_argument; one plain sentence.
   static Result<std::unique_ptr<Worker>> open(zmq::context_t& context, WorkerOptions options);
@@ -49,9 +50,13 @@ class Worker {
   const std::string& endpoint() const { return endpoint_; }
   const std::string& name() const { return name_; }
   std::uint64_t messages_found() const { return messages_found_; }
-  void run();                                        // until stop(), or a fault of the disk
-  void stop();                                       // from any thread: commits what was taken, answers, ends
-  Result<void> failure() const { return failure_; }  // after run(): why it ended, if not by stop()
+  Result<void> failure() const { return failure_; }  // a fault of the disk, or of metad
+
+  void add_poll_items(std::vector<zmq::pollitem_t>& items) override;
+  TimeMs next_deadline() const override;
+  bool turn(TimeMs steady_now) override;
+  bool failed() const override { return !failure_; }
+  void end() override;  // commits what was taken, answers, answers receives that wait
 
  private:
   // A turn with the frames that its views point into. A deque, because moving a small frame moves its bytes.
@@ -63,15 +68,14 @@ class Worker {
 
   Worker(zmq::context_t& context, WorkerOptions options, std::unique_ptr<Log> log);
   Result<void> restore();
-  void poll();
-  void drain_requests();
+  bool drain_requests();
   void take_request(std::vector<zmq::message_t>& frames);
   void hand_back(std::vector<zmq::message_t>& frames);
-  void advance_commits();
+  bool advance_commits();
+  void commit_gathered();
   void finish(Gathered& gathered, const Result<void>& outcome);
   void send_replies();
   void send_reply(Reply& reply);
-  void drain_and_end();
   bool turn_is_full() const;
   Now now() const;
 
@@ -84,9 +88,6 @@ class Worker {
   std::unique_ptr<MetadLink> link_;
   std::unique_ptr<Service> service_;
   Committer committer_;
-  Wakeup stop_;
-  std::atomic<bool> stopping_{false};
-  std::vector<zmq::pollitem_t> items_;
   std::unique_ptr<Gathered> gathering_;
   std::unique_ptr<Gathered> committing_;
   std::vector<Reply> replies_;

@@ -15,6 +15,7 @@ namespace dmq {
 class MemoryRecords : public RecordSource {
  public:
   Result<RecordView> read(RecordPlace place) override {
+    if (unreadable) return fail(Errc::kUnavailable, "injected");
     const auto found = bytes.find(place);
     if (found == bytes.end()) return fail(Errc::kInternal, "absent");
     return read_record(found->second, place);
@@ -28,6 +29,7 @@ class MemoryRecords : public RecordSource {
     }
   }
   std::map<RecordPlace, std::string> bytes;
+  bool unreadable = false;  // the store as a whole
 };
 
 // One worker that leads partition 0 with queues 1 ("q") and 2 ("r"). Every request is committed at once, unless the

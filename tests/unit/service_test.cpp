@@ -231,6 +231,16 @@ TEST_CASE("a damaged record is never delivered, its neighbours are", "[storage][
   CHECK(s.records.bytes.count({{0}, {2}}) == 1);  // kept for repair
 }
 
+TEST_CASE("a store that cannot be read costs no message", "[storage][service]") {
+  ServiceScript s;
+  s.send({"a"});
+  s.records.unreadable = true;
+  CHECK(s.receive() == "nothing");
+  CHECK(s.counts().ready == 1);
+  s.records.unreadable = false;
+  CHECK(s.receive() == "ok: a");
+}
+
 TEST_CASE("headers travel with the message", "[storage][service]") {
   ServiceScript s;
   SendWriter writer;
