@@ -6,6 +6,7 @@
 #include "runtime/flags.hpp"
 #include "runtime/logging.hpp"
 #include "runtime/signals.hpp"
+#include "runtime/standard_streams.hpp"
 
 namespace {
 
@@ -72,6 +73,7 @@ int run(const Flags& flags) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  dmq::hold_standard_streams();
   CLI::App app("dmq-broker: the whole dmq message queue in one process.");
   Flags flags;
   add_flags(app, flags);

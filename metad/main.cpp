@@ -7,6 +7,7 @@
 #include "runtime/flags.hpp"
 #include "runtime/logging.hpp"
 #include "runtime/signals.hpp"
+#include "runtime/standard_streams.hpp"
 
 namespace {
 
@@ -78,6 +79,7 @@ int serve(MetadDaemon& daemon, DaemonSignals& signals) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  hold_standard_streams();
   CLI::App app(kDescription, "dmq-metad");
   Flags flags;
   flags.options.data_dir = "./dmq-data/metad";

@@ -6,6 +6,7 @@
 #include "runtime/flags.hpp"
 #include "runtime/logging.hpp"
 #include "runtime/signals.hpp"
+#include "runtime/standard_streams.hpp"
 
 namespace {
 
@@ -34,6 +35,7 @@ void add_flags(CLI::App& app, Flags& flags) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  dmq::hold_standard_streams();
   CLI::App app("dmq-router: takes clients' requests and passes each to the worker that has its queue.");
   Flags flags;
   add_flags(app, flags);

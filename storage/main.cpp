@@ -5,6 +5,7 @@
 #include "runtime/flags.hpp"
 #include "runtime/logging.hpp"
 #include "runtime/signals.hpp"
+#include "runtime/standard_streams.hpp"
 #include "storage/worker.hpp"
 
 namespace {
@@ -41,6 +42,7 @@ void add_flags(CLI::App& app, Flags& flags) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  dmq::hold_standard_streams();
   CLI::App app("dmq-storage: keeps the messages of its partitions in LMDB and serves routers.");
   Flags flags;
   add_flags(app, flags);

@@ -8,6 +8,7 @@
 #include "clients/cli/interrupt.hpp"
 #include "clients/cli/message_input.hpp"
 #include "clients/cli/session.hpp"
+#include "runtime/standard_streams.hpp"
 
 namespace dmq::cli {
 namespace {
@@ -226,6 +227,7 @@ int run(int argc, char** argv) {
 }  // namespace dmq::cli
 
 int main(int argc, char** argv) {
+  dmq::hold_standard_streams();
   try {
     return dmq::cli::run(argc, argv);
   } catch (const std::exception& error) {

@@ -87,6 +87,22 @@ class Programs(BrokerTest):
         follower.stderr.close()
         wait_until(lambda: self.counts() == (200, 0, 0), what="the return of all messages")
 
+    def run_without(self, closed, program, *arguments):
+        """Runs a program that has none of the descriptors `closed`; its exit code."""
+        def close():
+            for fd in closed:
+                os.close(fd)
+        command = [os.path.join(PROGRAMS, program), "--broker", self.broker.endpoint, *arguments]
+        return subprocess.Popen(command, preexec_fn=close).wait(10)
+
+    def test_closed_standard_streams_are_errors_and_lose_nothing(self):
+        self.send(b"kept")
+        self.assertEqual(self.run_without([0], "dmq-send", self.queue), 1)
+        for closed in ([1, 2], [0, 1, 2]):
+            self.assertEqual(self.run_without(closed, "dmq-recv", self.queue), 1)
+            self.assertEqual(self.run_without(closed, "dmq", "ping"), 1)
+        wait_until(lambda: self.counts() == (1, 0, 0), what="the return of the message")
+
 
 class Death(unittest.TestCase):
     def test_a_broker_killed_while_sending_loses_and_doubles_nothing(self):
