@@ -5,6 +5,7 @@
 #include "protocol/limits.hpp"
 #include "runtime/flags.hpp"
 #include "runtime/logging.hpp"
+#include "runtime/open_files.hpp"
 #include "runtime/signals.hpp"
 #include "runtime/standard_streams.hpp"
 
@@ -74,6 +75,7 @@ int run(const Flags& flags) {
 
 int main(int argc, char** argv) {
   dmq::hold_standard_streams();
+  dmq::raise_open_files_limit();
   CLI::App app("dmq-broker: the whole dmq message queue in one process.");
   Flags flags;
   add_flags(app, flags);

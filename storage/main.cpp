@@ -4,6 +4,7 @@
 
 #include "runtime/flags.hpp"
 #include "runtime/logging.hpp"
+#include "runtime/open_files.hpp"
 #include "runtime/signals.hpp"
 #include "runtime/standard_streams.hpp"
 #include "storage/worker.hpp"
@@ -43,6 +44,7 @@ void add_flags(CLI::App& app, Flags& flags) {
 
 int main(int argc, char** argv) {
   dmq::hold_standard_streams();
+  dmq::raise_open_files_limit();
   CLI::App app("dmq-storage: keeps the messages of its partitions in LMDB and serves routers.");
   Flags flags;
   add_flags(app, flags);
