@@ -16,6 +16,8 @@ zmq::socket_t make_socket(zmq::context_t& context, zmq::socket_type type, const 
   socket.set(zmq::sockopt::heartbeat_ivl, 1000);
   socket.set(zmq::sockopt::heartbeat_timeout, 3000);
   socket.set(zmq::sockopt::heartbeat_ttl, 3000);
+  // Of a thousand clients that connect at once, those over the backlog would try again a second later.
+  socket.set(zmq::sockopt::backlog, 1024);
   socket.set(zmq::sockopt::reconnect_ivl, 50);
   socket.set(zmq::sockopt::reconnect_ivl_max, 1000);
   // Without IMMEDIATE, requests pile up in the pipe of a peer that was never there.
