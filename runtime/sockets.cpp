@@ -32,7 +32,10 @@ Result<std::string> bind_socket(zmq::socket_t& socket, const std::string& endpoi
     socket.bind(endpoint);
     return socket.get(zmq::sockopt::last_endpoint);
   } catch (const zmq::error_t& error) {
-    return fail(Errc::kUnavailable, "cannot listen on " + endpoint + ": " + error.what());
+    const std::string_view advice = error.num() == EADDRINUSE ? "; stop who has it, or choose another port"
+                                    : error.num() == EINVAL   ? "; an endpoint looks like tcp://127.0.0.1:7310"
+                                                              : "";
+    return fail(Errc::kUnavailable, "cannot listen on '" + endpoint + "': " + error.what() + std::string(advice));
   }
 }
 

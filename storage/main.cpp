@@ -2,6 +2,7 @@
 #include <iostream>
 #include <thread>
 
+#include "protocol/limits.hpp"
 #include "runtime/flags.hpp"
 #include "runtime/logging.hpp"
 #include "runtime/open_files.hpp"
@@ -29,7 +30,7 @@ void add_flags(CLI::App& app, Flags& flags) {
                  "When a confirmed message is on disk: commit (always), interval (within 1 s), none")
       ->check(CLI::IsMember({"commit", "interval", "none"}))
       ->capture_default_str();
-  dmq::add_size(app, "--store-limit", flags.worker.limits.store_bytes,
+  dmq::add_size(app, "--store-limit", flags.worker.limits.store_bytes, dmq::kStoreBytesMax,
                 "Sends are refused when messages take more than this");
   dmq::add_duration(app, "--producer-idle", flags.worker.limits.producer_idle,
                     "Forget a silent producer's sequence after this time");
