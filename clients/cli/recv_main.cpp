@@ -56,7 +56,8 @@ OutputForm form_of(const Flags& flags) {
 
 class Receiver {
  public:
-  Receiver(const Flags& flags, Client& client) : flags_(flags), client_(client), form_(form_of(flags)) {}
+  Receiver(const Flags& flags, const Interrupt& interrupt, Client& client)
+      : flags_(flags), interrupt_fd_(interrupt.fd()), client_(client), form_(form_of(flags)) {}
 
   // Until the count is reached, nothing came in time, or the output is gone.
   void run() {
@@ -64,8 +65,8 @@ class Receiver {
     while (received_ < most && !output_gone_) {
       std::vector<Lease> batch = wait_for_batch(std::min<std::uint64_t>(most - received_, kBatch));
       if (batch.empty()) break;
-      for (const Lease& message : batch) write_message(message, form_, coloured_);
-      output_gone_ = !flush_output();
+      for (const Lease& message : batch) write_message(output_, message, form_, coloured_);
+      output_gone_ = !flush_output(output_, interrupt_fd_);
       if (output_gone_) return;  // the batch goes back
       received_ += batch.size();
       keep_or_ack(std::move(batch));
@@ -113,8 +114,10 @@ class Receiver {
   }
 
   const Flags& flags_;
+  int interrupt_fd_;
   Client& client_;
   OutputForm form_;
+  std::string output_;  // of one batch
   bool coloured_ = is_coloured(STDOUT_FILENO);
   std::uint64_t received_ = 0;
   bool output_gone_ = false;
@@ -128,7 +131,7 @@ int receive(const Flags& flags, const Interrupt& interrupt) {
   bool output_gone = false;
   std::optional<Failure> failure;
   {
-    Receiver receiver(flags, client);
+    Receiver receiver(flags, interrupt, client);
     try {
       receiver.run();
     } catch (const ClientError& error) {

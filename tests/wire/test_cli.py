@@ -87,6 +87,17 @@ class Programs(BrokerTest):
         follower.stderr.close()
         wait_until(lambda: self.counts() == (200, 0, 0), what="the return of all messages")
 
+    def test_a_receiver_whose_reader_sleeps_still_hears_ctrl_c(self):
+        self.send(*[bytes(10_000)] * 100)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            receiver = start("dmq-recv", "--follow", "--raw", self.queue, endpoint=self.broker.endpoint)
+            wait_until(lambda: self.counts()[1] > 0, what="a lease")
+            receiver.send_signal(number)
+            self.assertEqual(receiver.wait(10), 0)
+            receiver.stdout.close()
+            receiver.stderr.close()
+            wait_until(lambda: self.counts() == (100, 0, 0), what="the return of all messages")
+
     def run_without(self, closed, program, *arguments):
         """Runs a program that has none of the descriptors `closed`; its exit code."""
         def close():
