@@ -126,7 +126,7 @@ int run(int argc, char** argv) {
   if (const auto code = parse_flags(app, argc, argv)) return *code;
   Client client(client_options(flags.broker, interrupt.fd()));
   action(client);
-  return std::cout.flush() ? kExitOk : kExitError;
+  return std::cout.flush() ? kExitOk : report_output_gone(kProgram);
 }
 
 }  // namespace

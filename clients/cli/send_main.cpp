@@ -169,6 +169,7 @@ int finish(const Flags& flags, const Tally& tally, std::size_t unconfirmed, std:
               << ",\"failed\":" << tally.failed << ",\"unconfirmed\":" << unconfirmed;
     if (failure) std::cout << ",\"error\":" << json_quoted(failure->code);
     std::cout << "}" << std::endl;
+    if (!std::cout) report_output_gone(kProgram);  // what was sent stays sent: the exit code says how that went
   }
   if (!failure) {
     if (is_terminal(STDERR_FILENO) && !flags.quiet) {

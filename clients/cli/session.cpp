@@ -73,6 +73,10 @@ int report(std::string_view program, const Failure& failure) {
   return exit_code_for(failure);
 }
 
+int report_output_gone(std::string_view program) {
+  return report(program, {"", "cannot write to standard output", false});
+}
+
 bool is_terminal(int fd) { return ::isatty(fd) != 0; }
 
 bool is_coloured(int fd) {
