@@ -193,7 +193,8 @@ int run(int argc, char** argv) {
   app.add_option("BODY", flags.body, "The message; without it, standard input");
   app.add_flag("--lines", flags.lines, "Each line of the input is a message; empty lines too");
   app.add_option("--delimiter", flags.delimiter, "Like --lines, cut at this character instead (\\0, \\t)");
-  app.add_option("--count", flags.count, "Send the message so many times; with --lines: stop after so many lines");
+  app.add_option("--count", flags.count, "Send the message so many times; with --lines: stop after so many lines")
+      ->check(CLI::Range(1, 1'000'000'000));
   app.add_option("-H,--header", flags.headers, "A header, name:value; repeatable")->allow_extra_args(false);
   app.add_option("--window", flags.window, "Messages that may be unconfirmed at once")
       ->capture_default_str()

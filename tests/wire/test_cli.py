@@ -87,6 +87,12 @@ class Programs(BrokerTest):
         follower.stderr.close()
         wait_until(lambda: self.counts() == (200, 0, 0), what="the return of all messages")
 
+    def test_a_count_out_of_range_sends_nothing(self):
+        self.send(b"first")
+        for count in ("0", "-1"):
+            self.assertEqual(self.run_program("dmq-send", "--count", count, self.queue, "x")[0], 2)
+        self.assertEqual(self.counts(), (1, 0, 0))
+
     def test_a_receiver_whose_reader_sleeps_still_hears_ctrl_c(self):
         self.send(*[bytes(10_000)] * 100)
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -113,6 +119,13 @@ class Programs(BrokerTest):
             self.assertEqual(self.run_without(closed, "dmq-recv", self.queue), 1)
             self.assertEqual(self.run_without(closed, "dmq", "ping"), 1)
         wait_until(lambda: self.counts() == (1, 0, 0), what="the return of the message")
+
+    def test_a_result_that_cannot_be_written_is_said(self):
+        with open("/dev/full", "wb") as full:
+            for command in (["dmq", "ping"], ["dmq-send", "--json", self.queue, "x"]):
+                command[:1] = [os.path.join(PROGRAMS, command[0]), "--broker", self.broker.endpoint]
+                done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, timeout=30)
+                self.assertIn(b"cannot write to standard output", done.stderr)
 
 
 class Death(unittest.TestCase):
