@@ -87,6 +87,14 @@ class Programs(BrokerTest):
         follower.stderr.close()
         wait_until(lambda: self.counts() == (200, 0, 0), what="the return of all messages")
 
+    def test_an_admin_endpoint_of_another_machine_is_not_looked_for_on_this_one(self):
+        self.send(b"kept")
+        code, _, err = self.run_program("dmq", "queue", "delete", self.queue,
+                                        endpoint=self.broker.endpoint + ",tcp://192.0.2.1:7310")
+        self.assertEqual(code, 5)
+        self.assertIn("--admin", err)
+        self.assertEqual(self.counts(), (1, 0, 0))
+
     def test_a_count_out_of_range_sends_nothing(self):
         self.send(b"first")
         for count in ("0", "-1"):
