@@ -33,6 +33,7 @@ Exit codes: 0 received, 1 error, 2 usage, 3 nothing there, 4 broker unreachable,
 
 constexpr milliseconds kSlice{1000};      // of a long wait; how long Ctrl-C may wait for a receive under way
 constexpr milliseconds kCloseWait{1500};  // longer than a slice, so that what it brings goes back
+constexpr std::int64_t kWaitMsLimit = std::int64_t{100} * 365 * 24 * 3600 * 1000;  // what clocks can add
 constexpr std::size_t kBatch = 100;
 
 struct Flags {
@@ -83,7 +84,7 @@ class Receiver {
 
  private:
   std::vector<Lease> wait_for_batch(std::uint64_t most) {
-    const auto until = steady_clock::now() + milliseconds(flags_.wait.value);
+    const auto until = steady_clock::now() + milliseconds(std::min(flags_.wait.value, kWaitMsLimit));
     ReceiveOptions options;
     options.max = most;
     options.lease = milliseconds(flags_.lease.value);
