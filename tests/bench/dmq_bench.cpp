@@ -117,7 +117,7 @@ int run(int argc, char** argv) {
   app.add_option("--window", flags.load.window, "Unconfirmed sends of a producer, refilled by halves")
       ->capture_default_str()
       ->check(CLI::Range(1, 1'000'000));
-  add_size(app, "--size", flags.size, "Of a body")->check(CLI::Range(kStampBytes, kMessageBytesMax));
+  add_size(app, "--size", flags.size, kMessageBytesMax, "Of a body")->check(CLI::Range(kStampBytes, kMessageBytesMax));
   app.add_option("--seconds", flags.load.seconds, "How long to send")->capture_default_str();
   app.add_option("--count", flags.load.count, "Send so many messages instead");
   app.add_option("--mode", flags.mode, "both: send and receive at once; filldrain: one after the other")
