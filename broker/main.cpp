@@ -5,7 +5,9 @@
 #include "protocol/limits.hpp"
 #include "runtime/flags.hpp"
 #include "runtime/logging.hpp"
+#include "runtime/open_files.hpp"
 #include "runtime/signals.hpp"
+#include "runtime/standard_streams.hpp"
 
 namespace {
 
@@ -39,7 +41,7 @@ void add_flags(CLI::App& app, Flags& flags) {
   app.add_option("--partitions", broker.partitions, "Parts that queues are spread over; fixed at a store's first start")
       ->check(CLI::Range(1, static_cast<int>(dmq::kPartitionsMax)))
       ->capture_default_str();
-  dmq::add_size(app, "--store-limit", broker.store_limit,
+  dmq::add_size(app, "--store-limit", broker.store_limit, dmq::kStoreBytesMax,
                 "Sends are refused when a worker's messages take more than this");
   dmq::add_duration(app, "--producer-idle", flags.producer_idle, "Forget a silent producer's sequence after this time");
   app.add_flag("--auto-create,!--no-auto-create", broker.auto_create, "Create a queue on its first use (default: yes)");
@@ -73,10 +75,17 @@ int run(const Flags& flags) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  dmq::hold_standard_streams();
+  dmq::raise_open_files_limit();
   CLI::App app("dmq-broker: the whole dmq message queue in one process.");
   Flags flags;
   add_flags(app, flags);
   if (const auto code = dmq::parse_flags(app, argc, argv)) return *code;
+  // To the class an empty directory means a temporary one, and --data "$UNSET" would lose every message at the end.
+  if (!flags.ephemeral && flags.broker.data_dir.empty()) {
+    std::cerr << "dmq-broker: --data is empty; name a directory, or say --ephemeral for a temporary store\n";
+    return dmq::kExitUsage;
+  }
   if (flags.ephemeral) {
     flags.broker.data_dir.clear();
     if (app.count("--admin") == 0) flags.broker.admin = "tcp://127.0.0.1:*";

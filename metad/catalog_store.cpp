@@ -3,6 +3,7 @@
 
 #include <lmdb.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <string_view>
@@ -11,11 +12,13 @@
 #include "protocol/msgpack_reader.hpp"
 #include "protocol/partitioner.hpp"
 #include "runtime/data_directory.hpp"
+#include "runtime/disk_reserve.hpp"
 
 namespace dmq {
 namespace {
 
 constexpr std::size_t kChecksumBytes = 8;
+constexpr std::uint64_t kReserveBytes = 256 << 10;  // of disk, for sessions and leaders when it is full
 
 using CounterField = std::pair<const char*, std::uint64_t>;
 
@@ -71,13 +74,14 @@ MDB_val as_value(std::string_view bytes) { return {bytes.size(), const_cast<char
 
 // The environment, its one database, and the lock on the directory.
 struct CatalogStore::Lmdb {
-  explicit Lmdb(DataDirectory locked) : directory(std::move(locked)) {}
+  explicit Lmdb(DataDirectory locked) : directory(std::move(locked)), reserve(directory.path(), kReserveBytes) {}
   ~Lmdb() {
     if (env != nullptr) mdb_env_close(env);
   }
   Result<void> open(std::size_t map_bytes);
 
   DataDirectory directory;
+  DiskReserve reserve;
   MDB_env* env = nullptr;
   MDB_dbi dbi = 0;
 };
@@ -217,6 +221,17 @@ Result<CatalogImage> CatalogStore::load() const {
 }
 
 Result<void> CatalogStore::commit(const CatalogCounters& counters, const std::vector<CatalogChange>& changes) {
+  auto outcome = commit_once(counters, changes);
+  const bool full = !outcome && outcome.error().code == Errc::kInsufficientStorage;
+  const bool grows = std::any_of(changes.begin(), changes.end(),
+                                 [](const CatalogChange& change) { return std::holds_alternative<QueueInfo>(change); });
+  // Without sessions and leaders nobody could empty the disk, so these have the reserve to be written with.
+  if (full && !grows && lmdb_->reserve.release()) return commit_once(counters, changes);
+  if (outcome) lmdb_->reserve.restore();
+  return outcome;
+}
+
+Result<void> CatalogStore::commit_once(const CatalogCounters& counters, const std::vector<CatalogChange>& changes) {
   Transaction transaction;
   int code = transaction.begin(lmdb_->env, 0);
   for (const auto& [key, value] : counter_fields(counters)) {
@@ -228,6 +243,7 @@ Result<void> CatalogStore::commit(const CatalogCounters& counters, const std::ve
                            encode_update({counters.generation, counters.version, counters.version, {change}}));
   }
   if (code == 0) code = transaction.commit();
+  if (code == EIO && disk_is_full(lmdb_->directory.path())) code = ENOSPC;  // LMDB's word for a short write
   if (code != 0) return tl::unexpected<Error>(lmdb_error(code, "cannot write the catalog"));
   return {};
 }

@@ -41,6 +41,7 @@ class CatalogStore {
  private:
   struct Lmdb;
   explicit CatalogStore(std::unique_ptr<Lmdb> lmdb);
+  Result<void> commit_once(const CatalogCounters& counters, const std::vector<CatalogChange>& changes);
 
   std::unique_ptr<Lmdb> lmdb_;
 };

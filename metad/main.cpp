@@ -6,7 +6,9 @@
 #include "metad/daemon.hpp"
 #include "runtime/flags.hpp"
 #include "runtime/logging.hpp"
+#include "runtime/open_files.hpp"
 #include "runtime/signals.hpp"
+#include "runtime/standard_streams.hpp"
 
 namespace {
 
@@ -78,6 +80,8 @@ int serve(MetadDaemon& daemon, DaemonSignals& signals) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  hold_standard_streams();
+  raise_open_files_limit();
   CLI::App app(kDescription, "dmq-metad");
   Flags flags;
   flags.options.data_dir = "./dmq-data/metad";

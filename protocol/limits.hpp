@@ -36,6 +36,7 @@ inline constexpr std::size_t kListPageMax = 1000;
 
 inline constexpr std::uint16_t kPartitionsDefault = 64;
 inline constexpr std::uint16_t kPartitionsMax = 4096;
-inline constexpr std::int64_t kHeartbeatMs = 1000;  // between parts of the broker
+inline constexpr std::uint64_t kStoreBytesMax = std::uint64_t{16} << 40;  // a worker maps three times as much
+inline constexpr std::int64_t kHeartbeatMs = 1000;                        // between parts of the broker
 
 }  // namespace dmq

@@ -5,7 +5,9 @@
 #include "router/router.hpp"
 #include "runtime/flags.hpp"
 #include "runtime/logging.hpp"
+#include "runtime/open_files.hpp"
 #include "runtime/signals.hpp"
+#include "runtime/standard_streams.hpp"
 
 namespace {
 
@@ -34,6 +36,8 @@ void add_flags(CLI::App& app, Flags& flags) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  dmq::hold_standard_streams();
+  dmq::raise_open_files_limit();
   CLI::App app("dmq-router: takes clients' requests and passes each to the worker that has its queue.");
   Flags flags;
   add_flags(app, flags);

@@ -17,6 +17,7 @@ constexpr int kPipeMessagesMax = 1000;  // per client and per worker: more waits
 constexpr std::int64_t kFrameBytesMax = kRequestBytesMax + 64 * 1024;
 constexpr std::size_t kHeldMax = 10'000;
 constexpr std::size_t kHeldBytesMax = 256 * 1024 * 1024;
+constexpr int kLastDrains = 40;  // with kDrainMax: a reply for each receive that can wait in a worker
 constexpr DurationMs kRetryAfter{50};
 constexpr std::uint8_t kHopsMax = 40;  // with kRetryAfter: two seconds for a new map to arrive
 constexpr DurationMs kConfirmFor{3000};
@@ -83,7 +84,11 @@ bool Router::turn(TimeMs steady_now) {
 }
 
 void Router::end() {
-  for (auto& [endpoint, socket] : workers_) drain_worker(socket);
+  // Replies that are on their way reach clients that are there.
+  for (auto& [endpoint, socket] : workers_) {
+    for (int i = 0; i < kLastDrains && drain_worker(socket); ++i) {
+    }
+  }
   constexpr int kLastRepliesMs = 1000;
   clients_.set(zmq::sockopt::linger, kLastRepliesMs);
 }

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cctype>
 #include <cmath>
+#include <cstdlib>
 #include <iostream>
 #include <map>
 
@@ -55,15 +56,25 @@ CLI::Option* add_duration(CLI::App& app, const std::string& name, DurationMs& va
       ->default_str(duration_text(value));
 }
 
-CLI::Option* add_size(CLI::App& app, const std::string& name, std::uint64_t& value, const std::string& text) {
+CLI::Option* add_size(CLI::App& app, const std::string& name, std::uint64_t& value, std::uint64_t most,
+                      const std::string& text) {
+  // After the transformation, which takes "-1" for 2^64 - 1.
+  const auto in_range = [most](const std::string& bytes) {
+    const std::uint64_t count = std::strtoull(bytes.c_str(), nullptr, 10);
+    return count >= 1 && count <= most ? std::string() : "must be from 1 to " + std::to_string(most) + " bytes";
+  };
   return app.add_option(name, value, text)
       ->transform(CLI::AsSizeValue(false))
+      ->check(in_range)
       ->type_name("SIZE")
       ->capture_default_str();
 }
 
 void add_daemon_flags(CLI::App& app, DaemonFlags& flags) {
-  app.set_config("--config", "", "Read flags from a TOML file (long names without dashes as keys)");
+  // Nothing silent: neither a key that is misspelt nor a file that is not there.
+  app.set_config("--config", "", "Read flags from a TOML file (long names without dashes as keys)")
+      ->check(CLI::ExistingFile);
+  app.allow_config_extras(CLI::config_extras_mode::error);
   app.add_option("--log-level", flags.log_level, "trace, debug, info, warn, error or off")->capture_default_str();
   app.add_option("--log-format", flags.log_format, "logfmt or json")->capture_default_str();
   app.add_flag("--check-config", flags.check_config, "Check flags, variables and file, say 'ok' and exit");

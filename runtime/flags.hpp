@@ -24,8 +24,9 @@ enum ExitCode : int {
 
 // "500ms", "5s", "2m", "1h"; a bare number is in seconds.
 CLI::Option* add_duration(CLI::App& app, const std::string& name, DurationMs& value, const std::string& text);
-// "100", "16KiB", "4MiB", "10GiB", also kB, MB, GB as powers of 1,000.
-CLI::Option* add_size(CLI::App& app, const std::string& name, std::uint64_t& value, const std::string& text);
+// "100", "16KiB", "4MiB", "10GiB"; kB, MB, GB mean the same powers of 1,024. From 1 byte to `most`.
+CLI::Option* add_size(CLI::App& app, const std::string& name, std::uint64_t& value, std::uint64_t most,
+                      const std::string& text);
 
 // Flags of every daemon.
 struct DaemonFlags {

@@ -3,7 +3,6 @@
 
 #include <fcntl.h>
 #include <lmdb.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -17,9 +16,10 @@ namespace dmq {
 namespace {
 
 constexpr std::uint32_t kStoreVersion = 1;
+constexpr std::uint64_t kReserveBytes = 4 << 20;  // of disk, for acks and epochs when it is full
 constexpr std::size_t kRecordBytesMax = kRecordHeaderBytes + kMessageHeaderBytesMax + 64 + kMessageBytesMax;
 
-// First byte of a key of the side table.
+// Second byte of a key of a side row, behind kSideRows.
 constexpr char kPartitionRow = 'm';
 constexpr char kDeliveriesRow = 'd';
 constexpr char kProducerRow = 'p';
@@ -33,11 +33,22 @@ const unsigned char* bytes_at(const MDB_val& value, std::size_t at = 0) {
 std::string_view text_of(const MDB_val& value) { return {static_cast<const char*>(value.mv_data), value.mv_size}; }
 
 template <class... Parts>
-std::string side_key(char row, Parts... parts) {
-  std::string key(1 + (sizeof(parts) + ... + 0), row);
-  auto* at = reinterpret_cast<unsigned char*>(key.data()) + 1;
+std::string packed(std::string start, Parts... parts) {
+  const std::size_t before = start.size();
+  start.resize(before + (sizeof(parts) + ... + 0));
+  auto* at = reinterpret_cast<unsigned char*>(start.data()) + before;
   ((put_big_endian(at, parts), at += sizeof(parts)), ...);
-  return key;
+  return start;
+}
+
+template <class... Parts>
+std::string side_key(char row, Parts... parts) {
+  return packed({static_cast<char>(kSideRows), row}, parts...);
+}
+
+template <class... Numbers>
+std::string side_value(Numbers... numbers) {
+  return packed("1", numbers...);  // the first byte is the version of the row
 }
 
 std::string producer_key(const ProducerKey& key) {
@@ -45,22 +56,10 @@ std::string producer_key(const ProducerKey& key) {
          std::get<std::string>(key);
 }
 
-template <class... Numbers>
-std::string side_value(Numbers... numbers) {
-  return side_key('1', numbers...);  // the first byte is the version of the row
-}
-
-// LMDB reports a short write, which is how a full disk first shows itself, as EIO.
-bool disk_is_full(const std::string& directory) {
-  constexpr std::uint64_t kNearlyNothing = 1 << 20;
-  struct statvfs stat {};
-  return statvfs(directory.c_str(), &stat) == 0 && std::uint64_t{stat.f_bavail} * stat.f_frsize < kNearlyNothing;
-}
-
 tl::unexpected<Error> failure(const std::string& what, int code, const std::string& directory) {
   const std::string context = what + " in " + directory + ": " + mdb_strerror(code);
   const bool full = code == MDB_MAP_FULL || code == MDB_TXN_FULL || code == ENOSPC || code == EDQUOT ||
-                    (code == EIO && disk_is_full(directory));
+                    (code == EIO && disk_is_full(directory));  // LMDB's word for a short write
   return fail(full ? Errc::kInsufficientStorage : Errc::kInternal, context);
 }
 
@@ -101,22 +100,28 @@ int each_row(MDB_txn* txn, MDB_dbi table, Row row) {
 }
 
 void visit_side_row(const MDB_val& key, const MDB_val& value, const LogVisitor& visitor) {
+  constexpr std::size_t kPlace = 1 + 1 + 2;  // kSideRows, the row's letter, the partition
   const std::string_view name = text_of(key);
-  if (name[0] == kPartitionRow && name.size() == 3 && value.mv_size == 13) {
-    visitor.partition(
-        {get_big_endian<std::uint16_t>(bytes_at(key, 1))},
-        {{get_big_endian<std::uint32_t>(bytes_at(value, 1))}, {get_big_endian<std::uint64_t>(bytes_at(value, 5))}});
-  } else if (name[0] == kDeliveriesRow && name.size() == 11 && value.mv_size == 5) {
-    visitor.deliveries(
-        {{get_big_endian<std::uint16_t>(bytes_at(key, 1))}, {get_big_endian<std::uint64_t>(bytes_at(key, 3))}},
-        get_big_endian<std::uint32_t>(bytes_at(value, 1)));
-  } else if (name[0] == kProducerRow && name.size() > 11 && value.mv_size == 17) {
+  if (name.size() < kPlace || value.mv_size == 0) return;
+  const PartitionId partition{get_big_endian<std::uint16_t>(bytes_at(key, 2))};
+  if (name[1] == kPartitionRow && name.size() == kPlace && value.mv_size == 13) {
+    visitor.partition(partition, {{get_big_endian<std::uint32_t>(bytes_at(value, 1))},
+                                  {get_big_endian<std::uint64_t>(bytes_at(value, 5))}});
+  } else if (name[1] == kDeliveriesRow && name.size() == kPlace + 8 && value.mv_size == 5) {
+    visitor.deliveries({partition, {get_big_endian<std::uint64_t>(bytes_at(key, kPlace))}},
+                       get_big_endian<std::uint32_t>(bytes_at(value, 1)));
+  } else if (name[1] == kProducerRow && name.size() > kPlace + 8 && value.mv_size == 17) {
     visitor.producer(
-        {{get_big_endian<std::uint16_t>(bytes_at(key, 1))},
-         {get_big_endian<std::uint64_t>(bytes_at(key, 3))},
-         std::string(name.substr(11))},
+        {partition, {get_big_endian<std::uint64_t>(bytes_at(key, kPlace))}, std::string(name.substr(kPlace + 8))},
         {{get_big_endian<std::uint64_t>(bytes_at(value, 1))}, {get_big_endian<std::int64_t>(bytes_at(value, 9))}});
   }
+}
+
+void visit_record(const MDB_val& key, const MDB_val& value, const LogVisitor& visitor) {
+  if (chunk_of(bytes_at(key)) != 0) return;
+  const RecordPlace place = place_of(bytes_at(key));
+  const auto header = read_record_header(text_of(value));
+  header ? visitor.message(place, *header) : visitor.damaged(place, header.error().context);
 }
 
 }  // namespace
@@ -142,12 +147,14 @@ Result<std::unique_ptr<Log>> Log::open(const LogOptions& options) {
   auto directory = DataDirectory::open(options.directory);
   if (!directory) return tl::unexpected<Error>(directory.error());
   std::unique_ptr<Log> log(new Log(std::move(*directory)));
-  const auto opened = log->open_environment(options).and_then([&] { return log->open_tables(); }).and_then([&] {
+  const auto opened = log->open_environment(options).and_then([&] { return log->open_table(); }).and_then([&] {
     return log->check_version();
   });
   if (!opened) return tl::unexpected<Error>(opened.error());
   return log;
 }
+
+Log::Log(DataDirectory directory) : directory_(std::move(directory)), reserve_(directory_.path(), kReserveBytes) {}
 
 Log::~Log() {
   if (env_ == nullptr) return;
@@ -157,7 +164,6 @@ Log::~Log() {
 
 Result<void> Log::open_environment(const LogOptions& options) {
   mdb_env_create(&env_);
-  mdb_env_set_maxdbs(env_, 4);
   mdb_env_set_mapsize(env_, options.map_bytes);
   const unsigned flags = MDB_NOTLS | MDB_NORDAHEAD | (options.sync == SyncMode::kCommit ? 0u : MDB_NOSYNC);
   if (const int code = mdb_env_open(env_, directory_.path().c_str(), flags, 0644); code != 0) {
@@ -166,18 +172,17 @@ Result<void> Log::open_environment(const LogOptions& options) {
   return {};
 }
 
-Result<void> Log::open_tables() {
+Result<void> Log::open_table() {
   MDB_txn* txn = nullptr;
   int code = mdb_txn_begin(env_, nullptr, 0, &txn);
   if (code != 0) return failure("cannot open the store", code, directory_.path());
-  code = mdb_dbi_open(txn, "log", MDB_CREATE, &log_table_);
-  if (code == 0) code = mdb_dbi_open(txn, "side", MDB_CREATE, &side_table_);
+  code = mdb_dbi_open(txn, nullptr, 0, &table_);
   if (code != 0) {
     mdb_txn_abort(txn);
-    return failure("cannot open the tables", code, directory_.path());
+    return failure("cannot open the table", code, directory_.path());
   }
   code = mdb_txn_commit(txn);
-  if (code != 0) return failure("cannot create the tables", code, directory_.path());
+  if (code != 0) return failure("cannot create the table", code, directory_.path());
   return {};
 }
 
@@ -189,24 +194,30 @@ Result<void> Log::check_version() {
   const std::string id_key = side_key(kStoreRow) + "id";
   MDB_val key = val(version_key);
   MDB_val value{};
-  code = mdb_get(txn, side_table_, &key, &value);
+  code = mdb_get(txn, table_, &key, &value);
   if (code == 0) {
     const std::uint32_t version = value.mv_size == 5 ? get_big_endian<std::uint32_t>(bytes_at(value, 1)) : 0;
     key = val(id_key);
-    if (mdb_get(txn, side_table_, &key, &value) == 0) store_id_ = std::string(text_of(value));
+    if (mdb_get(txn, table_, &key, &value) == 0) store_id_ = std::string(text_of(value));
     mdb_txn_abort(txn);
     if (version == kStoreVersion) return {};
     return fail(Errc::kInternal, "the store in " + directory_.path() + " has format " + std::to_string(version) +
                                      "; this program reads format 1 only");
   }
+  MDB_stat stat{};
+  mdb_stat(txn, table_, &stat);
+  if (stat.ms_entries != 0) {
+    mdb_txn_abort(txn);
+    return fail(Errc::kInternal, directory_.path() + " holds an LMDB database that is no dmq store");
+  }
   store_id_ = random_identity();
   const std::string version_row = side_value(kStoreVersion);
   value = val(version_row);
   key = val(version_key);
-  code = mdb_put(txn, side_table_, &key, &value, 0);
+  code = mdb_put(txn, table_, &key, &value, 0);
   key = val(id_key);
   value = val(store_id_);
-  if (code == 0) code = mdb_put(txn, side_table_, &key, &value, 0);
+  if (code == 0) code = mdb_put(txn, table_, &key, &value, 0);
   if (code == 0) {
     code = mdb_txn_commit(txn);
   } else {
@@ -218,6 +229,15 @@ Result<void> Log::check_version() {
 
 Result<void> Log::commit(const WriteBatch& batch) {
   if (batch.empty()) return {};
+  auto outcome = commit_once(batch);
+  const bool full = !outcome && outcome.error().code == Errc::kInsufficientStorage;
+  // What makes room, or is small and cannot be refused, has the reserve to be written with.
+  if (full && batch.messages.empty() && reserve_.release()) return commit_once(batch);
+  if (outcome && !batch.removals.empty()) reserve_.restore();
+  return outcome;
+}
+
+Result<void> Log::commit_once(const WriteBatch& batch) {
   MDB_txn* txn = nullptr;
   int code = mdb_txn_begin(env_, nullptr, 0, &txn);
   if (code != 0) return failure("cannot begin a transaction", code, directory_.path());
@@ -240,12 +260,12 @@ int Log::write(MDB_txn* txn, const WriteBatch& batch) {
 int Log::write_messages(MDB_txn* txn, const WriteBatch& batch) {
   if (batch.messages.empty()) return 0;
   MDB_cursor* cursor = nullptr;
-  if (const int opened = mdb_cursor_open(txn, log_table_, &cursor); opened != 0) return opened;
+  if (const int opened = mdb_cursor_open(txn, table_, &cursor); opened != 0) return opened;
   // A record behind all others is appended: LMDB then fills pages instead of splitting them in halves.
   MDB_val key{};
   MDB_val value{};
   RecordPlace last{};
-  bool any = mdb_cursor_get(cursor, &key, &value, MDB_LAST) == 0;
+  bool any = mdb_cursor_get(cursor, &key, &value, MDB_LAST) == 0 && is_log_key(bytes_at(key), key.mv_size);
   if (any) last = place_of(bytes_at(key));
   int code = 0;
   for (const PutMessage& message : batch.messages) {
@@ -283,7 +303,7 @@ int Log::write_messages(MDB_txn* txn, const WriteBatch& batch) {
 int Log::write_removals(MDB_txn* txn, const WriteBatch& batch) {
   if (batch.removals.empty()) return 0;
   MDB_cursor* cursor = nullptr;
-  if (const int opened = mdb_cursor_open(txn, log_table_, &cursor); opened != 0) return opened;
+  if (const int opened = mdb_cursor_open(txn, table_, &cursor); opened != 0) return opened;
   int code = 0;
   for (const RecordPlace place : batch.removals) {
     const LogKey first = log_key(place, 0);
@@ -312,11 +332,11 @@ int Log::write_side(MDB_txn* txn, const WriteBatch& batch) {
   const auto put = [&](const std::string& name, const std::string& row) {
     MDB_val key = val(name);
     MDB_val value = val(row);
-    if (code == 0) code = mdb_put(txn, side_table_, &key, &value, 0);
+    if (code == 0) code = mdb_put(txn, table_, &key, &value, 0);
   };
   const auto remove = [&](const std::string& name) {
     MDB_val key = val(name);
-    if (code == 0) code = mdb_del(txn, side_table_, &key, nullptr);
+    if (code == 0) code = mdb_del(txn, table_, &key, nullptr);
     if (code == MDB_NOTFOUND) code = 0;
   };
   // First the removals: a producer that is forgotten and sends again in one turn stays.
@@ -343,15 +363,8 @@ Result<void> Log::visit(const LogVisitor& visitor) const {
   ReadTransaction read(env_);
   int code = read.code;
   if (code == 0) {
-    code = each_row(read.txn, side_table_,
-                    [&](const MDB_val& key, const MDB_val& value) { visit_side_row(key, value, visitor); });
-  }
-  if (code == 0) {
-    code = each_row(read.txn, log_table_, [&](const MDB_val& key, const MDB_val& value) {
-      if (key.mv_size != kLogKeyBytes || chunk_of(bytes_at(key)) != 0) return;
-      const RecordPlace place = place_of(bytes_at(key));
-      const auto header = read_record_header(text_of(value));
-      header ? visitor.message(place, *header) : visitor.damaged(place, header.error().context);
+    code = each_row(read.txn, table_, [&](const MDB_val& key, const MDB_val& value) {
+      is_log_key(bytes_at(key), key.mv_size) ? visit_record(key, value, visitor) : visit_side_row(key, value, visitor);
     });
   }
   if (code != 0) return failure("cannot read the store", code, directory_.path());

@@ -9,6 +9,7 @@
 
 #include "protocol/error.hpp"
 #include "runtime/data_directory.hpp"
+#include "runtime/disk_reserve.hpp"
 #include "storage/write_batch.hpp"
 
 struct MDB_env;
@@ -37,8 +38,8 @@ struct LogVisitor {
 };
 
 // Thread rule: commit and sync from one thread at a time (any); readers (log_reader.hpp) from their own thread.
-// Tables (docs/disk-format.md): `log` (partition u16, lsn u64, chunk u16, big-endian) -> record or its next part;
-// `side` -> partition states, delivery counts, producers, the store's version and identity.
+// Rows (docs/disk-format.md), all in one tree: (partition, lsn, chunk) -> a record or its next part; partition
+// states, delivery counts, producers, the store's version and identity.
 class Log {
  public:
   // Errors: unavailable (in use, no permission), internal (not a dmq store, unknown version, damaged).
@@ -58,22 +59,23 @@ class Log {
   const std::string& store_id() const { return store_id_; }
 
   MDB_env* env() const { return env_; }
-  unsigned table() const { return log_table_; }
+  unsigned table() const { return table_; }
 
  private:
-  explicit Log(DataDirectory directory) : directory_(std::move(directory)) {}
+  explicit Log(DataDirectory directory);
   Result<void> open_environment(const LogOptions& options);
-  Result<void> open_tables();
+  Result<void> open_table();
   Result<void> check_version();
+  Result<void> commit_once(const WriteBatch& batch);
   int write(MDB_txn* txn, const WriteBatch& batch);
   int write_messages(MDB_txn* txn, const WriteBatch& batch);
   int write_removals(MDB_txn* txn, const WriteBatch& batch);
   int write_side(MDB_txn* txn, const WriteBatch& batch);
 
   DataDirectory directory_;
+  DiskReserve reserve_;
   MDB_env* env_ = nullptr;
-  unsigned log_table_ = 0;
-  unsigned side_table_ = 0;
+  unsigned table_ = 0;
   std::string store_id_;
   std::string scratch_;  // a record of several chunks is built here
 };

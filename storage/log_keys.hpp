@@ -10,9 +10,14 @@ namespace dmq {
 
 // A value up to kInlineBytesMax shares a leaf page; up to kChunkBytesMax it takes one page of its own. Larger
 // values need several free pages in a row, which after a drained backlog take LMDB 154 ms to find, so records are cut.
-inline constexpr std::size_t kInlineBytesMax = 2018;  // (4096 - 16) / 2 - 2, less 8 of the node and 12 of the key
+inline constexpr std::size_t kInlineBytesMax = 2017;  // (4096 - 16) / 2 - 2, less 8 of the node and 13 of the key
 inline constexpr std::size_t kChunkBytesMax = 4080;   // 4096 - 16
-inline constexpr std::size_t kLogKeyBytes = 12;
+inline constexpr std::size_t kLogKeyBytes = 13;
+
+// All rows lie in one tree, because each tree that a commit touches costs it two more pages to write and sync. The
+// records stand last, so that the newest one is most often the last row of all.
+inline constexpr unsigned char kSideRows = 0;  // first byte of keys
+inline constexpr unsigned char kLogRows = 1;
 
 using LogKey = std::array<unsigned char, kLogKeyBytes>;
 
@@ -30,17 +35,22 @@ T get_big_endian(const unsigned char* at) {
 
 inline LogKey log_key(RecordPlace place, std::uint16_t chunk) {
   LogKey key;
-  put_big_endian(key.data(), place.partition.value);
-  put_big_endian(key.data() + 2, place.lsn.value);
-  put_big_endian(key.data() + 10, chunk);
+  key[0] = kLogRows;
+  put_big_endian(key.data() + 1, place.partition.value);
+  put_big_endian(key.data() + 3, place.lsn.value);
+  put_big_endian(key.data() + 11, chunk);
   return key;
 }
 
 inline RecordPlace place_of(const unsigned char* key) {
-  return {{get_big_endian<std::uint16_t>(key)}, {get_big_endian<std::uint64_t>(key + 2)}};
+  return {{get_big_endian<std::uint16_t>(key + 1)}, {get_big_endian<std::uint64_t>(key + 3)}};
 }
 
-inline std::uint16_t chunk_of(const unsigned char* key) { return get_big_endian<std::uint16_t>(key + 10); }
+inline std::uint16_t chunk_of(const unsigned char* key) { return get_big_endian<std::uint16_t>(key + 11); }
+
+inline bool is_log_key(const unsigned char* key, std::size_t size) {
+  return size == kLogKeyBytes && key[0] == kLogRows;
+}
 
 // How many values a record of `bytes` is cut into.
 inline std::size_t chunk_count(std::size_t bytes) {

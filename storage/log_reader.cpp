@@ -52,7 +52,8 @@ Result<RecordView> LogReader::read(RecordPlace place) {
   if (const std::size_t chunks = chunk_count(record_bytes(*header)); chunks > 1) {
     assembled_.assign(bytes);
     for (std::size_t chunk = 1; chunk < chunks; ++chunk) {
-      const bool there = mdb_cursor_get(cursor_, &key, &value, MDB_NEXT) == 0 && key.mv_size == kLogKeyBytes &&
+      const bool there = mdb_cursor_get(cursor_, &key, &value, MDB_NEXT) == 0 &&
+                         is_log_key(static_cast<const unsigned char*>(key.mv_data), key.mv_size) &&
                          place_of(static_cast<const unsigned char*>(key.mv_data)) == place &&
                          chunk_of(static_cast<const unsigned char*>(key.mv_data)) == chunk;
       if (!there) return damaged(place, "a part of the record is missing");

@@ -2,9 +2,12 @@
 #include <iostream>
 #include <thread>
 
+#include "protocol/limits.hpp"
 #include "runtime/flags.hpp"
 #include "runtime/logging.hpp"
+#include "runtime/open_files.hpp"
 #include "runtime/signals.hpp"
+#include "runtime/standard_streams.hpp"
 #include "storage/worker.hpp"
 
 namespace {
@@ -27,7 +30,7 @@ void add_flags(CLI::App& app, Flags& flags) {
                  "When a confirmed message is on disk: commit (always), interval (within 1 s), none")
       ->check(CLI::IsMember({"commit", "interval", "none"}))
       ->capture_default_str();
-  dmq::add_size(app, "--store-limit", flags.worker.limits.store_bytes,
+  dmq::add_size(app, "--store-limit", flags.worker.limits.store_bytes, dmq::kStoreBytesMax,
                 "Sends are refused when messages take more than this");
   dmq::add_duration(app, "--producer-idle", flags.worker.limits.producer_idle,
                     "Forget a silent producer's sequence after this time");
@@ -41,6 +44,8 @@ void add_flags(CLI::App& app, Flags& flags) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  dmq::hold_standard_streams();
+  dmq::raise_open_files_limit();
   CLI::App app("dmq-storage: keeps the messages of its partitions in LMDB and serves routers.");
   Flags flags;
   add_flags(app, flags);

@@ -7,6 +7,7 @@
 #include "clients/cli/interrupt.hpp"
 #include "clients/cli/session.hpp"
 #include "clients/cli/value_table.hpp"
+#include "runtime/standard_streams.hpp"
 
 namespace dmq::cli {
 namespace {
@@ -56,6 +57,31 @@ void list(const Flags& flags, Client& client) {
   for (const Value& queue : queues) std::cout << to_json(queue) << "\n";
 }
 
+// Does an endpoint mean the machine that it is used on, whichever that is?
+bool is_local(std::string_view endpoint) {
+  const std::size_t scheme = endpoint.find("://");
+  if (scheme != std::string_view::npos) {
+    if (endpoint.substr(0, scheme) != "tcp") return true;
+    endpoint.remove_prefix(scheme + 3);
+  }
+  for (const std::string_view host : {"127.", "localhost:", "[::1]:", "0.0.0.0:", "[::]:"}) {
+    if (endpoint.substr(0, host.size()) == host) return true;
+  }
+  return false;
+}
+
+// What a broker elsewhere calls 127.0.0.1 is another broker's here, which would lose its queue.
+void check_admin_is_of(const std::string& admin, const std::string& broker) {
+  if (!is_local(admin)) return;
+  for (const std::string& endpoint : split_endpoints(broker)) {
+    if (is_local(endpoint)) continue;
+    throw ClientError({"denied",
+                       "the admin endpoint of " + endpoint + " is " + admin +
+                           " on its own machine; run this there, or give an endpoint that reaches it with --admin",
+                       false});
+  }
+}
+
 // Deleting is for administrators, who have an endpoint of their own; the broker tells where.
 void remove(const Flags& flags, Client& client, const Interrupt& interrupt) {
   if (!flags.yes && is_terminal(STDIN_FILENO)) {
@@ -67,6 +93,7 @@ void remove(const Flags& flags, Client& client, const Interrupt& interrupt) {
   if (admin.empty()) {
     throw ClientError({"denied", "this broker names no admin endpoint; give the one that it has with --admin", false});
   }
+  if (flags.admin.empty()) check_admin_is_of(admin, flags.broker.broker);
   BrokerFlags there = flags.broker;
   there.broker = admin;
   Client(client_options(there, interrupt.fd())).delete_queue(flags.queue);
@@ -126,13 +153,14 @@ int run(int argc, char** argv) {
   if (const auto code = parse_flags(app, argc, argv)) return *code;
   Client client(client_options(flags.broker, interrupt.fd()));
   action(client);
-  return std::cout.flush() ? kExitOk : kExitError;
+  return std::cout.flush() ? kExitOk : report_output_gone(kProgram);
 }
 
 }  // namespace
 }  // namespace dmq::cli
 
 int main(int argc, char** argv) {
+  dmq::hold_standard_streams();
   try {
     return dmq::cli::run(argc, argv);
   } catch (const dmq::ClientError& error) {

@@ -1,17 +1,21 @@
 // See message_output.hpp.
 #include "clients/cli/message_output.hpp"
 
-#include <cstdio>
-#include <string>
+#include <poll.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <climits>
 
 #include "clients/cli/session.hpp"
+#include "dmq/error.hpp"
 #include "dmq/value.hpp"
 #include "protocol/msgpack_reader.hpp"
 
 namespace dmq::cli {
 namespace {
-
-void write(std::string_view bytes) { std::fwrite(bytes.data(), 1, bytes.size(), stdout); }
 
 bool is_control(char c) { return (static_cast<unsigned char>(c) < 0x20 && c != '\n' && c != '\t') || c == 0x7f; }
 
@@ -50,7 +54,7 @@ std::string json_bytes(std::string_view name, std::string_view bytes) {
   return json_quoted(std::string(name) + "_base64") + ":\"" + base64(bytes) + "\"";
 }
 
-void write_json(const Lease& message) {
+void write_json(std::string& out, const Lease& message) {
   const auto sent = std::chrono::duration_cast<std::chrono::milliseconds>(message.sent_at().time_since_epoch());
   std::string line = "{\"id\":" + json_quoted(message.id()) + ",\"queue\":" + json_quoted(message.queue()) +
                      ",\"deliveries\":" + std::to_string(message.deliveries()) +
@@ -63,37 +67,63 @@ void write_json(const Lease& message) {
     }
     line += "}";
   }
-  write(line + "," + json_bytes("body", message.body()) + "}\n");
+  out += line + "," + json_bytes("body", message.body()) + "}\n";
 }
 
-void write_for_people(const Lease& message, bool coloured) {
+void write_for_people(std::string& out, const Lease& message, bool coloured) {
   std::string head = "message " + std::string(message.id());
   if (message.deliveries() > 1) head += ", delivery " + std::to_string(message.deliveries());
   for (const auto& [name, value] : message.headers()) head += ", " + std::string(name) + ": " + std::string(value);
-  write((coloured ? "\033[2m" : "") + masked(head, '?') + (coloured ? "\033[0m\n" : "\n"));
+  out += (coloured ? "\033[2m" : "") + masked(head, '?') + (coloured ? "\033[0m\n" : "\n");
   if (is_text(message.body())) {
-    write(masked(message.body(), '?') + "\n");
+    out += masked(message.body(), '?') + "\n";
   } else {
-    write("(" + counted(message.body().size(), "byte") + " that are no text; see them with --raw or --json)\n");
+    out += "(" + counted(message.body().size(), "byte") + " that are no text; see them with --raw or --json)\n";
+  }
+}
+
+// Waits until standard output takes something, for good when it is a pipe that nobody reads.
+void wait_for_reader(int interrupt_fd) {
+  pollfd items[2] = {{STDOUT_FILENO, POLLOUT, 0}, {interrupt_fd, POLLIN, 0}};
+  while (items[0].revents == 0) {
+    if (::poll(items, 2, -1) < 0) continue;  // a signal
+    if (items[0].revents == 0 && items[1].revents != 0) throw ClientError({"interrupted", "interrupted", false});
   }
 }
 
 }  // namespace
 
-void write_message(const Lease& message, OutputForm form, bool coloured) {
+void write_message(std::string& out, const Lease& message, OutputForm form, bool coloured) {
   switch (form) {
     case OutputForm::kPeople:
-      return write_for_people(message, coloured);
+      return write_for_people(out, message, coloured);
     case OutputForm::kJson:
-      return write_json(message);
+      return write_json(out, message);
     case OutputForm::kLines:
-      write(message.body());
-      return write("\n");
+      out += message.body();
+      out += '\n';
+      return;
     case OutputForm::kRaw:
-      return write(message.body());
+      out += message.body();
   }
 }
 
-bool flush_output() { return std::fflush(stdout) == 0 && std::ferror(stdout) == 0; }
+bool flush_output(std::string& out, int interrupt_fd) {
+  struct stat output {};
+  const bool waits = ::fstat(STDOUT_FILENO, &output) == 0 && !S_ISREG(output.st_mode);
+  for (std::size_t done = 0; done < out.size();) {
+    // A pipe that is ready takes so much at once; more could block, and Ctrl-C would not be heard.
+    const std::size_t piece = waits ? std::min<std::size_t>(out.size() - done, PIPE_BUF) : out.size() - done;
+    if (waits) wait_for_reader(interrupt_fd);
+    const ssize_t wrote = ::write(STDOUT_FILENO, out.data() + done, piece);
+    if (wrote >= 0) {
+      done += static_cast<std::size_t>(wrote);
+    } else if (errno != EINTR && errno != EAGAIN) {
+      return false;
+    }
+  }
+  out.clear();
+  return true;
+}
 
 }  // namespace dmq::cli

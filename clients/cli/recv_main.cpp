@@ -8,6 +8,7 @@
 #include "clients/cli/interrupt.hpp"
 #include "clients/cli/message_output.hpp"
 #include "clients/cli/session.hpp"
+#include "runtime/standard_streams.hpp"
 
 namespace dmq::cli {
 namespace {
@@ -32,6 +33,7 @@ Exit codes: 0 received, 1 error, 2 usage, 3 nothing there, 4 broker unreachable,
 
 constexpr milliseconds kSlice{1000};      // of a long wait; how long Ctrl-C may wait for a receive under way
 constexpr milliseconds kCloseWait{1500};  // longer than a slice, so that what it brings goes back
+constexpr std::int64_t kWaitMsLimit = std::int64_t{100} * 365 * 24 * 3600 * 1000;  // what clocks can add
 constexpr std::size_t kBatch = 100;
 
 struct Flags {
@@ -55,7 +57,8 @@ OutputForm form_of(const Flags& flags) {
 
 class Receiver {
  public:
-  Receiver(const Flags& flags, Client& client) : flags_(flags), client_(client), form_(form_of(flags)) {}
+  Receiver(const Flags& flags, const Interrupt& interrupt, Client& client)
+      : flags_(flags), interrupt_fd_(interrupt.fd()), client_(client), form_(form_of(flags)) {}
 
   // Until the count is reached, nothing came in time, or the output is gone.
   void run() {
@@ -63,8 +66,8 @@ class Receiver {
     while (received_ < most && !output_gone_) {
       std::vector<Lease> batch = wait_for_batch(std::min<std::uint64_t>(most - received_, kBatch));
       if (batch.empty()) break;
-      for (const Lease& message : batch) write_message(message, form_, coloured_);
-      output_gone_ = !flush_output();
+      for (const Lease& message : batch) write_message(output_, message, form_, coloured_);
+      output_gone_ = !flush_output(output_, interrupt_fd_);
       if (output_gone_) return;  // the batch goes back
       received_ += batch.size();
       keep_or_ack(std::move(batch));
@@ -81,7 +84,7 @@ class Receiver {
 
  private:
   std::vector<Lease> wait_for_batch(std::uint64_t most) {
-    const auto until = steady_clock::now() + milliseconds(flags_.wait.value);
+    const auto until = steady_clock::now() + milliseconds(std::min(flags_.wait.value, kWaitMsLimit));
     ReceiveOptions options;
     options.max = most;
     options.lease = milliseconds(flags_.lease.value);
@@ -112,8 +115,10 @@ class Receiver {
   }
 
   const Flags& flags_;
+  int interrupt_fd_;
   Client& client_;
   OutputForm form_;
+  std::string output_;  // of one batch
   bool coloured_ = is_coloured(STDOUT_FILENO);
   std::uint64_t received_ = 0;
   bool output_gone_ = false;
@@ -127,7 +132,7 @@ int receive(const Flags& flags, const Interrupt& interrupt) {
   bool output_gone = false;
   std::optional<Failure> failure;
   {
-    Receiver receiver(flags, client);
+    Receiver receiver(flags, interrupt, client);
     try {
       receiver.run();
     } catch (const ClientError& error) {
@@ -178,6 +183,7 @@ int run(int argc, char** argv) {
 }  // namespace dmq::cli
 
 int main(int argc, char** argv) {
+  dmq::hold_standard_streams();
   try {
     return dmq::cli::run(argc, argv);
   } catch (const dmq::ClientError& error) {

@@ -8,6 +8,7 @@
 #include "clients/cli/interrupt.hpp"
 #include "clients/cli/message_input.hpp"
 #include "clients/cli/session.hpp"
+#include "runtime/standard_streams.hpp"
 
 namespace dmq::cli {
 namespace {
@@ -168,6 +169,7 @@ int finish(const Flags& flags, const Tally& tally, std::size_t unconfirmed, std:
               << ",\"failed\":" << tally.failed << ",\"unconfirmed\":" << unconfirmed;
     if (failure) std::cout << ",\"error\":" << json_quoted(failure->code);
     std::cout << "}" << std::endl;
+    if (!std::cout) report_output_gone(kProgram);  // what was sent stays sent: the exit code says how that went
   }
   if (!failure) {
     if (is_terminal(STDERR_FILENO) && !flags.quiet) {
@@ -193,7 +195,8 @@ int run(int argc, char** argv) {
   app.add_option("BODY", flags.body, "The message; without it, standard input");
   app.add_flag("--lines", flags.lines, "Each line of the input is a message; empty lines too");
   app.add_option("--delimiter", flags.delimiter, "Like --lines, cut at this character instead (\\0, \\t)");
-  app.add_option("--count", flags.count, "Send the message so many times; with --lines: stop after so many lines");
+  app.add_option("--count", flags.count, "Send the message so many times; with --lines: stop after so many lines")
+      ->check(CLI::Range(1, 1'000'000'000));
   app.add_option("-H,--header", flags.headers, "A header, name:value; repeatable")->allow_extra_args(false);
   app.add_option("--window", flags.window, "Messages that may be unconfirmed at once")
       ->capture_default_str()
@@ -228,6 +231,7 @@ int run(int argc, char** argv) {
 }  // namespace dmq::cli
 
 int main(int argc, char** argv) {
+  dmq::hold_standard_streams();
   try {
     return dmq::cli::run(argc, argv);
   } catch (const std::exception& error) {

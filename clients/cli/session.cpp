@@ -14,9 +14,8 @@ namespace {
 std::string_view advice_for(std::string_view code) {
   static const std::map<std::string_view, std::string_view> kAdvice{
       {"unreachable", "is a broker running? start one with: dmq-broker"},
-      {"timeout", "the broker is there but slow or partly away; look at its log, or give it more --timeout"},
+      {"timeout", "the broker is slow, partly away or was stopped; look at its log, or give it more --timeout"},
       {"unavailable", "a part of the broker is away; look at its log, or give it more --timeout"},
-      {"insufficient_storage", "receive and ack messages, or give the broker a larger store"},
       {"unconfirmed", "send again only if a second copy does no harm"},
       {"queue_exists", "see its settings with: dmq queue describe NAME"},
   };
@@ -73,6 +72,10 @@ int report(std::string_view program, const Failure& failure) {
   if (!advice.empty()) std::cerr << "; " << advice;
   std::cerr << std::endl;
   return exit_code_for(failure);
+}
+
+int report_output_gone(std::string_view program) {
+  return report(program, {"", "cannot write to standard output", false});
 }
 
 bool is_terminal(int fd) { return ::isatty(fd) != 0; }

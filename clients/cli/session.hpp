@@ -31,6 +31,8 @@ std::string queue_name_fault(const std::string& name);
 // Says on standard error what failed and what to try; returns the exit code for it.
 int report(std::string_view program, const Failure& failure);
 int exit_code_for(const Failure& failure);
+// The same for a result that could not be written.
+int report_output_gone(std::string_view program);
 
 // Is the descriptor a terminal? And may it be coloured (no NO_COLOR)?
 bool is_terminal(int fd);

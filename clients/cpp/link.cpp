@@ -42,6 +42,7 @@ void Link::open(TimeMs now) {
   if (zmq_socket_monitor(socket_.handle(), events.c_str(), kWatchedEvents) != 0) throw zmq::error_t();
   events_ = zmq::socket_t(network_->context, zmq::socket_type::pair);
   events_.set(zmq::sockopt::linger, 0);
+  events_.set(zmq::sockopt::rcvhwm, 0);  // a full pipe would block the I/O thread, as a missing reader does
   events_.connect(events);
   if (const auto connected = connect_socket(socket_, endpoint()); !connected) {
     throw ClientError({"invalid_argument", connected.error().context, false});
@@ -51,7 +52,9 @@ void Link::open(TimeMs now) {
   connect_by_ = now + kConnectWait;
 }
 
-void Link::close() {
+void Link::close() noexcept {
+  // libzmq tells events with a send that blocks: without their reader the I/O thread of all clients would stand still.
+  zmq_socket_monitor(socket_.handle(), nullptr, 0);
   events_.close();
   socket_.close();
 }

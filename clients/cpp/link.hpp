@@ -32,6 +32,9 @@ class Link {
  public:
   // Throws ClientError when an endpoint is no endpoint.
   Link(std::shared_ptr<Network> network, const std::vector<std::string>& endpoints, TimeMs now);
+  ~Link() { close(); }
+  Link(const Link&) = delete;
+  Link& operator=(const Link&) = delete;
 
   bool up() const { return up_; }
   // False: the pipe is full or gone; try again after poll.
@@ -52,7 +55,7 @@ class Link {
 
  private:
   void open(TimeMs now);
-  void close();
+  void close() noexcept;
 
   std::shared_ptr<Network> network_;
   std::vector<std::string> endpoints_;

@@ -70,7 +70,8 @@ void ProducerCore::give_up(Stream& stream, std::vector<BatchOutcome>& outcomes) 
   const bool numbered = stream.batches.front().first.value != 0;
   const auto failure_for = [&](const Batch& batch) -> Failure {
     if (batch.uncertain || batch.request != 0)
-      return unconfirmed_failure(stream.queue, "no answer within the time to retry");
+      return unconfirmed_failure(
+          stream.queue, stream.last_answer ? stream.last_answer->message : "no answer within the time to retry");
     if (stream.last_answer) return *stream.last_answer;
     return Failure{"unreachable", "messages to '" + stream.queue + "' could not be sent: no broker was reached", true};
   };

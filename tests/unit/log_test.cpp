@@ -25,6 +25,8 @@ RecordHeader header_of(std::string_view body, QueueId queue = {1}) {
 
 PutMessage put(RecordPlace place, std::string_view body) { return {place, header_of(body), {}, body}; }
 
+constexpr std::size_t kStoreRows = 2;  // version and identity
+
 RecordPlace at(std::uint64_t lsn, std::uint16_t partition = 0) { return {{partition}, {lsn}}; }
 
 struct Store {
@@ -84,7 +86,7 @@ TEST_CASE("bodies of every size around the limits of pages survive a restart", "
   Store store;
   std::vector<std::string> bodies;
   for (const std::size_t size :
-       {0u, 1u, 1961u, 1962u, 1963u, 4023u, 4024u, 4025u, 8103u, 8104u, 8105u, 100'000u, 3'000'000u}) {
+       {0u, 1u, 1960u, 1961u, 1962u, 4023u, 4024u, 4025u, 8103u, 8104u, 8105u, 100'000u, 3'000'000u}) {
     bodies.emplace_back(size, static_cast<char>('a' + bodies.size()));
   }
   WriteBatch batch;
@@ -108,7 +110,7 @@ TEST_CASE("a part of a large record takes exactly one page", "[storage][log]") {
   mdb_stat(txn, store.log->table(), &stat);
   mdb_txn_abort(txn);
   const std::size_t chunks = chunk_count(kRecordHeaderBytes + body.size());
-  CHECK(stat.ms_entries == chunks + 1);
+  CHECK(stat.ms_entries == kStoreRows + chunks + 1);
   CHECK(stat.ms_overflow_pages == chunks);  // the small one shares a leaf
 }
 
@@ -129,7 +131,7 @@ TEST_CASE("removal takes all parts of a record and no neighbour", "[storage][log
   MDB_stat stat{};
   mdb_stat(txn, store.log->table(), &stat);
   mdb_txn_abort(txn);
-  CHECK(stat.ms_entries == 1 + chunk_count(kRecordHeaderBytes + large.size()));
+  CHECK(stat.ms_entries == kStoreRows + 1 + chunk_count(kRecordHeaderBytes + large.size()));
 }
 
 TEST_CASE("records of several partitions do not mix", "[storage][log]") {
@@ -214,8 +216,8 @@ TEST_CASE("a store of an unknown format is refused", "[storage][log]") {
   MDB_txn* txn = nullptr;
   REQUIRE(mdb_txn_begin(store.log->env(), nullptr, 0, &txn) == 0);
   MDB_dbi side = 0;
-  REQUIRE(mdb_dbi_open(txn, "side", 0, &side) == 0);
-  std::string key = "sversion";
+  REQUIRE(mdb_dbi_open(txn, nullptr, 0, &side) == 0);
+  std::string key("\0sversion", 9);
   std::string value("1\0\0\0\2", 5);
   MDB_val k{key.size(), key.data()};
   MDB_val v{value.size(), value.data()};
@@ -225,6 +227,24 @@ TEST_CASE("a store of an unknown format is refused", "[storage][log]") {
   const auto opened = Log::open({store.directory.path() + "/store"});
   REQUIRE_FALSE(opened);
   CHECK(opened.error().context.find("format 2") != std::string::npos);
+}
+
+TEST_CASE("another program's LMDB database is refused", "[storage][log]") {
+  Store store;
+  MDB_txn* txn = nullptr;
+  REQUIRE(mdb_txn_begin(store.log->env(), nullptr, 0, &txn) == 0);
+  for (std::string key : {std::string("\0sversion", 9), std::string("\0sid", 4)}) {
+    MDB_val k{key.size(), key.data()};
+    REQUIRE(mdb_del(txn, store.log->table(), &k, nullptr) == 0);
+  }
+  std::string other = "other";
+  MDB_val k{other.size(), other.data()};
+  REQUIRE(mdb_put(txn, store.log->table(), &k, &k, 0) == 0);
+  REQUIRE(mdb_txn_commit(txn) == 0);
+  store.log.reset();
+  const auto opened = Log::open({store.directory.path() + "/store"});
+  REQUIRE_FALSE(opened);
+  CHECK(opened.error().context.find("no dmq store") != std::string::npos);
 }
 
 TEST_CASE("what is no store is refused with a plain message", "[storage][log]") {

@@ -216,6 +216,19 @@ TEST_CASE("unanswered for too long: the send is unconfirmed and its producer is 
   CHECK(s.leaves() == "2:me.2/1(b) ");
 }
 
+TEST_CASE("unavailable for too long: the send is unconfirmed and says what the broker answered last", "[client]") {
+  ProducerLimits limits;
+  limits.retry_for = DurationMs{1000};
+  Script s(limits);
+  std::string text;
+  s.core.add(
+      "q", "a", {}, [&text](const SendResult& result) { text = result.failure->message; }, false, TimeMs{0});
+  s.leaves();
+  s.core.on_reply(1, Error{Errc::kUnavailable, "no metad yet"}, true, TimeMs{0}, s.outcomes);
+  s.at(1000);
+  CHECK(text.find("(no metad yet)") != std::string::npos);
+}
+
 TEST_CASE("never on the wire: the send fails as unreachable, not as unconfirmed", "[client]") {
   ProducerLimits limits;
   limits.retry_for = DurationMs{1000};

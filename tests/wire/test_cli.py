@@ -99,6 +99,54 @@ class Programs(BrokerTest):
         follower.stderr.close()
         wait_until(lambda: self.counts() == (200, 0, 0), what="the return of all messages")
 
+    def test_an_admin_endpoint_of_another_machine_is_not_looked_for_on_this_one(self):
+        self.send(b"kept")
+        code, _, err = self.run_program("dmq", "queue", "delete", self.queue,
+                                        endpoint=self.broker.endpoint + ",tcp://192.0.2.1:7310")
+        self.assertEqual(code, 5)
+        self.assertIn("--admin", err)
+        self.assertEqual(self.counts(), (1, 0, 0))
+
+    def test_a_count_out_of_range_sends_nothing(self):
+        self.send(b"first")
+        for count in ("0", "-1"):
+            self.assertEqual(self.run_program("dmq-send", "--count", count, self.queue, "x")[0], 2)
+        self.assertEqual(self.counts(), (1, 0, 0))
+
+    def test_a_receiver_whose_reader_sleeps_still_hears_ctrl_c(self):
+        self.send(*[bytes(10_000)] * 100)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            receiver = start("dmq-recv", "--follow", "--raw", self.queue, endpoint=self.broker.endpoint)
+            wait_until(lambda: self.counts()[1] > 0, what="a lease")
+            receiver.send_signal(number)
+            self.assertEqual(receiver.wait(10), 0)
+            receiver.stdout.close()
+            receiver.stderr.close()
+            wait_until(lambda: self.counts() == (100, 0, 0), what="the return of all messages")
+
+    def run_without(self, closed, program, *arguments):
+        """Runs a program that has none of the descriptors `closed`; its exit code."""
+        def close():
+            for fd in closed:
+                os.close(fd)
+        command = [os.path.join(PROGRAMS, program), "--broker", self.broker.endpoint, *arguments]
+        return subprocess.Popen(command, preexec_fn=close).wait(10)
+
+    def test_closed_standard_streams_are_errors_and_lose_nothing(self):
+        self.send(b"kept")
+        self.assertEqual(self.run_without([0], "dmq-send", self.queue), 1)
+        for closed in ([1, 2], [0, 1, 2]):
+            self.assertEqual(self.run_without(closed, "dmq-recv", self.queue), 1)
+            self.assertEqual(self.run_without(closed, "dmq", "ping"), 1)
+        wait_until(lambda: self.counts() == (1, 0, 0), what="the return of the message")
+
+    def test_a_result_that_cannot_be_written_is_said(self):
+        with open("/dev/full", "wb") as full:
+            for command in (["dmq", "ping"], ["dmq-send", "--json", self.queue, "x"]):
+                command[:1] = [os.path.join(PROGRAMS, command[0]), "--broker", self.broker.endpoint]
+                done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, timeout=30)
+                self.assertIn(b"cannot write to standard output", done.stderr)
+
 
 class Start(BrokerTest):
     def start_broker(self, *flags):

@@ -1,0 +1,100 @@
+# A broker whose disk is full: it refuses what needs room, takes what makes room, and keeps what it confirmed.
+import os
+import subprocess
+import tempfile
+import unittest
+
+from programs import Program
+
+from harness import Client, wait_until
+
+DISK_BYTES = 8 << 20
+
+
+def mount_small_disk(folder):
+    """Puts a file system of 8 MiB on the folder; False where that is not allowed."""
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "dmq-test", folder]
+    return os.geteuid() == 0 and subprocess.run(mount, capture_output=True).returncode == 0
+
+
+class FullDisk(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory(prefix="dmq-full-")
+        self.addCleanup(folder.cleanup)
+        self.folder = folder.name
+        if not mount_small_disk(self.folder):
+            self.skipTest("only root can mount a small disk")
+        self.addCleanup(subprocess.run, ["umount", self.folder], check=True)
+        self.broker = Program("dmq-broker", "--data", os.path.join(self.folder, "data"), "--admin", "")
+        self.addCleanup(self.broker.close)
+        self.broker.start()
+        self.connect()
+
+    def connect(self):
+        self.client = Client(self.broker.endpoint)
+        self.addCleanup(self.client.close)
+
+    def fill(self, size, at_once):
+        """Sends until the broker refuses, then ever smaller, so that no page is left; the confirmed bodies."""
+        confirmed, refused = [], 0
+        while refused < 3:
+            bodies = [b"%08d" % (len(confirmed) + i) + b"x" * size for i in range(at_once)]
+            answer, _ = self.client.request("send", bodies, queue="q")
+            if answer["code"] == "ok":
+                confirmed += bodies
+                continue
+            self.assertEqual((answer["code"], answer["retry"]), ("insufficient_storage", True))
+            refused += 1
+            size, at_once = size // 8, 1
+            wait_until(lambda: self.client.code("ping") == "ok")
+        self.assertGreater(len(confirmed), 0)
+        return confirmed
+
+    def drain(self):
+        """Receives and acks all; the bodies in order."""
+        bodies = []
+        while messages := self.client.ask("receive", queue="q", max=50, max_bytes=1 << 20):
+            bodies += [message["body"] for message in messages]
+            receipts = [message["receipt"] for message in messages]
+            self.assertEqual(set(self.client.ask("ack", receipts, queue="q")), {"ok"})
+        return bodies
+
+    def check_fills_and_recovers(self, size, at_once):
+        for _ in range(3):  # what comes back can be used again, and again
+            confirmed = self.fill(size, at_once)
+            self.assertEqual(self.drain(), confirmed)
+            wait_until(lambda: self.client.code("send", [b"y"], queue="q") == "ok", what="room on the disk")
+            self.assertEqual(self.drain(), [b"y"])
+
+    def test_small_messages_fill_the_disk_and_acks_make_room(self):
+        self.check_fills_and_recovers(1000, 20)
+
+    def test_large_messages_fill_the_disk_and_acks_make_room(self):
+        self.check_fills_and_recovers(300_000, 1)
+
+    def test_single_acks_work_on_a_full_disk(self):
+        confirmed = self.fill(1500, 10)
+        message = self.client.ask("receive", queue="q")[0]
+        self.assertEqual(self.client.ask("ack", [message["receipt"]], queue="q"), ["ok"])
+        self.assertEqual(self.drain(), confirmed[1:])
+
+    def test_nothing_confirmed_is_lost_by_a_restart_on_a_full_disk(self):
+        confirmed = self.fill(1000, 20)
+        self.broker.kill()
+        self.broker.start()
+        self.connect()
+        self.assertEqual(self.drain(), confirmed)
+
+    def test_a_new_queue_is_refused_when_it_has_no_room_and_the_broker_lives(self):
+        confirmed = self.fill(1000, 20)
+        refusals = 0
+        for i in range(300):
+            code = self.client.code("queue.create", queue=f"new-{i}" + "n" * 150)
+            self.assertIn(code, ("ok", "insufficient_storage"))
+            refusals += code != "ok"
+        self.assertGreater(refusals, 0)
+        self.assertEqual(self.drain(), confirmed)
+
+
+if __name__ == "__main__":
+    unittest.main()
