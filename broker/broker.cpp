@@ -22,6 +22,7 @@ namespace {
 
 constexpr DurationMs kReadyWithin{30'000};
 constexpr int kReadyPollMs = 1;
+constexpr const char* kMetad = "inproc://metad";
 
 template <class T>
 T value_or_throw(Result<T> result) {
@@ -61,8 +62,8 @@ struct Broker::Parts {
 Broker::Parts::Parts(BrokerOptions given) : options(std::move(given)) {
   try {
     open_store();
+    open_router();  // first: a port that is taken leaves no new store behind
     start_metad();
-    open_router();
     for (unsigned i = 0; i < options.workers; ++i) open_worker(i);
     start_threads();
     wait_until_ready();
@@ -86,7 +87,7 @@ void Broker::Parts::open_store() {
 void Broker::Parts::start_metad() {
   MetadOptions set;
   set.data_dir = options.data_dir + "/metad";
-  set.listen = "inproc://metad";
+  set.listen = kMetad;
   set.partitions = options.partitions;
   metad = value_or_throw(MetadDaemon::open(context, set));
   metad_thread = std::thread([this] {
@@ -99,7 +100,7 @@ void Broker::Parts::open_worker(unsigned index) {
   WorkerOptions set;
   set.data_dir = options.data_dir + "/storage-" + std::to_string(index);
   set.listen = "inproc://worker-" + std::to_string(index);
-  set.metad = metad->endpoint();
+  set.metad = kMetad;
   set.sync = value_or_throw(sync_from_name(options.sync));
   set.limits.store_bytes = options.store_limit;
   set.limits.producer_idle = DurationMs{options.producer_idle_ms};
@@ -110,7 +111,7 @@ void Broker::Parts::open_router() {
   RouterOptions set;
   set.listen = options.listen;
   set.admin = options.admin;
-  set.metad = metad->endpoint();
+  set.metad = kMetad;
   set.auto_create = options.auto_create;
   set.allow_delete = options.allow_delete;
   router = value_or_throw(Router::open(context, set));

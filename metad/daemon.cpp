@@ -78,6 +78,7 @@ Result<MetadDaemon::Sockets> MetadDaemon::bind_sockets(zmq::context_t& context, 
 
 Result<std::unique_ptr<MetadDaemon>> MetadDaemon::open(zmq::context_t& context, MetadOptions options) {
   if (auto good = check_options(options); !good) return pass_on(good);
+  options.listen = endpoint_of(options.listen);
   CatalogCounters first;
   first.partitions = options.partitions;
   // Sessions of a catalog that replaces a lost one must not meet those that members still hold.

@@ -129,8 +129,11 @@ Result<void> decode_request_header(std::string_view bytes, MsgpackReader& reader
   out.id = std::move(*id);
 
   const msgpack::object* version = find_key(*object, "v");
-  if (version == nullptr || as_number(*version) != kProtocolVersion) {
-    return fail(Errc::kUnsupportedVersion, "`v` must be 1: this broker speaks protocol version 1 only");
+  if (version == nullptr) {
+    return fail(Errc::kUnsupportedVersion, "`v` is missing: each request header says which version it speaks, `v` = 1");
+  }
+  if (as_number(*version) != kProtocolVersion) {
+    return fail(Errc::kUnsupportedVersion, "`v` must be the integer 1: this broker speaks protocol version 1 only");
   }
   const msgpack::object* op = find_key(*object, "op");
   const auto name = op == nullptr ? std::nullopt : as_text(*op);

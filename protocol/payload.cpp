@@ -36,8 +36,25 @@ Result<msgpack::object> read_array(std::string_view payload, MsgpackReader& read
   return object;
 }
 
-Result<msgpack::object> read_filled_array(std::string_view payload, MsgpackReader& reader) {
+// How many items an array claims to hold; 0 when it is a short one or none.
+std::uint32_t claimed_items(std::string_view payload) {
+  const std::size_t digits = payload.starts_with('\xdc') ? 2 : payload.starts_with('\xdd') ? 4 : 0;
+  if (payload.size() <= digits) return 0;
+  std::uint32_t count = 0;
+  for (std::size_t i = 1; i <= digits; ++i) count = count << 8 | static_cast<unsigned char>(payload[i]);
+  return count;
+}
+
+// The array of a request; `items` is the word for what it holds, `who` for the operations that need it.
+Result<msgpack::object> read_filled_array(std::string_view payload, MsgpackReader& reader, std::string_view items,
+                                          std::string_view who) {
+  if (payload.empty())
+    return fail(Errc::kMalformed, std::string(who) + " a payload: an array of " + std::string(items));
   auto object = read_array(payload, reader, kRequestBytesMax);
+  if (!object && object.error().code == Errc::kTooLarge && claimed_items(payload) > kBatchMessagesMax) {
+    return fail(Errc::kTooLarge, "the request has " + std::to_string(claimed_items(payload)) + " " +
+                                     std::string(items) + "; the limit is " + std::to_string(kBatchMessagesMax));
+  }
   if (object && object->via.array.size == 0) return fail(Errc::kInvalidArgument, "the payload array is empty");
   return object;
 }
@@ -95,7 +112,7 @@ void read_message_map(const msgpack::object& object, SendItem& item) {
 
 Result<void> decode_send(std::string_view payload, MsgpackReader& reader, std::vector<SendItem>& items) {
   items.clear();
-  const auto object = read_filled_array(payload, reader);
+  const auto object = read_filled_array(payload, reader, "messages", "`send` needs");
   if (!object) return tl::unexpected<Error>(object.error());
   items.resize(object->via.array.size);
   for (std::uint32_t i = 0; i < object->via.array.size; ++i) {
@@ -151,7 +168,7 @@ std::string SendWriter::finish() {
 
 Result<void> decode_receipts(std::string_view payload, MsgpackReader& reader, std::vector<std::string_view>& receipts) {
   receipts.clear();
-  const auto object = read_filled_array(payload, reader);
+  const auto object = read_filled_array(payload, reader, "receipts", "`ack`, `nack` and `extend` need");
   if (!object) return tl::unexpected<Error>(object.error());
   for (std::uint32_t i = 0; i < object->via.array.size; ++i) {
     const auto text = as_bytes(object->via.array.ptr[i]);

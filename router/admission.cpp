@@ -8,9 +8,8 @@
 namespace dmq {
 namespace {
 
-Error no_such_queue(std::string_view name) {
-  return {Errc::kNoSuchQueue,
-          "there is no queue '" + std::string(name) + "'; create it first: dmq queue create " + std::string(name)};
+Error no_such_queue(std::string_view name, std::string_view advice = "dmq queue list shows what there is") {
+  return {Errc::kNoSuchQueue, "there is no queue '" + std::string(name) + "'; " + std::string(advice)};
 }
 
 }  // namespace
@@ -47,6 +46,8 @@ Decision Admission::decide_for_queue(const RequestHeader& header) {
   if (queue == nullptr) {
     const bool first_use = header.op == Op::kSend || header.op == Op::kReceive;
     if (first_use && settings_.auto_create) return CreateFirst{std::string(header.queue)};
+    // Only who brings or wants messages is helped by an empty queue.
+    if (first_use) return no_such_queue(header.queue, "create it first: dmq queue create " + std::string(header.queue));
     return no_such_queue(header.queue);
   }
   auto route_found = route(queue->partition, queue->id);

@@ -2,6 +2,7 @@
 #include "runtime/data_directory.hpp"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/file.h>
 #include <unistd.h>
 
@@ -11,7 +12,26 @@
 #include <filesystem>
 #include <system_error>
 
+#include "runtime/clock.hpp"
+
 namespace dmq {
+namespace {
+
+constexpr DurationMs kLockWithin{2000};
+constexpr int kLockPollMs = 20;
+
+// 0, or why the lock could not be had. The kernel wakes nobody in a bounded time, so this asks again and again.
+int lock_in_time(int fd) {
+  const TimeMs until = steady_now() + kLockWithin;
+  while (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+    const int reason = errno;
+    if ((reason != EWOULDBLOCK && reason != EINTR) || steady_now() >= until) return reason;
+    poll(nullptr, 0, kLockPollMs);
+  }
+  return 0;
+}
+
+}  // namespace
 
 Result<DataDirectory> DataDirectory::open(const std::string& path) {
   std::error_code fault;
@@ -20,8 +40,8 @@ Result<DataDirectory> DataDirectory::open(const std::string& path) {
   const std::string lock = path + "/dmq.lock";
   const int fd = ::open(lock.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
   if (fd < 0) return fail(Errc::kUnavailable, "cannot open " + lock + ": " + std::strerror(errno));
-  if (flock(fd, LOCK_EX | LOCK_NB) == 0) return DataDirectory(path, fd);
-  const int reason = errno;
+  const int reason = lock_in_time(fd);
+  if (reason == 0) return DataDirectory(path, fd);
   close(fd);
   if (reason == EWOULDBLOCK) {
     return fail(Errc::kUnavailable,

@@ -10,8 +10,9 @@ namespace dmq {
 // Holds the directory's lock (flock on <dir>/dmq.lock) until destroyed; the kernel frees it when the process dies.
 class DataDirectory {
  public:
-  // Creates the directory and its parents if absent. Errors: unavailable, in one plain sentence: in use by another
-  // process, not a directory, no permission.
+  // Creates the directory and its parents if absent. Waits up to 2 s for the lock: a process that was killed a moment
+  // ago may still hold it. Errors: unavailable, in one plain sentence: in use by another process, not a directory, no
+  // permission.
   static Result<DataDirectory> open(const std::string& path);
 
   DataDirectory(DataDirectory&& other) noexcept;

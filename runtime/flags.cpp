@@ -10,11 +10,31 @@
 
 namespace dmq {
 
+namespace {
+
+// A duration as it would be typed: "1h", "30s", "1500ms".
+std::string duration_text(DurationMs value) {
+  struct Unit {
+    std::int64_t ms;
+    const char* name;
+  };
+  for (const Unit& unit : {Unit{3'600'000, "h"}, Unit{60'000, "m"}, Unit{1000, "s"}}) {
+    if (value.value >= unit.ms && value.value % unit.ms == 0) return std::to_string(value.value / unit.ms) + unit.name;
+  }
+  return std::to_string(value.value) + (value.value == 0 ? "s" : "ms");
+}
+
+}  // namespace
+
 CLI::Option* add_duration(CLI::App& app, const std::string& name, DurationMs& value, const std::string& text) {
   static const std::map<std::string, double> kUnits{{"ms", 1},     {"s", 1e3},    {"m", 60e3},
                                                     {"min", 60e3}, {"h", 3600e3}, {"d", 86400e3}};
-  const auto parse = [&value](const CLI::results_t& results) {
+  const auto parse = [&value, name](const CLI::results_t& results) {
     const std::string& given = results.front();
+    const auto refuse = [&]() -> bool {
+      throw CLI::ValidationError(
+          name, "'" + given + "' is no duration: write 500ms, 5s, 2m, 1h or 1d; a bare number is in seconds");
+    };
     const auto unit = std::find_if(given.begin(), given.end(), [](unsigned char c) { return std::isalpha(c) != 0; });
     const std::string number(given.begin(), unit);
     const auto factor = unit == given.end() ? kUnits.find("s") : kUnits.find(std::string(unit, given.end()));
@@ -23,15 +43,17 @@ CLI::Option* add_duration(CLI::App& app, const std::string& name, DurationMs& va
     try {
       count = std::stod(number, &used);
     } catch (const std::exception&) {
-      return false;
+      return refuse();
     }
-    if (used != number.size() || factor == kUnits.end() || !(count >= 0) || count > 1e15) return false;
+    if (used != number.size() || factor == kUnits.end() || !(count >= 0) || count > 1e15) return refuse();
     const double scaled = count * factor->second;
-    if (!(scaled < 9e15)) return false;
+    if (!(scaled < 9e15)) return refuse();
     value = DurationMs{std::llround(scaled)};
     return true;
   };
-  return app.add_option(name, parse, text)->type_name("DURATION")->default_str(std::to_string(value.value) + "ms");
+  return app.add_option(name, parse, text + " (a bare number is in seconds)")
+      ->type_name("DURATION")
+      ->default_str(duration_text(value));
 }
 
 CLI::Option* add_size(CLI::App& app, const std::string& name, std::uint64_t& value, std::uint64_t most,

@@ -20,7 +20,7 @@ constexpr std::int64_t kFeedIntervalMs = 1000;  // how often a feed without news
 }  // namespace
 
 MetadLink::MetadLink(zmq::context_t& context, std::string metad, RegisterMember self, OnChange on_change)
-    : metad_(std::move(metad)),
+    : metad_(endpoint_of(metad)),
       self_(std::move(self)),
       on_change_(std::move(on_change)),
       requests_(make_socket(context, zmq::socket_type::dealer, {.frame_bytes = kCatalogFrameBytesMax})),

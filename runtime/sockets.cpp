@@ -1,7 +1,7 @@
 // Settings measured on libzmq 4.3.4; the reasons stand beside them.
 #include "runtime/sockets.hpp"
 
-#include <array>
+#include <cerrno>
 
 #ifdef __SANITIZE_THREAD__
 #include <sanitizer/tsan_interface.h>
@@ -48,21 +48,28 @@ zmq::socket_t make_socket(zmq::context_t& context, zmq::socket_type type, const 
   return socket;
 }
 
+std::string endpoint_of(std::string_view text) {
+  return text.find("://") == std::string_view::npos ? "tcp://" + std::string(text) : std::string(text);
+}
+
 Result<std::string> bind_socket(zmq::socket_t& socket, const std::string& endpoint) {
   try {
-    socket.bind(endpoint);
+    socket.bind(endpoint_of(endpoint));
     return socket.get(zmq::sockopt::last_endpoint);
   } catch (const zmq::error_t& error) {
-    const std::string_view advice = error.num() == EADDRINUSE ? "; stop who has it, or choose another port"
-                                    : error.num() == EINVAL   ? "; an endpoint looks like tcp://127.0.0.1:7310"
-                                                              : "";
-    return fail(Errc::kUnavailable, "cannot listen on '" + endpoint + "': " + error.what() + std::string(advice));
+    const std::string text = "cannot listen on '" + endpoint + "': " + error.what();
+    // The text is wrong, or names an address or interface that this machine does not have.
+    if (error.num() == EINVAL || error.num() == EPROTONOSUPPORT || error.num() == ENODEV) {
+      return fail(Errc::kInvalidArgument, text + "; write tcp://HOST:PORT, with an address of this machine");
+    }
+    const bool taken = error.num() == EADDRINUSE;
+    return fail(Errc::kUnavailable, text + (taken ? "; stop who has it, or choose another port" : ""));
   }
 }
 
 Result<void> connect_socket(zmq::socket_t& socket, const std::string& endpoint) {
   try {
-    socket.connect(endpoint);
+    socket.connect(endpoint_of(endpoint));
     return {};
   } catch (const zmq::error_t& error) {
     return fail(Errc::kInvalidArgument,

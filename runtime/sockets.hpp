@@ -20,11 +20,14 @@ struct SocketLimits {
 // also reports peers that are gone (ROUTER_MANDATORY) instead of dropping what is for them.
 zmq::socket_t make_socket(zmq::context_t& context, zmq::socket_type type, const SocketLimits& limits = {});
 
-// Binds, and returns the endpoint with the port that was really taken ("tcp://127.0.0.1:*" picks one).
-// Errors: unavailable, with the endpoint and the system's reason.
+// An endpoint as people write it: "host:port" is "tcp://host:port"; one with its transport stays as it is.
+std::string endpoint_of(std::string_view text);
+
+// Binds, and returns the endpoint with the port that was really taken ("tcp://127.0.0.1:*" picks one). The endpoint may
+// be "host:port". Errors: invalid_argument when its text is wrong, unavailable with the system's reason.
 Result<std::string> bind_socket(zmq::socket_t& socket, const std::string& endpoint);
 
-// Errors: invalid_argument when the endpoint's text is wrong. An absent peer is no error.
+// The endpoint may be "host:port". Errors: invalid_argument when its text is wrong. An absent peer is no error.
 Result<void> connect_socket(zmq::socket_t& socket, const std::string& endpoint);
 
 // The bytes of a frame, valid as long as the frame.

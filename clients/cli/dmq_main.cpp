@@ -131,18 +131,19 @@ int run(int argc, char** argv) {
     return sub;
   };
   CLI::App* creating = command(queue, "create", "Create a queue", [&](Client& client) { create(flags, client); });
-  creating->add_option("QUEUE", flags.queue, "Its name")->required();
+  creating->add_option("QUEUE", flags.queue, "Its name")->required()->check(queue_name_fault);
   add_duration(*creating, "--lease", flags.lease,
-               "How long a receiver has before a message comes back; 0ms: as the broker says");
+               "How long a receiver has before a message comes back; 0s: as the broker says");
   command(queue, "describe", "Settings of a queue and what is in it", [&](Client& client) { describe(flags, client); })
       ->add_option("QUEUE", flags.queue, "Its name")
-      ->required();
+      ->required()
+      ->check(queue_name_fault);
   command(queue, "list", "All queues", [&](Client& client) {
     list(flags, client);
   })->add_option("PREFIX", flags.prefix, "Only names that begin so");
   CLI::App* deleting = command(queue, "delete", "Delete a queue and its messages",
                                [&](Client& client) { remove(flags, client, interrupt); });
-  deleting->add_option("QUEUE", flags.queue, "Its name")->required();
+  deleting->add_option("QUEUE", flags.queue, "Its name")->required()->check(queue_name_fault);
   deleting->add_flag("--yes", flags.yes, "Do it; needed on a terminal");
   deleting->add_option("--admin", flags.admin, "The admin endpoint; by default the one that the broker names")
       ->envname("DMQ_ADMIN")

@@ -159,7 +159,7 @@ int run(int argc, char** argv) {
   Flags flags;
   CLI::App app{"Receives messages from a dmq queue, one unless --count or --follow says otherwise.", kProgram};
   app.footer(kExamples);
-  app.add_option("QUEUE", flags.queue, "The queue")->required();
+  app.add_option("QUEUE", flags.queue, "The queue")->required()->check(queue_name_fault);
   auto* count = app.add_option("--count", flags.count, "At most so many messages")->check(CLI::Range(1, 1'000'000'000));
   add_duration(app, "--wait", flags.wait, "How long to wait for each next message");
   auto* follow = app.add_flag("--follow", flags.follow, "Go on until Ctrl-C")->excludes(count);
@@ -169,7 +169,7 @@ int run(int argc, char** argv) {
   app.add_option("--ack", flags.ack, "auto: remove what was written; after: all at the end; none: give all back")
       ->check(CLI::IsMember({"auto", "after", "none"}))
       ->capture_default_str();
-  add_duration(app, "--lease", flags.lease, "How long others do not get the messages; 0ms: as the queue says");
+  add_duration(app, "--lease", flags.lease, "How long others do not get the messages; 0s: as the queue says");
   add_broker_flags(app, flags.broker);
   if (const auto code = parse_flags(app, argc, argv)) return *code;
   if (*follow && flags.ack != "auto") {

@@ -189,7 +189,9 @@ int run(int argc, char** argv) {
   Flags flags;
   CLI::App app{"Sends messages to a dmq queue: BODY, or standard input as one message.", kProgram};
   app.footer(kExamples);
-  app.add_option("QUEUE", flags.queue, "The queue; it is created by its first message")->required();
+  app.add_option("QUEUE", flags.queue, "The queue; it is created by its first message")
+      ->required()
+      ->check(queue_name_fault);
   app.add_option("BODY", flags.body, "The message; without it, standard input");
   app.add_flag("--lines", flags.lines, "Each line of the input is a message; empty lines too");
   app.add_option("--delimiter", flags.delimiter, "Like --lines, cut at this character instead (\\0, \\t)");

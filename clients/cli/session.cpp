@@ -44,6 +44,8 @@ std::vector<std::string> split_endpoints(std::string_view text) {
   return endpoints;
 }
 
+std::string queue_name_fault(const std::string& name) { return name.empty() ? "the queue name is empty" : ""; }
+
 ClientOptions client_options(const BrokerFlags& flags, int interrupt_fd) {
   ClientOptions options;
   options.endpoints = split_endpoints(flags.broker);

@@ -24,6 +24,10 @@ ClientOptions client_options(const BrokerFlags& flags, int interrupt_fd = -1);
 // Several endpoints by comma, as a list.
 std::vector<std::string> split_endpoints(std::string_view text);
 
+// For QUEUE arguments: what is wrong with the name before a broker is asked, or nothing. A shell makes an empty name of
+// a variable that is not set.
+std::string queue_name_fault(const std::string& name);
+
 // Says on standard error what failed and what to try; returns the exit code for it.
 int report(std::string_view program, const Failure& failure);
 int exit_code_for(const Failure& failure);

@@ -29,10 +29,6 @@ zmq::message_t shared_frame(const std::shared_ptr<const std::string>& bytes) {
 
 std::shared_ptr<Network> make_network(int threads) { return std::make_shared<Network>(threads); }
 
-std::string endpoint_of(std::string_view text) {
-  return text.find("://") == std::string_view::npos ? "tcp://" + std::string(text) : std::string(text);
-}
-
 Link::Link(std::shared_ptr<Network> network, const std::vector<std::string>& endpoints, TimeMs now)
     : network_(std::move(network)) {
   for (const std::string& endpoint : endpoints) endpoints_.push_back(endpoint_of(endpoint));

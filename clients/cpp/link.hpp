@@ -23,9 +23,6 @@ class Network {
   std::atomic<std::uint64_t> connections{0};  // made so far, for names that differ
 };
 
-// "host:port" gets the scheme that it lacks.
-std::string endpoint_of(std::string_view text);
-
 // Owned by one client, not thread-safe. What was sent before on_lost may be lost; a new socket is made for every
 // connection, so nothing of an old one reaches a new one.
 //

@@ -103,7 +103,9 @@ class RefusesToStart(Case):
 
     def test_a_data_directory_that_cannot_be_made_is_named(self):
         for name in ("dmq-broker", "dmq-metad", "dmq-storage"):
-            self.assertIn("/proc/nothing", self.one_line(name, "--data", "/proc/nothing"))
+            flags = ["--data", "/proc/nothing", "--listen", "tcp://127.0.0.1:*"]
+            flags += ["--admin", ""] * (name == "dmq-broker")
+            self.assertIn("/proc/nothing", self.one_line(name, *flags))
 
     def test_wrong_flags_are_usage_errors(self):
         for name in PROGRAMS:

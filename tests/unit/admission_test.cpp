@@ -71,6 +71,23 @@ TEST_CASE("send and receive create a queue on first use, if that is allowed", "[
   CHECK(strict.decide(Op::kSend, "new") == "no_such_queue");
 }
 
+TEST_CASE("to create a queue is advised only to those whom it helps", "[router][admission]") {
+  House strict({false, false, ""});
+  strict.fill();
+  const auto message = [&](Op op) {
+    RequestHeader header;
+    header.op = op;
+    header.queue = "new";
+    return std::get<Error>(strict.admission.decide(header, "", true)).context;
+  };
+  for (const Op op : {Op::kSend, Op::kReceive}) {
+    CHECK(message(op) == "there is no queue 'new'; create it first: dmq queue create new");
+  }
+  for (const Op op : {Op::kAck, Op::kNack, Op::kExtend, Op::kQueueDescribe, Op::kQueueDelete}) {
+    CHECK(message(op) == "there is no queue 'new'; dmq queue list shows what there is");
+  }
+}
+
 TEST_CASE("a queue is deleted by administrators only, unless set otherwise", "[router][admission]") {
   House h;
   h.fill();

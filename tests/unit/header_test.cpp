@@ -158,6 +158,15 @@ TEST_CASE("the version must be 1", "[protocol][header]") {
   CHECK(outcome(HeaderText().text("op", "future").number("v", 2)) == "unsupported_version");
 }
 
+TEST_CASE("a version that is missing is told from a wrong one", "[protocol][header]") {
+  MsgpackReader reader;
+  RequestHeader header;
+  const std::string without = HeaderText().text("op", "ping").bytes();
+  CHECK(decode_request_header(without, reader, header).error().context.find("`v` is missing") == 0);
+  const std::string wrong = HeaderText().text("op", "ping").text("v", "1").bytes();
+  CHECK(decode_request_header(wrong, reader, header).error().context.find("`v` must be the integer 1") == 0);
+}
+
 TEST_CASE("an id is nothing, nil, an integer to 2^53 or a str to 64 bytes", "[protocol][header]") {
   CHECK(outcome(request("ping")) == "ok");
   CHECK(outcome(request("ping").raw("id", "c0")) == "ok");

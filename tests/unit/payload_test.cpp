@@ -222,6 +222,26 @@ TEST_CASE("what is no array of messages is refused", "[protocol][payload]") {
   CHECK(send_outcome(from_hex("91 c6 ffffffff")) != "ok [ok]");
 }
 
+TEST_CASE("what is wrong with a batch is said in numbers and names", "[protocol][payload]") {
+  MsgpackReader reader;
+  std::vector<SendItem> items;
+  std::vector<std::string_view> receipts;
+  CHECK(decode_send("", reader, items).error().context == "`send` needs a payload: an array of messages");
+  CHECK(decode_receipts("", reader, receipts).error().context ==
+        "`ack`, `nack` and `extend` need a payload: an array of receipts");
+  for (const std::string_view start : {"dc 03e9", "dd 000003e9"}) {
+    std::string payload = from_hex(start);
+    for (int i = 0; i < 1001; ++i) payload += "\xa1x";
+    CHECK(decode_send(payload, reader, items).error().context == "the request has 1001 messages; the limit is 1000");
+    CHECK(decode_receipts(payload, reader, receipts).error().context ==
+          "the request has 1001 receipts; the limit is 1000");
+  }
+  CHECK(decode_send(from_hex("dd ffffffff"), reader, items).error().context ==
+        "the request has 4294967295 messages; the limit is 1000");
+  // A message that is too large within a batch that is not.
+  CHECK(decode_send(from_hex("91 df ffffffff"), reader, items).error().context.find("messages") == std::string::npos);
+}
+
 TEST_CASE("every truncation of a send payload is refused", "[protocol][payload]") {
   SendWriter writer;
   writer.add("first", pack_attributes({{"colour", "red"}}));

@@ -55,6 +55,18 @@ class Programs(BrokerTest):
         self.assertEqual(code, 4)
         self.assertIn("cannot reach tcp://127.0.0.1:1 within 200ms", err)
 
+    def test_an_empty_queue_name_is_a_usage_error(self):
+        for command in (["dmq-send", "", "x"], ["dmq-recv", ""], ["dmq", "queue", "create", ""],
+                        ["dmq", "queue", "describe", ""], ["dmq", "queue", "delete", "", "--yes"]):
+            code, out, err = self.run_program(*command)
+            self.assertEqual((code, out), (2, b""), command)
+            self.assertIn("the queue name is empty", err)
+
+    def test_a_duration_that_cannot_be_read_is_answered_with_the_forms(self):
+        code, _, err = self.run_program("dmq-recv", "--wait", "soon", self.queue)
+        self.assertEqual(code, 2)
+        self.assertIn("'soon' is no duration: write 500ms, 5s, 2m, 1h or 1d", err)
+
     def test_a_body_over_the_limit_names_the_limit(self):
         code, _, err = self.run_program("dmq-send", self.queue, given=bytes((16 << 20) + 1))
         self.assertEqual(code, 1)
@@ -134,6 +146,32 @@ class Programs(BrokerTest):
                 command[:1] = [os.path.join(PROGRAMS, command[0]), "--broker", self.broker.endpoint]
                 done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, timeout=30)
                 self.assertIn(b"cannot write to standard output", done.stderr)
+
+
+class Start(BrokerTest):
+    def start_broker(self, *flags):
+        return subprocess.run([os.environ["DMQ_BIN"], *flags], timeout=30, stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, text=True)
+
+    def test_a_port_that_is_taken_leaves_no_store_behind(self):
+        with tempfile.TemporaryDirectory() as folder:
+            store = os.path.join(folder, "store")
+            done = self.start_broker("--data", store, "--listen", self.broker.endpoint, "--admin", "")
+            self.assertEqual((done.returncode, done.stdout), (1, ""))
+            self.assertIn(f"cannot listen on '{self.broker.endpoint}'", done.stderr)
+            self.assertFalse(os.path.exists(store))
+
+    def test_a_wrong_endpoint_is_answered_with_the_form(self):
+        done = self.start_broker("--ephemeral", "--listen", "7310")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("write tcp://HOST:PORT", done.stderr)
+
+    def test_an_endpoint_may_be_host_and_port(self):
+        starting = Broker()
+        starting.flags = ["--ephemeral", "--listen", "127.0.0.1:*", "--admin", "127.0.0.1:*"]
+        with starting as broker, Client(broker.endpoint) as client:
+            self.assertRegex(broker.endpoint, r"^tcp://127\.0\.0\.1:\d+$")
+            self.assertRegex(client.ask("hello")["admin"], r"^tcp://127\.0\.0\.1:\d+$")
 
 
 class Death(unittest.TestCase):

@@ -16,6 +16,10 @@ def python(name):
     return [PYTHON, os.path.join(EXAMPLES, "python", name)]
 
 
+def perl(role):
+    return ["/usr/bin/perl", os.path.join(EXAMPLES, "perl", "client.pl"), role]
+
+
 def cpp(name):
     return [os.path.join(os.environ["DMQ_EXAMPLES"], name)]
 
@@ -38,8 +42,8 @@ class Examples(BrokerTest):
             cls.node_folder = folder
         return ["node", os.path.join(cls.node_folder, name)]
 
-    def run_program(self, command, *arguments, endpoint=None):
-        return subprocess.run([*command, *arguments], timeout=TIMEOUT_S, text=True, stdout=subprocess.PIPE,
+    def run_program(self, command, *arguments, endpoint=None, given=""):
+        return subprocess.run([*command, *arguments], timeout=TIMEOUT_S, text=True, input=given, stdout=subprocess.PIPE,
                               stderr=subprocess.PIPE, env={**os.environ, "DMQ_ENDPOINT": endpoint or self.broker.endpoint})
 
     def check_producer(self, command, count=250):
@@ -98,6 +102,22 @@ class Examples(BrokerTest):
     def test_cpp_errors(self):
         self.check_refusal(cpp("example-producer"))
         self.check_refusal(cpp("example-consumer"))
+
+    def test_perl_sends_and_receives_lines(self):
+        lines = "".join(f"gr\u00fc\u00dfe {i}\n" for i in range(1200)) + "\n"  # more than two batches, and an empty line
+        done = self.run_program(perl("send"), self.queue, given=lines)
+        self.assertEqual((done.returncode, done.stdout, done.stderr), (0, "", ""))
+        self.assertEqual(self.counts(), (1201, 0, 0))
+        done = self.run_program(perl("receive"), self.queue)
+        self.assertEqual((done.returncode, done.stdout, done.stderr), (0, lines, ""))
+        self.assertEqual(self.counts(), (0, 0, 0))
+
+    def test_perl_errors(self):
+        for role in ("send", "receive"):
+            done = self.run_program(perl(role), "bad\nname", given="x\n")
+            self.assertEqual(done.returncode, 1)
+            self.assertIn("invalid_argument", done.stderr)
+        self.assertEqual(self.run_program(perl("peek"), "q").returncode, 2)
 
     def test_languages_work_on_one_queue(self):
         for producer in (python("producer.py"), self.node("producer.js"), cpp("example-producer")):
