@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cstring>
 #include <random>
+#include <thread>
 
 #include "protocol/limits.hpp"
 #include "storage/log_keys.hpp"
@@ -359,7 +360,25 @@ Result<void> Log::sync() {
   return {};
 }
 
+// The scan touches every page. With MDB_NORDAHEAD, right for serving, a cold disk gives them one at a time: 9.7 s for
+// a million messages of 1 KiB, where this thread, reading the file from front to back, brings it to the disk's own
+// pace.
+std::jthread Log::read_ahead() const {
+  MDB_envinfo info{};
+  int fd = -1;
+  if (mdb_env_info(env_, &info) != 0 || mdb_env_get_fd(env_, &fd) != 0) return {};
+  const off_t end = static_cast<off_t>(info.me_last_pgno + 1) * static_cast<off_t>(sysconf(_SC_PAGESIZE));
+  return std::jthread([fd, end](const std::stop_token& stop) {
+    std::string buffer(1 << 20, '\0');
+    ssize_t got = 1;
+    for (off_t at = 0; at < end && got > 0 && !stop.stop_requested(); at += got) {
+      got = pread(fd, buffer.data(), buffer.size(), at);
+    }
+  });
+}
+
 Result<void> Log::visit(const LogVisitor& visitor) const {
+  const std::jthread reader = read_ahead();
   ReadTransaction read(env_);
   int code = read.code;
   if (code == 0) {

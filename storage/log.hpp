@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "protocol/error.hpp"
@@ -66,6 +67,7 @@ class Log {
   Result<void> open_environment(const LogOptions& options);
   Result<void> open_table();
   Result<void> check_version();
+  std::jthread read_ahead() const;
   Result<void> commit_once(const WriteBatch& batch);
   int write(MDB_txn* txn, const WriteBatch& batch);
   int write_messages(MDB_txn* txn, const WriteBatch& batch);
