@@ -14,6 +14,7 @@
 #include "router/router.hpp"
 #include "runtime/clock.hpp"
 #include "runtime/data_directory.hpp"
+#include "runtime/logging.hpp"
 #include "runtime/reactor.hpp"
 #include "storage/worker.hpp"
 
@@ -27,7 +28,7 @@ constexpr const char* kMetad = "inproc://metad";
 template <class T>
 T value_or_throw(Result<T> result) {
   if (!result) throw BrokerError(result.error().context);
-  return std::move(*result);
+  if constexpr (!std::is_void_v<T>) return std::move(*result);
 }
 
 }  // namespace
@@ -60,6 +61,8 @@ struct Broker::Parts {
 };
 
 Broker::Parts::Parts(BrokerOptions given) : options(std::move(given)) {
+  // A program that embeds a broker and did not set up spdlog hears of warnings only, and not on its standard output.
+  if (spdlog::default_logger()->name().empty()) value_or_throw(set_up_logging("dmq", "warn", "logfmt"));
   try {
     open_store();
     open_router();  // first: a port that is taken leaves no new store behind

@@ -99,6 +99,10 @@ class Examples(BrokerTest):
     def test_cpp_consumer(self):
         self.check_consumer(cpp("example-consumer"))
 
+    def test_cpp_harness(self):
+        done = subprocess.run(cpp("example-harness"), timeout=60, text=True, stdout=subprocess.PIPE)
+        self.assertEqual((done.returncode, done.stdout), (0, "passed: 21 became 42\n"))
+
     def test_cpp_errors(self):
         self.check_refusal(cpp("example-producer"))
         self.check_refusal(cpp("example-consumer"))
