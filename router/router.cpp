@@ -74,11 +74,11 @@ bool Router::turn(TimeMs steady_now) {
   link_->step(now_);
   const bool changed = std::exchange(catalog_changed_, false);
   if (changed) follow_workers();
+  retry_held(changed);  // before later requests for the same queues are read
   bool moved = false;
   for (auto& [endpoint, socket] : workers_) moved |= drain_worker(socket);
   moved |= drain_clients(clients_, false);
   moved |= drain_clients(admins_, true);
-  retry_held(changed);
   confirm();
   return moved;
 }
@@ -139,15 +139,18 @@ void Router::dispatch(Incoming request) {
     return refuse(request, header_.id, decoded.error());
   }
   Decision decision = admission_->decide(header_, bytes_of(request.payload), request.client.admin);
-  if (auto* route = std::get_if<Route>(&decision)) return forward(std::move(request), *route);
+  if (auto* route = std::get_if<Route>(&decision)) {
+    if (holds(header_.queue)) return hold_again(std::move(request), "requests before it wait for the queue's worker");
+    return forward(std::move(request), *route);
+  }
   if (auto* local = std::get_if<LocalReply>(&decision)) {
     return reply(request.client, encode_ok_header(header_.id), std::move(local->payload));
   }
   if (auto* error = std::get_if<Error>(&decision)) return refuse(request, header_.id, *error);
   if (auto* ask = std::get_if<AskMetad>(&decision)) return ask_metad(request.client, header_.id, *ask);
   const std::string queue = std::get<CreateFirst>(decision).name;
-  const bool asked = std::any_of(held_.begin(), held_.end(), [&](const Held& held) { return held.queue == queue; });
-  hold(std::move(request), queue, now_ + kHoldFor);
+  const bool asked = holds(queue);
+  hold(std::move(request), true);
   if (!asked) create_queue(queue);
 }
 
@@ -167,25 +170,33 @@ void Router::forward(Incoming request, const Route& route) {
   if (request.has_payload) frames.push_back(std::move(request.payload));
   if (send_frames(worker_socket(route.endpoint), frames) == SendOutcome::kSent) return;
   request.header = std::move(frames[1]);
-  if (request.hops < kHopsMax) {
-    ++request.hops;
-    if (request.has_payload) request.payload = std::move(frames[2]);
-    return hold(std::move(request), {}, now_ + kRetryAfter);
-  }
-  if (!decode_request_header(bytes_of(request.header), reader_, header_)) return;
-  refuse(request, header_.id,
-         {Errc::kUnavailable, "the worker that has this queue cannot be reached or is busy; try again"});
+  if (request.has_payload) request.payload = std::move(frames[2]);
+  hold_again(std::move(request), "the worker that has this queue cannot be reached or is busy");
 }
 
 // --- requests that wait -------------------------------------------------------------------------------------------
 
-void Router::hold(Incoming request, std::string queue, TimeMs retry_at) {
+bool Router::holds(std::string_view queue) const {
+  return std::any_of(held_.begin(), held_.end(), [&](const Held& held) { return held.queue == queue; });
+}
+
+void Router::hold(Incoming request, bool creating) {
+  if (!decode_request_header(bytes_of(request.header), reader_, header_)) return;
   if (held_.size() >= kHeldMax || held_bytes_ + request.bytes() > kHeldBytesMax) {
-    if (!decode_request_header(bytes_of(request.header), reader_, header_)) return;
     return refuse(request, header_.id,
                   {Errc::kUnavailable, "too many requests wait for a change of the catalog; try again"});
   }
-  keep({std::move(request), retry_at, std::move(queue)});
+  const std::string queue(header_.queue);
+  keep({std::move(request), now_ + (creating ? kHoldFor : kRetryAfter), queue, creating});
+}
+
+void Router::hold_again(Incoming request, const std::string& reason) {
+  if (request.hops < kHopsMax) {
+    ++request.hops;
+    return hold(std::move(request), false);
+  }
+  if (!decode_request_header(bytes_of(request.header), reader_, header_)) return;
+  refuse(request, header_.id, {Errc::kUnavailable, reason + "; try again"});
 }
 
 void Router::keep(Held held) {
@@ -204,7 +215,7 @@ void Router::create_queue(const std::string& name) {
 void Router::fail_held(const std::string& queue, const Error& error) {
   std::deque<Held> rest;
   for (Held& held : held_) {
-    if (held.queue != queue) {
+    if (held.queue != queue || !held.creating) {
       rest.push_back(std::move(held));
       continue;
     }
@@ -219,8 +230,8 @@ void Router::retry_held(bool catalog_changed) {
   std::deque<Held> waiting = std::exchange(held_, {});
   held_bytes_ = 0;
   for (Held& held : waiting) {
-    const bool known = !held.queue.empty() && link_->catalog().find_queue(held.queue) != nullptr;
-    if (known || (held.queue.empty() && now_ >= held.retry_at)) {
+    const bool known = held.creating && link_->catalog().find_queue(held.queue) != nullptr;
+    if (known || (!held.creating && now_ >= held.retry_at)) {
       dispatch(std::move(held.request));
     } else if (now_ >= held.retry_at) {
       if (!decode_request_header(bytes_of(held.request.header), reader_, header_)) continue;
@@ -299,13 +310,11 @@ void Router::pass_reply(zmq::socket_t& worker, const Envelope& envelope, std::ve
 void Router::take_back(const Envelope& envelope, std::vector<zmq::message_t>& frames) {
   Incoming request;
   request.client = {std::string(envelope.client), envelope.delimiter, envelope.admin};
-  request.hops = static_cast<std::uint8_t>(envelope.hops + 1);
+  request.hops = envelope.hops;
   request.header = std::move(frames[1]);
   request.has_payload = frames.size() > 2;
   if (request.has_payload) request.payload = std::move(frames[2]);
-  if (request.hops <= kHopsMax) return hold(std::move(request), {}, now_ + kRetryAfter);
-  if (!decode_request_header(bytes_of(request.header), reader_, header_)) return;
-  refuse(request, header_.id, {Errc::kUnavailable, "the queue's place is changing; try again"});
+  hold_again(std::move(request), "the queue's place is changing");
 }
 
 // --- to clients -----------------------------------------------------------------------------------------------------

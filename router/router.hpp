@@ -27,7 +27,8 @@ struct RouterOptions {
 };
 
 // Holds no state that matters: a request lives in its frames. Requests that must wait (for
-// the creation of their queue, for a map that is being refreshed) are held whole, bounded in number, bytes and time.
+// the creation of their queue, for a map that is being refreshed) are held whole, bounded in number, bytes and time;
+// later ones for the same queue wait behind them, so that a client's requests keep their order.
 class Router : public Part {
  public:
   // Errors: unavailable (cannot listen), invalid_argument (a wrong endpoint).
@@ -63,7 +64,8 @@ class Router : public Part {
   struct Held {
     Incoming request;
     TimeMs retry_at;
-    std::string queue;  // held until this queue is known; empty: until retry_at
+    std::string queue;
+    bool creating;  // until the queue is known, at the longest until retry_at; otherwise until retry_at
   };
   // An answer of metad that waits until this router's own copy shows it.
   struct Confirming {
@@ -81,7 +83,9 @@ class Router : public Part {
   void take_request(std::vector<zmq::message_t>& frames, bool admin);
   void dispatch(Incoming request);
   void forward(Incoming request, const Route& route);
-  void hold(Incoming request, std::string queue, TimeMs retry_at);
+  bool holds(std::string_view queue) const;
+  void hold(Incoming request, bool creating);
+  void hold_again(Incoming request, const std::string& reason);
   void keep(Held held);
   void create_queue(const std::string& name);
   void fail_held(const std::string& queue, const Error& error);
