@@ -12,8 +12,6 @@ class DaemonSignals {
   DaemonSignals();
   // The next of these signals, or 0 when `stop_fd` (if not -1) became readable first.
   int wait(int stop_fd = -1);
-  // Returns at SIGTERM or SIGINT, or when `stop_fd` (if not -1) is readable.
-  void wait_for_end(int stop_fd = -1);
 
  private:
   int fd_;

@@ -1,19 +1,18 @@
 // dmq-storage: a storage worker as a process of its own.
-#include <iostream>
-#include <thread>
+#include <memory>
 
 #include "protocol/limits.hpp"
+#include "runtime/daemon.hpp"
 #include "runtime/flags.hpp"
-#include "runtime/logging.hpp"
-#include "runtime/open_files.hpp"
-#include "runtime/signals.hpp"
-#include "runtime/standard_streams.hpp"
 #include "storage/worker.hpp"
 
 namespace {
 
+constexpr const char* kExamples =
+    "Examples:\n"
+    "  dmq-storage --data /var/lib/dmq/1 --metad tcp://10.0.0.1:7312 --listen tcp://10.0.0.2:7320\n";
+
 struct Flags {
-  dmq::DaemonFlags daemon;
   dmq::WorkerOptions worker;
   std::string sync = "commit";
 };
@@ -34,51 +33,30 @@ void add_flags(CLI::App& app, Flags& flags) {
                 "Sends are refused when messages take more than this");
   dmq::add_duration(app, "--producer-idle", flags.worker.limits.producer_idle,
                     "Forget a silent producer's sequence after this time");
-  dmq::add_daemon_flags(app, flags.daemon);
-  dmq::add_environment(app);
-  app.footer(
-      "Examples:\n  dmq-storage --data /var/lib/dmq/1 --metad tcp://10.0.0.1:7312 --listen tcp://10.0.0.2:7320\n"
-      "Each flag is also a variable (DMQ_DATA) and a key of the TOML file (data = \"...\").");
+}
+
+dmq::Result<dmq::RunningService> open(zmq::context_t& context, dmq::WorkerOptions options) {
+  auto opened = dmq::Worker::open(context, std::move(options));
+  if (!opened) return tl::unexpected<dmq::Error>(opened.error());
+  const std::shared_ptr<dmq::Worker> worker = std::move(*opened);
+  const auto reactor = std::make_shared<dmq::Reactor>();
+  reactor->add(*worker);
+  return dmq::run_in_thread({.endpoint = worker->endpoint(),
+                             .run = [reactor, worker] { reactor->run(); },
+                             .stop = [reactor] { reactor->stop(); },
+                             .failure = [worker] { return worker->failure(); }});
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  dmq::hold_standard_streams();
-  dmq::raise_open_files_limit();
-  CLI::App app("dmq-storage: keeps the messages of its partitions in LMDB and serves routers.");
+  CLI::App app("dmq-storage keeps the messages of its partitions in LMDB and serves routers.", "dmq-storage");
   Flags flags;
   add_flags(app, flags);
-  if (const auto code = dmq::parse_flags(app, argc, argv)) return *code;
-  if (auto logging = dmq::set_up_logging("dmq-storage", flags.daemon.log_level, flags.daemon.log_format); !logging) {
-    std::cerr << "dmq-storage: " << logging.error().context << "\n";
-    return dmq::kExitUsage;
-  }
-  flags.worker.sync = *dmq::sync_from_name(flags.sync);
-  if (flags.daemon.check_config) {
-    std::cout << "ok\n";
-    return dmq::kExitOk;
-  }
-  dmq::DaemonSignals signals;
-  dmq::explain_bus_errors();
-  zmq::context_t context;
-  auto worker = dmq::Worker::open(context, flags.worker);
-  if (!worker) {
-    std::cerr << "dmq-storage: " << worker.error().context << "\n";
-    return dmq::kExitError;
-  }
-  dmq::Wakeup ended;
-  dmq::Reactor reactor;
-  reactor.add(**worker);
-  std::thread loop([&] {
-    reactor.run();
-    ended.raise();
-  });
-  std::cout << "listening " << (*worker)->endpoint() << std::endl;
-  dmq::notify_service_manager("READY=1");
-  signals.wait_for_end(ended.fd());
-  dmq::notify_service_manager("STOPPING=1");
-  reactor.stop();
-  loop.join();
-  return (*worker)->failure() ? dmq::kExitOk : dmq::kExitError;
+  const auto check = [&flags]() -> dmq::Result<void> {
+    flags.worker.sync = *dmq::sync_from_name(flags.sync);
+    return {};
+  };
+  const auto serve = [&flags](zmq::context_t& context) { return open(context, flags.worker); };
+  return dmq::run_daemon(app, argc, argv, {kExamples, check, serve});
 }
