@@ -4,6 +4,7 @@
 #include "dmq/broker.hpp"
 #include "protocol/limits.hpp"
 #include "runtime/daemon.hpp"
+#include "runtime/endpoint.hpp"
 #include "runtime/flags.hpp"
 #include "runtime/logging.hpp"
 
@@ -32,7 +33,8 @@ void add_flags(CLI::App& app, Flags& flags) {
       ->excludes(data);
   app.add_option("--listen", broker.listen, "Endpoint for clients; a port * is chosen by the system")
       ->capture_default_str();
-  app.add_option("--admin", broker.admin, "Endpoint for administrators, who may delete queues; '' for none")
+  app.add_option("--admin", broker.admin,
+                 "Endpoint for administrators, who may delete queues: loopback or ipc; '' for none")
       ->capture_default_str();
   app.add_option("--sync", broker.sync,
                  "When a confirmed message is on disk: commit (always), interval (within 1 s), none")
@@ -63,7 +65,9 @@ dmq::Result<void> check(const CLI::App& app, Flags& flags) {
     if (app.count("--admin") == 0) flags.broker.admin = "tcp://127.0.0.1:*";
   }
   flags.broker.producer_idle_ms = flags.producer_idle.value;
-  return {};
+  auto good = dmq::check_endpoint("--listen", flags.broker.listen, dmq::EndpointUse::kListen);
+  if (!good || flags.broker.admin.empty()) return good;
+  return dmq::check_endpoint("--admin", flags.broker.admin, dmq::EndpointUse::kAdmin);
 }
 
 dmq::Result<dmq::RunningService> open(const dmq::BrokerOptions& options) {

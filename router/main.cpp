@@ -3,6 +3,7 @@
 
 #include "router/router.hpp"
 #include "runtime/daemon.hpp"
+#include "runtime/endpoint.hpp"
 
 namespace {
 
@@ -22,6 +23,13 @@ void add_flags(CLI::App& app, dmq::RouterOptions& options) {
   app.add_flag("--allow-delete", options.allow_delete, "Let every client delete queues");
 }
 
+dmq::Result<void> check(const dmq::RouterOptions& options) {
+  auto good = dmq::check_endpoint("--listen", options.listen, dmq::EndpointUse::kListen);
+  if (good) good = dmq::check_endpoint("--metad", options.metad, dmq::EndpointUse::kConnect);
+  if (!good || options.admin.empty()) return good;
+  return dmq::check_endpoint("--admin", options.admin, dmq::EndpointUse::kAdmin);
+}
+
 dmq::Result<dmq::RunningService> open(zmq::context_t& context, dmq::RouterOptions options) {
   auto opened = dmq::Router::open(context, std::move(options));
   if (!opened) return tl::unexpected<dmq::Error>(opened.error());
@@ -39,7 +47,7 @@ int main(int argc, char** argv) {
   CLI::App app("dmq-router takes clients' requests and passes each to the worker that has its queue.", "dmq-router");
   dmq::RouterOptions options;
   add_flags(app, options);
-  const auto check = [] { return dmq::Result<void>(); };
+  const auto check_options = [&options] { return check(options); };
   const auto serve = [&options](zmq::context_t& context) { return open(context, options); };
-  return dmq::run_daemon(app, argc, argv, {kExamples, check, serve});
+  return dmq::run_daemon(app, argc, argv, {kExamples, check_options, serve});
 }

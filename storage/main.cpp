@@ -3,6 +3,7 @@
 
 #include "protocol/limits.hpp"
 #include "runtime/daemon.hpp"
+#include "runtime/endpoint.hpp"
 #include "runtime/flags.hpp"
 #include "storage/worker.hpp"
 
@@ -22,7 +23,7 @@ void add_flags(CLI::App& app, Flags& flags) {
   app.add_option("--listen", flags.worker.listen, "Endpoint for routers; a port * is chosen by the system")
       ->capture_default_str();
   app.add_option("--advertise", flags.worker.advertise,
-                 "Endpoint that routers connect to, when it is not the one of --listen");
+                 "Endpoint that routers connect to (default: the one of --listen); needed when listening on 0.0.0.0");
   app.add_option("--metad", flags.worker.metad, "Endpoint of dmq-metad")->capture_default_str();
   app.add_option("--name", flags.worker.name, "Lasting name of this worker (default: made from its store)");
   app.add_option("--sync", flags.sync,
@@ -33,6 +34,22 @@ void add_flags(CLI::App& app, Flags& flags) {
                 "Sends are refused when messages take more than this");
   dmq::add_duration(app, "--producer-idle", flags.worker.limits.producer_idle,
                     "Forget a silent producer's sequence after this time");
+}
+
+dmq::Result<void> check(const dmq::WorkerOptions& options) {
+  if (options.data_dir.empty()) {
+    return dmq::fail(dmq::Errc::kInvalidArgument, "--data is empty; name a directory for the store");
+  }
+  auto good = dmq::check_endpoint("--listen", options.listen, dmq::EndpointUse::kListen);
+  if (good) good = dmq::check_endpoint("--metad", options.metad, dmq::EndpointUse::kConnect);
+  if (!good) return good;
+  if (!options.advertise.empty()) {
+    return dmq::check_endpoint("--advertise", options.advertise, dmq::EndpointUse::kConnect);
+  }
+  if (!dmq::is_everywhere(options.listen)) return {};
+  return dmq::fail(
+      dmq::Errc::kInvalidArgument,
+      "listening on every interface needs --advertise tcp://HOST:PORT, by which routers reach this worker");
 }
 
 dmq::Result<dmq::RunningService> open(zmq::context_t& context, dmq::WorkerOptions options) {
@@ -53,10 +70,10 @@ int main(int argc, char** argv) {
   CLI::App app("dmq-storage keeps the messages of its partitions in LMDB and serves routers.", "dmq-storage");
   Flags flags;
   add_flags(app, flags);
-  const auto check = [&flags]() -> dmq::Result<void> {
+  const auto check_flags = [&flags] {
     flags.worker.sync = *dmq::sync_from_name(flags.sync);
-    return {};
+    return check(flags.worker);
   };
   const auto serve = [&flags](zmq::context_t& context) { return open(context, flags.worker); };
-  return dmq::run_daemon(app, argc, argv, {kExamples, check, serve});
+  return dmq::run_daemon(app, argc, argv, {kExamples, check_flags, serve});
 }

@@ -135,6 +135,42 @@ class Configuration(Case):
                 self.assertEqual((code, said), (2, []), (name, text))
                 self.assertIn(word, "\n".join(complaints), name)
 
+    def refused(self, name, *flags):
+        """What is said of flags that are wrong, the same by --check-config and at a start."""
+        checked = run(name, *flags, "--check-config")
+        self.assertEqual(checked, run(name, *flags))
+        self.assertEqual((checked[0], checked[1], len(checked[2])), (2, [], 1), (name, flags, checked))
+        self.assertTrue(checked[2][0].startswith(f"{name}: "), checked[2])
+        return checked[2][0]
+
+    def test_endpoints_are_checked_before_the_start(self):
+        for name in PROGRAMS:
+            for wrong in ("foo", "", "7310", "http://127.0.0.1:1", "tcp://127.0.0.1:x"):
+                line = self.refused(name, "--listen", wrong)
+                self.assertIn("--listen", line)
+                self.assertIn("write tcp://HOST:PORT", line)
+        for name in ("dmq-router", "dmq-storage"):
+            self.assertIn("--metad", self.refused(name, "--metad", "tcp://10.0.0.1:*"))
+        self.assertIn("--feed", self.refused("dmq-metad", "--feed", "foo"))
+
+    def test_the_administrators_endpoint_is_on_this_machine(self):
+        for name in ("dmq-broker", "dmq-router"):
+            for wrong in ("tcp://0.0.0.0:1", "tcp://*:*", "192.0.2.1:7311", "localhost.example.org:7311"):
+                line = self.refused(name, "--admin", wrong)
+                self.assertIn("may delete queues; write tcp://127.0.0.1:PORT or ipc://PATH", line)
+            for good in ("tcp://127.0.0.1:7311", "localhost:7311", "ipc:///tmp/x", ""):
+                self.assertEqual(run(name, "--admin", good, "--check-config"), (0, ["ok"], []))
+
+    def test_who_listens_everywhere_says_how_it_is_reached(self):
+        for name, host in (("dmq-metad", "here"), ("dmq-storage", "tcp://here:7320")):
+            self.assertIn("--advertise", self.refused(name, "--listen", "tcp://0.0.0.0:7320"))
+            self.assertIn("--advertise", self.refused(name, "--advertise", "tcp://he re"))
+            self.assertEqual(run(name, "--listen", "*:7320", "--advertise", host, "--check-config"), (0, ["ok"], []))
+
+    def test_an_empty_data_directory_is_refused(self):
+        for name in ("dmq-broker", "dmq-metad", "dmq-storage"):
+            self.assertIn("--data is empty; name a directory", self.refused(name, "--data", ""))
+
     def test_a_file_that_is_not_there_is_told(self):
         for name in PROGRAMS:
             code, _, complaints = run(name, "--config", "/no/such/file.toml", "--check-config")

@@ -161,11 +161,6 @@ class Start(BrokerTest):
             self.assertIn(f"cannot listen on '{self.broker.endpoint}'", done.stderr)
             self.assertFalse(os.path.exists(store))
 
-    def test_a_wrong_endpoint_is_answered_with_the_form(self):
-        done = self.start_broker("--ephemeral", "--listen", "7310")
-        self.assertEqual(done.returncode, 1)
-        self.assertIn("write tcp://HOST:PORT", done.stderr)
-
     def test_an_endpoint_may_be_host_and_port(self):
         starting = Broker()
         starting.flags = ["--ephemeral", "--listen", "127.0.0.1:*", "--admin", "127.0.0.1:*"]

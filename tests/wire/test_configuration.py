@@ -62,9 +62,12 @@ class Configuration(unittest.TestCase):
         self.assertIn("--ephemeral", said)
 
     def test_an_endpoint_that_is_none_is_shown_how(self):
-        code, said = run("--ephemeral", "--listen", "7310")
-        self.assertEqual(code, 1)
-        self.assertIn("tcp://HOST:PORT", said)
+        for flags in (["--listen", "7310"], ["--listen", "foo"], ["--listen", ""], ["--admin", "foo"]):
+            for end in ([], ["--check-config"]):
+                code, said = run("--ephemeral", *flags, *end)
+                self.assertEqual(code, 2, flags)
+                self.assertIn(f"dmq-broker: {flags[0]} ", said)
+                self.assertIn("write tcp://HOST:PORT", said)
 
     def test_a_broker_takes_all_the_connections_that_the_system_allows(self):
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
