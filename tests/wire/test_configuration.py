@@ -51,6 +51,18 @@ class Configuration(unittest.TestCase):
         self.assertEqual(code, 2)
         self.assertIn(self.path, said)
 
+    def test_variables_win_over_the_file(self):
+        with open(self.path, "w") as file:
+            file.write("workers = 2\n")
+        self.assertEqual(self.check("--config", self.path, DMQ_WORKERS="0")[0], 2)
+        self.assertEqual(self.check("--config", self.path, "--workers", "3", DMQ_WORKERS="0"), (0, "ok\n"))
+
+    def test_an_exported_directory_does_not_hinder_a_temporary_store(self):
+        place = os.path.join(os.path.dirname(self.path), "store")
+        self.assertEqual(self.check("--ephemeral", DMQ_DATA=place), (0, "ok\n"))
+        self.assertEqual(self.check("--ephemeral", "--data", place)[0], 2)
+        self.assertEqual(self.check("--data", place, DMQ_EPHEMERAL="1"), (0, "ok\n"))
+
     def test_a_store_limit_has_bounds(self):
         for limit in ("0", "-1", "18446744073709551615", "17TiB", "10XB"):
             self.assertEqual(self.check("--store-limit", limit)[0], 2, limit)
