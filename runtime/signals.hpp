@@ -21,7 +21,8 @@ class DaemonSignals {
 // where the system's default is death by SIGBUS without a word.
 void explain_bus_errors();
 
-// Sends `state` ("READY=1", "STOPPING=1") as systemd's Type=notify expects. Without NOTIFY_SOCKET it does nothing.
+// Sends `state` ("READY=1", "RELOADING=1", "STOPPING=1") as systemd's Type=notify expects. Without NOTIFY_SOCKET it
+// does nothing.
 void notify_service_manager(std::string_view state);
 
 }  // namespace dmq

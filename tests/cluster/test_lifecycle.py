@@ -1,5 +1,6 @@
 # How the programs start, end and refuse to start; what clients see while a part of a cluster is away.
 import os
+import signal
 import subprocess
 import tempfile
 import time
@@ -176,6 +177,57 @@ class Configuration(Case):
             code, _, complaints = run(name, "--config", "/no/such/file.toml", "--check-config")
             self.assertEqual(code, 2, name)
             self.assertIn("/no/such/file.toml", "\n".join(complaints), name)
+
+
+class Signals(Case):
+    def daemons(self, *flags):
+        """Each daemon in turn, started with these flags."""
+        for name in PROGRAMS:
+            own = {"dmq-broker": ["--ephemeral"], "dmq-router": ["--metad", "tcp://127.0.0.1:9"]}
+            yield self.program(name, *own.get(name, ["--data", self.folder()]), *flags)
+
+    def hang_up(self, program, answer):
+        """SIGHUP, and waits for what is said to it."""
+        before = program.output().count(answer)
+        program.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: program.output().count(answer) > before, what=f"'{answer}' of {program.flags[0]}")
+
+    def test_sighup_reads_the_log_level_again(self):
+        path = os.path.join(self.folder(), "dmq.toml")
+        def write(text):
+            with open(path, "w") as file:
+                file.write(text)
+        write('log-level = "error"\n')
+        for program in self.daemons("--config", path):
+            write('log-level = "debug"\n')
+            self.hang_up(program, "the log level is debug, it was error")
+            write('log-level = "loud"\n')
+            self.hang_up(program, "the configuration is wrong and all stays as it was")
+            write('log-level = "warn"\nlog-format = "json"\n')
+            self.hang_up(program, "the log level is warning, it was debug")
+            wait_until(lambda: "counts at the next start only: --log-format" in program.output(), what="a warning")
+            write("")
+            self.hang_up(program, "the log level is info, it was warning")
+            write('log-level = "error"\n')
+            self.assertEqual(program.stop(), 0)
+
+    def test_sighup_without_a_file_says_that_there_is_nothing_to_reload(self):
+        for program in self.daemons():
+            self.hang_up(program, "nothing to reload: no file was given with --config")
+            self.assertEqual(program.stop(), 0)
+
+    def test_sigusr1_ends_a_program_as_sigterm_does(self):
+        for program in self.daemons():
+            program.process.send_signal(signal.SIGUSR1)
+            self.assertEqual(program.process.wait(15), 0, program.flags)
+            self.assertIn("finishing what was taken", program.output())
+
+    def test_help_tells_what_signals_do(self):
+        for name in PROGRAMS:
+            code, said, _ = run(name, "--help")
+            self.assertEqual(code, 0)
+            for word in ("SIGTERM", "SIGUSR1", "SIGHUP"):
+                self.assertIn(word, "\n".join(said))
 
 
 class PartsAway(Case):
