@@ -21,6 +21,7 @@ Examples:
   dmq queue describe jobs                   how many messages are ready, leased, delayed
   dmq queue delete jobs                     removes the queue and its messages, for good
 
+The broker is found by --broker or DMQ_ENDPOINT, its administrators' endpoint by --admin or DMQ_ADMIN_ENDPOINT.
 Send and receive with dmq-send and dmq-recv.
 Exit codes: 0 ok, 1 error, 2 usage, 4 broker unreachable, 5 denied, 6 no such queue.)";
 
@@ -146,7 +147,7 @@ int run(int argc, char** argv) {
   deleting->add_option("QUEUE", flags.queue, "Its name")->required()->check(queue_name_fault);
   deleting->add_flag("--yes", flags.yes, "Do it; needed on a terminal");
   deleting->add_option("--admin", flags.admin, "The admin endpoint; by default the one that the broker names")
-      ->envname("DMQ_ADMIN")
+      ->envname("DMQ_ADMIN_ENDPOINT")
       ->type_name("ENDPOINT");
   command(&app, "ping", "Ask a broker whether it is there", [&](Client& client) { ping(flags, client); });
 

@@ -17,8 +17,9 @@ def start(program, *arguments, endpoint, **options):
 
 
 class Programs(BrokerTest):
-    def run_program(self, program, *arguments, given=b"", endpoint=None):
-        process = start(program, *arguments, endpoint=endpoint or self.broker.endpoint, stdin=subprocess.PIPE)
+    def run_program(self, program, *arguments, given=b"", endpoint=None, **variables):
+        process = start(program, *arguments, endpoint=endpoint or self.broker.endpoint, stdin=subprocess.PIPE,
+                        env={**os.environ, **variables})
         out, err = process.communicate(given, timeout=30)
         return process.returncode, out, err.decode()
 
@@ -106,6 +107,17 @@ class Programs(BrokerTest):
         self.assertEqual(code, 5)
         self.assertIn("--admin", err)
         self.assertEqual(self.counts(), (1, 0, 0))
+
+    def test_a_variable_of_its_own_names_the_admin_endpoint(self):
+        admin = self.client.ask("hello")["admin"]
+        elsewhere = "tcp://127.0.0.1:1"
+        delete = ["dmq", "queue", "delete", "--timeout", "300ms", self.queue]
+        self.send(b"x")
+        self.assertEqual(self.run_program(*delete, DMQ_ADMIN_ENDPOINT=elsewhere)[0], 4)
+        # DMQ_ADMIN is where dmq-broker listens.
+        self.assertEqual(self.run_program(*delete, DMQ_ADMIN=elsewhere)[0], 0)
+        self.send(b"x")
+        self.assertEqual(self.run_program(*delete, DMQ_ADMIN_ENDPOINT=admin)[0], 0)
 
     def test_a_count_out_of_range_sends_nothing(self):
         self.send(b"first")
