@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import tempfile
+import time
 import unittest
 
 from harness import Broker, BrokerTest, Client, wait_until
@@ -55,6 +56,13 @@ class Programs(BrokerTest):
         code, _, err = self.run_program("dmq-send", "--timeout", "200ms", "q", "x", endpoint="tcp://127.0.0.1:1")
         self.assertEqual(code, 4)
         self.assertIn("cannot reach tcp://127.0.0.1:1 within 200ms", err)
+
+    def test_no_command_tries_longer_than_its_timeout(self):
+        for command in (["dmq-recv", "q"], ["dmq-recv", "--wait", "1h", "q"], ["dmq-recv", "--follow", "q"],
+                        ["dmq-send", "q", "x"], ["dmq", "ping"]):
+            begin = time.monotonic()
+            self.assertEqual(self.run_program(*command, "--timeout", "300ms", endpoint="tcp://127.0.0.1:1")[0], 4)
+            self.assertLess(time.monotonic() - begin, 0.9, command)
 
     def test_an_empty_queue_name_is_a_usage_error(self):
         for command in (["dmq-send", "", "x"], ["dmq-recv", ""], ["dmq", "queue", "create", ""],
