@@ -5,6 +5,7 @@ import subprocess
 import tempfile
 import time
 import unittest
+import unittest.mock
 
 from programs import BIN, Cluster, Program
 
@@ -75,6 +76,26 @@ class Ends(Case):
             data = ["--data", self.folder()] if name == "dmq-storage" else []
             program = self.program(name, "--metad", "tcp://127.0.0.1:9", *data)
             self.assertEqual(program.stop(), 0, name)
+
+
+class TemporaryStores(Case):
+    def test_the_store_of_a_killed_broker_is_removed_by_the_next_one(self):
+        folder = self.folder()
+        environment = unittest.mock.patch.dict(os.environ, TMPDIR=folder)
+        environment.start()
+        self.addCleanup(environment.stop)
+        brokers = [self.program("dmq-broker", "--ephemeral") for _ in range(2)]
+        self.assertEqual(len(os.listdir(folder)), 2)
+        self.client(brokers[0].endpoint).ask("send", [b"a"], queue="q")
+        brokers[1].kill()
+        self.assertEqual(len(os.listdir(folder)), 2)
+        third = self.program("dmq-broker", "--ephemeral")
+        self.assertIn("left behind: 1 temporary store", third.output())
+        self.assertEqual(len(os.listdir(folder)), 2)
+        self.assertEqual(self.client(brokers[0].endpoint).ask("receive", queue="q")[0]["body"], b"a")
+        for broker in (brokers[0], third):
+            self.assertEqual(broker.stop(), 0)
+        self.assertEqual(os.listdir(folder), [])
 
 
 class RefusesToStart(Case):
