@@ -78,7 +78,12 @@ Broker::Parts::Parts(BrokerOptions given) : options(std::move(given)) {
 
 void Broker::Parts::open_store() {
   if (options.workers == 0) throw BrokerError("a broker needs at least one worker");
-  if (options.data_dir.empty()) options.data_dir = temporary.emplace().path();
+  if (options.data_dir.empty()) {
+    if (const int removed = TemporaryDirectory::remove_left_behind(); removed != 0) {
+      spdlog::info("removed what killed brokers left behind: {} temporary store(s)", removed);
+    }
+    options.data_dir = temporary.emplace().path();
+  }
   // A store of a worker that is not started would be queues that nobody serves.
   const std::string next = options.data_dir + "/storage-" + std::to_string(options.workers);
   if (std::filesystem::exists(next)) {

@@ -1,18 +1,22 @@
 // dmq-broker: the whole broker in one process.
-#include <iostream>
+#include <memory>
 
 #include "dmq/broker.hpp"
 #include "protocol/limits.hpp"
+#include "runtime/daemon.hpp"
+#include "runtime/endpoint.hpp"
 #include "runtime/flags.hpp"
 #include "runtime/logging.hpp"
-#include "runtime/open_files.hpp"
-#include "runtime/signals.hpp"
-#include "runtime/standard_streams.hpp"
 
 namespace {
 
+constexpr const char* kExamples =
+    "Examples:\n"
+    "  dmq-broker                                    # port 7310, store in ./dmq-data\n"
+    "  dmq-broker --data /var/lib/dmq --listen tcp://0.0.0.0:7310\n"
+    "  dmq-broker --ephemeral --listen 'tcp://127.0.0.1:*'   # for a test: prints 'listening tcp://...'\n";
+
 struct Flags {
-  dmq::DaemonFlags daemon;
   dmq::BrokerOptions broker;
   bool ephemeral = false;
   dmq::DurationMs producer_idle{3600 * 1000};
@@ -29,7 +33,8 @@ void add_flags(CLI::App& app, Flags& flags) {
       ->excludes(data);
   app.add_option("--listen", broker.listen, "Endpoint for clients; a port * is chosen by the system")
       ->capture_default_str();
-  app.add_option("--admin", broker.admin, "Endpoint for administrators, who may delete queues; '' for none")
+  app.add_option("--admin", broker.admin,
+                 "Endpoint for administrators, who may delete queues: loopback or ipc; '' for none")
       ->capture_default_str();
   app.add_option("--sync", broker.sync,
                  "When a confirmed message is on disk: commit (always), interval (within 1 s), none")
@@ -46,63 +51,49 @@ void add_flags(CLI::App& app, Flags& flags) {
   dmq::add_duration(app, "--producer-idle", flags.producer_idle, "Forget a silent producer's sequence after this time");
   app.add_flag("--auto-create,!--no-auto-create", broker.auto_create, "Create a queue on its first use (default: yes)");
   app.add_flag("--allow-delete", broker.allow_delete, "Let every client delete queues");
-  dmq::add_daemon_flags(app, flags.daemon);
-  dmq::add_environment(app);
-  app.footer(
-      "Examples:\n  dmq-broker                                    # port 7310, store in ./dmq-data\n"
-      "  dmq-broker --data /var/lib/dmq --listen tcp://0.0.0.0:7310\n"
-      "  dmq-broker --ephemeral --listen 'tcp://127.0.0.1:*'   # for a test: prints 'listening tcp://...'\n"
-      "Each flag is also a variable (DMQ_DATA) and a key of the TOML file (data = \"...\").");
 }
 
-int run(const Flags& flags) {
-  dmq::DaemonSignals signals;
-  dmq::explain_bus_errors();
-  dmq::Broker broker(flags.broker);
-  std::cout << "listening " << broker.endpoint() << std::endl;
-  spdlog::info("serving {} from {} with {} messages, sync={}", broker.endpoint(), broker.data_dir(),
-               broker.messages_found(), flags.broker.sync);
-  dmq::notify_service_manager("READY=1");
-  signals.wait_for_end(broker.failure_fd());
-  dmq::notify_service_manager("STOPPING=1");
-  broker.stop();
-  const std::string failure = broker.failure();
-  if (failure.empty()) return dmq::kExitOk;
-  std::cerr << "dmq-broker: " << failure << "\n";
-  return dmq::kExitError;
-}
-
-}  // namespace
-
-int main(int argc, char** argv) {
-  dmq::hold_standard_streams();
-  dmq::raise_open_files_limit();
-  CLI::App app("dmq-broker: the whole dmq message queue in one process.");
-  Flags flags;
-  add_flags(app, flags);
-  if (const auto code = dmq::parse_flags(app, argc, argv)) return *code;
+// The flags as the class takes them, once they are known to be good.
+dmq::Result<void> check(const CLI::App& app, Flags& flags) {
   // To the class an empty directory means a temporary one, and --data "$UNSET" would lose every message at the end.
   if (!flags.ephemeral && flags.broker.data_dir.empty()) {
-    std::cerr << "dmq-broker: --data is empty; name a directory, or say --ephemeral for a temporary store\n";
-    return dmq::kExitUsage;
+    return dmq::fail(dmq::Errc::kInvalidArgument,
+                     "--data is empty; name a directory, or say --ephemeral for a temporary store");
   }
   if (flags.ephemeral) {
     flags.broker.data_dir.clear();
     if (app.count("--admin") == 0) flags.broker.admin = "tcp://127.0.0.1:*";
   }
   flags.broker.producer_idle_ms = flags.producer_idle.value;
-  if (auto logging = dmq::set_up_logging("dmq-broker", flags.daemon.log_level, flags.daemon.log_format); !logging) {
-    std::cerr << "dmq-broker: " << logging.error().context << "\n";
-    return dmq::kExitUsage;
-  }
-  if (flags.daemon.check_config) {
-    std::cout << "ok\n";
-    return dmq::kExitOk;
-  }
+  auto good = dmq::check_endpoint("--listen", flags.broker.listen, dmq::EndpointUse::kListen);
+  if (!good || flags.broker.admin.empty()) return good;
+  return dmq::check_endpoint("--admin", flags.broker.admin, dmq::EndpointUse::kAdmin);
+}
+
+dmq::Result<dmq::RunningService> open(const dmq::BrokerOptions& options) {
   try {
-    return run(flags);
+    const auto broker = std::make_shared<dmq::Broker>(options);
+    spdlog::info("serving {} from {} with {} messages, sync={}", broker->endpoint(), broker->data_dir(),
+                 broker->messages_found(), options.sync);
+    const auto end = [broker]() -> dmq::Result<void> {
+      broker->stop();
+      const std::string failure = broker->failure();
+      if (!failure.empty()) return dmq::fail(dmq::Errc::kInternal, failure);
+      return {};
+    };
+    return dmq::RunningService{broker->endpoint(), broker->failure_fd(), end};
   } catch (const std::exception& error) {
-    std::cerr << "dmq-broker: " << error.what() << "\n";
-    return dmq::kExitError;
+    return dmq::fail(dmq::Errc::kUnavailable, error.what());
   }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app("dmq-broker is the whole dmq message queue in one process.", "dmq-broker");
+  Flags flags;
+  add_flags(app, flags);
+  const auto check_flags = [&] { return check(app, flags); };
+  const auto serve = [&flags](zmq::context_t&) { return open(flags.broker); };
+  return dmq::run_daemon(app, argc, argv, {kExamples, check_flags, serve});
 }

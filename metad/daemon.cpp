@@ -5,6 +5,7 @@
 #include <exception>
 
 #include "runtime/clock.hpp"
+#include "runtime/endpoint.hpp"
 #include "runtime/logging.hpp"
 #include "runtime/sockets.hpp"
 
@@ -32,18 +33,29 @@ std::string default_feed(const std::string& listen) {
   return tcp.host.empty() ? listen + "-feed" : std::string(kTcp) + tcp.host + ":*";
 }
 
-// What members connect to. Errors: invalid_argument when the feed listens everywhere and nobody said by which name
-// others reach this host.
-Result<std::string> advertised(const std::string& bound, const std::string& host) {
+std::string feed_of(const MetadOptions& options) {
+  return options.feed.empty() ? default_feed(endpoint_of(options.listen)) : endpoint_of(options.feed);
+}
+
+// What members connect to. REQUIRES: check_options.
+std::string advertised(const std::string& bound, const std::string& host) {
   const TcpEndpoint tcp = split(bound);
-  if (tcp.host.empty()) return bound;
-  if (!host.empty()) return std::string(kTcp) + host + ":" + tcp.port;
-  if (tcp.host == "0.0.0.0" || tcp.host == "*" || tcp.host == "[::]") {
+  return tcp.host.empty() || host.empty() ? bound : std::string(kTcp) + host + ":" + tcp.port;
+}
+
+// Members are told where the feed is, and "everywhere" tells them nothing.
+Result<void> check_advertise(const MetadOptions& options) {
+  if (!options.advertise.empty()) {
+    const auto good =
+        check_endpoint("--advertise", std::string(kTcp) + options.advertise + ":1", EndpointUse::kConnect);
+    if (good) return {};
     return fail(Errc::kInvalidArgument,
-                "listening on every interface needs --advertise HOST, the name or address by "
-                "which workers and routers reach this machine");
+                "--advertise '" + options.advertise + "' is no host; write a name or an address");
   }
-  return bound;
+  if (!is_everywhere(feed_of(options))) return {};
+  return fail(Errc::kInvalidArgument,
+              "listening on every interface needs --advertise HOST, the name or address by "
+              "which workers and routers reach this machine");
 }
 
 template <class T>
@@ -60,14 +72,19 @@ Result<void> check_options(const MetadOptions& options) {
   if (options.heartbeat.value < 10 || options.heartbeat.value > 60'000) {
     return fail(Errc::kInvalidArgument, "the heartbeat must be from 10ms to 60s");
   }
-  return {};
+  if (options.data_dir.empty()) {
+    return fail(Errc::kInvalidArgument, "--data is empty; name a directory for the catalog");
+  }
+  auto good = check_endpoint("--listen", options.listen, EndpointUse::kListen);
+  if (good && !options.feed.empty()) good = check_endpoint("--feed", options.feed, EndpointUse::kListen);
+  return good ? check_advertise(options) : good;
 }
 
 Result<MetadDaemon::Sockets> MetadDaemon::bind_sockets(zmq::context_t& context, const MetadOptions& options) {
   Sockets out{make_socket(context, zmq::socket_type::router, {.frame_bytes = kRequestFrameBytesMax}),
               make_socket(context, zmq::socket_type::pub, {.frame_bytes = kRequestFrameBytesMax}), "", ""};
   // The feed first: who reaches the requests can subscribe.
-  auto feed = bind_socket(out.feed, options.feed.empty() ? default_feed(options.listen) : options.feed);
+  auto feed = bind_socket(out.feed, feed_of(options));
   if (!feed) return pass_on(feed);
   auto requests = bind_socket(out.requests, options.listen);
   if (!requests) return pass_on(requests);
@@ -78,7 +95,6 @@ Result<MetadDaemon::Sockets> MetadDaemon::bind_sockets(zmq::context_t& context, 
 
 Result<std::unique_ptr<MetadDaemon>> MetadDaemon::open(zmq::context_t& context, MetadOptions options) {
   if (auto good = check_options(options); !good) return pass_on(good);
-  options.listen = endpoint_of(options.listen);
   CatalogCounters first;
   first.partitions = options.partitions;
   // Sessions of a catalog that replaces a lost one must not meet those that members still hold.
@@ -93,11 +109,10 @@ Result<std::unique_ptr<MetadDaemon>> MetadDaemon::open(zmq::context_t& context, 
   }
   auto sockets = bind_sockets(context, options);
   if (!sockets) return pass_on(sockets);
-  auto feed = advertised(sockets->feed_endpoint, options.advertise);
-  if (!feed) return pass_on(feed);
-  Controller controller(std::move(*image), {.heartbeat = options.heartbeat, .feed_endpoint = *feed});
+  std::string feed = advertised(sockets->feed_endpoint, options.advertise);
+  Controller controller(std::move(*image), {.heartbeat = options.heartbeat, .feed_endpoint = feed});
   return std::unique_ptr<MetadDaemon>(new MetadDaemon(std::move(*sockets), std::move(*store), std::move(controller),
-                                                      std::move(options), std::move(*feed)));
+                                                      std::move(options), std::move(feed)));
 }
 
 MetadDaemon::MetadDaemon(Sockets sockets, std::unique_ptr<CatalogStore> store, Controller controller,

@@ -26,7 +26,9 @@ class DataDirectory {
   int fd_;
 };
 
-// A new empty directory under the system's temporary directory, removed with all it holds when this is destroyed.
+// A new directory under the system's temporary directory, removed with all it holds when this is destroyed. A process
+// that is killed leaves it behind: its lock (flock on <dir>/temporary.lock) tells that nobody has it any more. Nothing
+// else lies in it at first.
 class TemporaryDirectory {
  public:
   TemporaryDirectory();
@@ -35,8 +37,12 @@ class TemporaryDirectory {
   TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
   const std::string& path() const { return path_; }
 
+  // Removes directories of this kind and of this user whose processes are gone; how many. What cannot be removed stays.
+  static int remove_left_behind();
+
  private:
   std::string path_;
+  int lock_;
 };
 
 }  // namespace dmq

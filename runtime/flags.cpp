@@ -24,6 +24,17 @@ std::string duration_text(DurationMs value) {
   return std::to_string(value.value) + (value.value == 0 ? "s" : "ms");
 }
 
+// Is the option on the command line, by one of its long names?
+bool is_typed(const CLI::Option& option, const std::vector<std::string>& typed) {
+  const auto& names = option.get_lnames();
+  return std::any_of(typed.begin(), typed.end(), [&](const std::string& argument) {
+    return std::any_of(names.begin(), names.end(), [&](const std::string& name) {
+      return argument.starts_with("--" + name) &&
+             (argument.size() == name.size() + 2 || argument[name.size() + 2] == '=');
+    });
+  });
+}
+
 }  // namespace
 
 CLI::Option* add_duration(CLI::App& app, const std::string& name, DurationMs& value, const std::string& text) {
@@ -92,9 +103,31 @@ void add_environment(CLI::App& app) {
   }
 }
 
+std::vector<std::string> arguments_with_variables(CLI::App& app, int argc, const char* const* argv) {
+  const std::vector<std::string> typed(argv + 1, argv + argc);
+  std::vector<std::string> all;
+  for (CLI::Option* option : app.get_options()) {
+    const char* value = option->get_envname().empty() ? nullptr : std::getenv(option->get_envname().c_str());
+    if (value == nullptr || *value == '\0' || is_typed(*option, typed)) continue;
+    const auto excluded = option->get_excludes();
+    if (std::any_of(excluded.begin(), excluded.end(), [&](const auto* other) { return is_typed(*other, typed); })) {
+      option->envname("");  // CLI11 would look itself
+      continue;
+    }
+    all.push_back("--" + option->get_lnames().front() + "=" + value);
+  }
+  all.insert(all.end(), typed.begin(), typed.end());
+  return all;
+}
+
+void parse_arguments(CLI::App& app, std::vector<std::string> arguments) {
+  std::reverse(arguments.begin(), arguments.end());  // CLI11 takes them from the end
+  app.parse(std::move(arguments));
+}
+
 std::optional<int> parse_flags(CLI::App& app, int argc, char** argv) {
   try {
-    app.parse(argc, argv);
+    parse_arguments(app, arguments_with_variables(app, argc, argv));
     return std::nullopt;
   } catch (const CLI::ParseError& error) {
     const int code = app.exit(error, std::cout, std::cerr);

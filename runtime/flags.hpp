@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "protocol/ids.hpp"
 
@@ -38,6 +39,12 @@ void add_daemon_flags(CLI::App& app, DaemonFlags& flags);
 
 // Gives each long flag its variable: --store-limit is DMQ_STORE_LIMIT. Call it after all flags are added.
 void add_environment(CLI::App& app);
+
+// What was typed, behind the variables that count: those of options that were not typed and exclude none that was.
+// CLI11 by itself would let the TOML file win over variables, and an exported variable conflict with a flag.
+std::vector<std::string> arguments_with_variables(CLI::App& app, int argc, const char* const* argv);
+// Parses; may be called again. Throws CLI::ParseError.
+void parse_arguments(CLI::App& app, std::vector<std::string> arguments);
 
 // Parses; a value when the program should end now: --help, --version, a usage error (2), --check-config (0).
 // Flags win over variables, variables over the TOML file, the file over defaults.

@@ -22,11 +22,15 @@ class QuotedMessage : public spdlog::custom_flag_formatter {
 
 }  // namespace
 
+Result<spdlog::level::level_enum> log_level_from_name(const std::string& name) {
+  const auto level = spdlog::level::from_str(name);  // off also for what it does not know
+  if (level != spdlog::level::off || name == "off") return level;
+  return fail(Errc::kInvalidArgument, "log level '" + name + "' is not trace, debug, info, warn, error or off");
+}
+
 Result<void> set_up_logging(const std::string& program, const std::string& level, const std::string& format) {
-  const auto known = spdlog::level::from_str(level);
-  if (known == spdlog::level::off && level != "off") {
-    return fail(Errc::kInvalidArgument, "log level '" + level + "' is not trace, debug, info, warn, error or off");
-  }
+  const auto known = log_level_from_name(level);
+  if (!known) return tl::unexpected<Error>(known.error());
   auto formatter = std::make_unique<spdlog::pattern_formatter>(spdlog::pattern_time_type::utc);
   formatter->add_flag<QuotedMessage>('*');
   if (format == "json") {
@@ -37,7 +41,7 @@ Result<void> set_up_logging(const std::string& program, const std::string& level
     return fail(Errc::kInvalidArgument, "log format '" + format + "' is not logfmt or json");
   }
   auto logger = std::make_shared<spdlog::logger>(program, std::make_shared<spdlog::sinks::stderr_sink_mt>());
-  logger->set_level(known);
+  logger->set_level(*known);
   logger->set_formatter(std::move(formatter));
   spdlog::set_default_logger(std::move(logger));
   return {};

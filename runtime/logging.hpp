@@ -9,6 +9,9 @@
 
 namespace dmq {
 
+// trace, debug, info, warn, error or off. Errors: invalid_argument.
+Result<spdlog::level::level_enum> log_level_from_name(const std::string& name);
+
 // `level`: trace, debug, info, warn, error, off. `format`: logfmt or json. Errors: invalid_argument.
 Result<void> set_up_logging(const std::string& program, const std::string& level, const std::string& format);
 

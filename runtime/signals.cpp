@@ -38,10 +38,6 @@ int DaemonSignals::wait(int stop_fd) {
   }
 }
 
-void DaemonSignals::wait_for_end(int stop_fd) {
-  for (int signal = wait(stop_fd); signal == SIGHUP || signal == SIGUSR1;) signal = wait(stop_fd);
-}
-
 void explain_bus_errors() {
   struct sigaction action {};
   action.sa_handler = [](int) {

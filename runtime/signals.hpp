@@ -12,8 +12,6 @@ class DaemonSignals {
   DaemonSignals();
   // The next of these signals, or 0 when `stop_fd` (if not -1) became readable first.
   int wait(int stop_fd = -1);
-  // Returns at SIGTERM or SIGINT, or when `stop_fd` (if not -1) is readable.
-  void wait_for_end(int stop_fd = -1);
 
  private:
   int fd_;
@@ -23,7 +21,8 @@ class DaemonSignals {
 // where the system's default is death by SIGBUS without a word.
 void explain_bus_errors();
 
-// Sends `state` ("READY=1", "STOPPING=1") as systemd's Type=notify expects. Without NOTIFY_SOCKET it does nothing.
+// Sends `state` ("READY=1", "RELOADING=1", "STOPPING=1") as systemd's Type=notify expects. Without NOTIFY_SOCKET it
+// does nothing.
 void notify_service_manager(std::string_view state);
 
 }  // namespace dmq

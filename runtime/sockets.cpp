@@ -24,6 +24,11 @@ void take_over([[maybe_unused]] zmq::message_t& frame) {
 #endif
 }
 
+// Only for those that ask for it: with IPv6 allowed, a name is looked up there first and "*" means another thing.
+void allow_ipv6(zmq::socket_t& socket, std::string_view endpoint) {
+  socket.set(zmq::sockopt::ipv6, endpoint.find("://[") != std::string_view::npos || endpoint.starts_with("["));
+}
+
 }  // namespace
 
 zmq::socket_t make_socket(zmq::context_t& context, zmq::socket_type type, const SocketLimits& limits) {
@@ -53,8 +58,13 @@ std::string endpoint_of(std::string_view text) {
 }
 
 Result<std::string> bind_socket(zmq::socket_t& socket, const std::string& endpoint) {
+  std::string address = endpoint_of(endpoint);
+  // To listen, libzmq looks for an interface or an address and asks nobody for a name.
+  constexpr std::string_view kLocalhost = "tcp://localhost:";
+  if (address.starts_with(kLocalhost)) address.replace(0, kLocalhost.size(), "tcp://127.0.0.1:");
   try {
-    socket.bind(endpoint_of(endpoint));
+    allow_ipv6(socket, address);
+    socket.bind(address);
     return socket.get(zmq::sockopt::last_endpoint);
   } catch (const zmq::error_t& error) {
     const std::string text = "cannot listen on '" + endpoint + "': " + error.what();
@@ -69,6 +79,7 @@ Result<std::string> bind_socket(zmq::socket_t& socket, const std::string& endpoi
 
 Result<void> connect_socket(zmq::socket_t& socket, const std::string& endpoint) {
   try {
+    allow_ipv6(socket, endpoint);
     socket.connect(endpoint_of(endpoint));
     return {};
   } catch (const zmq::error_t& error) {

@@ -1,19 +1,19 @@
 // dmq-storage: a storage worker as a process of its own.
-#include <iostream>
-#include <thread>
+#include <memory>
 
 #include "protocol/limits.hpp"
+#include "runtime/daemon.hpp"
+#include "runtime/endpoint.hpp"
 #include "runtime/flags.hpp"
-#include "runtime/logging.hpp"
-#include "runtime/open_files.hpp"
-#include "runtime/signals.hpp"
-#include "runtime/standard_streams.hpp"
 #include "storage/worker.hpp"
 
 namespace {
 
+constexpr const char* kExamples =
+    "Examples:\n"
+    "  dmq-storage --data /var/lib/dmq/1 --metad tcp://10.0.0.1:7312 --listen tcp://10.0.0.2:7320\n";
+
 struct Flags {
-  dmq::DaemonFlags daemon;
   dmq::WorkerOptions worker;
   std::string sync = "commit";
 };
@@ -23,7 +23,7 @@ void add_flags(CLI::App& app, Flags& flags) {
   app.add_option("--listen", flags.worker.listen, "Endpoint for routers; a port * is chosen by the system")
       ->capture_default_str();
   app.add_option("--advertise", flags.worker.advertise,
-                 "Endpoint that routers connect to, when it is not the one of --listen");
+                 "Endpoint that routers connect to (default: the one of --listen); needed when listening on 0.0.0.0");
   app.add_option("--metad", flags.worker.metad, "Endpoint of dmq-metad")->capture_default_str();
   app.add_option("--name", flags.worker.name, "Lasting name of this worker (default: made from its store)");
   app.add_option("--sync", flags.sync,
@@ -34,51 +34,46 @@ void add_flags(CLI::App& app, Flags& flags) {
                 "Sends are refused when messages take more than this");
   dmq::add_duration(app, "--producer-idle", flags.worker.limits.producer_idle,
                     "Forget a silent producer's sequence after this time");
-  dmq::add_daemon_flags(app, flags.daemon);
-  dmq::add_environment(app);
-  app.footer(
-      "Examples:\n  dmq-storage --data /var/lib/dmq/1 --metad tcp://10.0.0.1:7312 --listen tcp://10.0.0.2:7320\n"
-      "Each flag is also a variable (DMQ_DATA) and a key of the TOML file (data = \"...\").");
+}
+
+dmq::Result<void> check(const dmq::WorkerOptions& options) {
+  if (options.data_dir.empty()) {
+    return dmq::fail(dmq::Errc::kInvalidArgument, "--data is empty; name a directory for the store");
+  }
+  auto good = dmq::check_endpoint("--listen", options.listen, dmq::EndpointUse::kListen);
+  if (good) good = dmq::check_endpoint("--metad", options.metad, dmq::EndpointUse::kConnect);
+  if (!good) return good;
+  if (!options.advertise.empty()) {
+    return dmq::check_endpoint("--advertise", options.advertise, dmq::EndpointUse::kConnect);
+  }
+  if (!dmq::is_everywhere(options.listen)) return {};
+  return dmq::fail(
+      dmq::Errc::kInvalidArgument,
+      "listening on every interface needs --advertise tcp://HOST:PORT, by which routers reach this worker");
+}
+
+dmq::Result<dmq::RunningService> open(zmq::context_t& context, dmq::WorkerOptions options) {
+  auto opened = dmq::Worker::open(context, std::move(options));
+  if (!opened) return tl::unexpected<dmq::Error>(opened.error());
+  const std::shared_ptr<dmq::Worker> worker = std::move(*opened);
+  const auto reactor = std::make_shared<dmq::Reactor>();
+  reactor->add(*worker);
+  return dmq::run_in_thread({.endpoint = worker->endpoint(),
+                             .run = [reactor, worker] { reactor->run(); },
+                             .stop = [reactor] { reactor->stop(); },
+                             .failure = [worker] { return worker->failure(); }});
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  dmq::hold_standard_streams();
-  dmq::raise_open_files_limit();
-  CLI::App app("dmq-storage: keeps the messages of its partitions in LMDB and serves routers.");
+  CLI::App app("dmq-storage keeps the messages of its partitions in LMDB and serves routers.", "dmq-storage");
   Flags flags;
   add_flags(app, flags);
-  if (const auto code = dmq::parse_flags(app, argc, argv)) return *code;
-  if (auto logging = dmq::set_up_logging("dmq-storage", flags.daemon.log_level, flags.daemon.log_format); !logging) {
-    std::cerr << "dmq-storage: " << logging.error().context << "\n";
-    return dmq::kExitUsage;
-  }
-  flags.worker.sync = *dmq::sync_from_name(flags.sync);
-  if (flags.daemon.check_config) {
-    std::cout << "ok\n";
-    return dmq::kExitOk;
-  }
-  dmq::DaemonSignals signals;
-  dmq::explain_bus_errors();
-  zmq::context_t context;
-  auto worker = dmq::Worker::open(context, flags.worker);
-  if (!worker) {
-    std::cerr << "dmq-storage: " << worker.error().context << "\n";
-    return dmq::kExitError;
-  }
-  dmq::Wakeup ended;
-  dmq::Reactor reactor;
-  reactor.add(**worker);
-  std::thread loop([&] {
-    reactor.run();
-    ended.raise();
-  });
-  std::cout << "listening " << (*worker)->endpoint() << std::endl;
-  dmq::notify_service_manager("READY=1");
-  signals.wait_for_end(ended.fd());
-  dmq::notify_service_manager("STOPPING=1");
-  reactor.stop();
-  loop.join();
-  return (*worker)->failure() ? dmq::kExitOk : dmq::kExitError;
+  const auto check_flags = [&flags] {
+    flags.worker.sync = *dmq::sync_from_name(flags.sync);
+    return check(flags.worker);
+  };
+  const auto serve = [&flags](zmq::context_t& context) { return open(context, flags.worker); };
+  return dmq::run_daemon(app, argc, argv, {kExamples, check_flags, serve});
 }

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Keeps the floors of the house: who includes what, first lines, leftovers. layers.sh [ROOT]; each fault is a line.
+# Keeps the floors of the house: who includes what, first lines, leftovers, sleeps. layers.sh [ROOT]; each fault is a line.
 set -euo pipefail
 cd "${1:-$(dirname "${BASH_SOURCE[0]}")/..}"
 
@@ -74,8 +74,15 @@ check_leftovers() {
     { ! xargs grep -nHwE 'T[O]DO|F[I]XME|X[X]X'; }
 }
 
+# Whoever sleeps and hopes is wrong on a slow machine; examples may, whose readers know what they wait for.
+check_sleeps() {
+  files '*.hpp' '*.cpp' '*.py' '*.js' | grep -v '^examples/' |
+    { ! xargs grep -nHE '(sleep_for|sleep_until|usleep|nanosleep|time[.]sleep) *[(]'; }
+}
+
 status=0
 check_includes || status=1
 check_first_lines || status=1
 check_leftovers || status=1
+check_sleeps || status=1
 exit $status

@@ -7,7 +7,6 @@
 #include "clients/cli/interrupt.hpp"
 #include "clients/cli/session.hpp"
 #include "clients/cli/value_table.hpp"
-#include "runtime/standard_streams.hpp"
 
 namespace dmq::cli {
 namespace {
@@ -21,6 +20,7 @@ Examples:
   dmq queue describe jobs                   how many messages are ready, leased, delayed
   dmq queue delete jobs                     removes the queue and its messages, for good
 
+The broker is found by --broker or DMQ_ENDPOINT, its administrators' endpoint by --admin or DMQ_ADMIN_ENDPOINT.
 Send and receive with dmq-send and dmq-recv.
 Exit codes: 0 ok, 1 error, 2 usage, 4 broker unreachable, 5 denied, 6 no such queue.)";
 
@@ -131,22 +131,21 @@ int run(int argc, char** argv) {
     return sub;
   };
   CLI::App* creating = command(queue, "create", "Create a queue", [&](Client& client) { create(flags, client); });
-  creating->add_option("QUEUE", flags.queue, "Its name")->required()->check(queue_name_fault);
+  add_queue_argument(*creating, flags.queue, "Its name");
   add_duration(*creating, "--lease", flags.lease,
                "How long a receiver has before a message comes back; 0s: as the broker says");
-  command(queue, "describe", "Settings of a queue and what is in it", [&](Client& client) { describe(flags, client); })
-      ->add_option("QUEUE", flags.queue, "Its name")
-      ->required()
-      ->check(queue_name_fault);
+  CLI::App* describing = command(queue, "describe", "Settings of a queue and what is in it",
+                                 [&](Client& client) { describe(flags, client); });
+  add_queue_argument(*describing, flags.queue, "Its name");
   command(queue, "list", "All queues", [&](Client& client) {
     list(flags, client);
   })->add_option("PREFIX", flags.prefix, "Only names that begin so");
   CLI::App* deleting = command(queue, "delete", "Delete a queue and its messages",
                                [&](Client& client) { remove(flags, client, interrupt); });
-  deleting->add_option("QUEUE", flags.queue, "Its name")->required()->check(queue_name_fault);
+  add_queue_argument(*deleting, flags.queue, "Its name");
   deleting->add_flag("--yes", flags.yes, "Do it; needed on a terminal");
   deleting->add_option("--admin", flags.admin, "The admin endpoint; by default the one that the broker names")
-      ->envname("DMQ_ADMIN")
+      ->envname("DMQ_ADMIN_ENDPOINT")
       ->type_name("ENDPOINT");
   command(&app, "ping", "Ask a broker whether it is there", [&](Client& client) { ping(flags, client); });
 
@@ -159,14 +158,4 @@ int run(int argc, char** argv) {
 }  // namespace
 }  // namespace dmq::cli
 
-int main(int argc, char** argv) {
-  dmq::hold_standard_streams();
-  try {
-    return dmq::cli::run(argc, argv);
-  } catch (const dmq::ClientError& error) {
-    return dmq::cli::report("dmq", error.failure());
-  } catch (const std::exception& error) {
-    std::cerr << "dmq: " << error.what() << std::endl;
-    return dmq::kExitError;
-  }
-}
+int main(int argc, char** argv) { return dmq::cli::run_command(dmq::cli::kProgram, dmq::cli::run, argc, argv); }

@@ -8,7 +8,6 @@
 #include "clients/cli/interrupt.hpp"
 #include "clients/cli/message_output.hpp"
 #include "clients/cli/session.hpp"
-#include "runtime/standard_streams.hpp"
 
 namespace dmq::cli {
 namespace {
@@ -159,7 +158,7 @@ int run(int argc, char** argv) {
   Flags flags;
   CLI::App app{"Receives messages from a dmq queue, one unless --count or --follow says otherwise.", kProgram};
   app.footer(kExamples);
-  app.add_option("QUEUE", flags.queue, "The queue")->required()->check(queue_name_fault);
+  add_queue_argument(app, flags.queue, "The queue");
   auto* count = app.add_option("--count", flags.count, "At most so many messages")->check(CLI::Range(1, 1'000'000'000));
   add_duration(app, "--wait", flags.wait, "How long to wait for each next message");
   auto* follow = app.add_flag("--follow", flags.follow, "Go on until Ctrl-C")->excludes(count);
@@ -182,14 +181,4 @@ int run(int argc, char** argv) {
 }  // namespace
 }  // namespace dmq::cli
 
-int main(int argc, char** argv) {
-  dmq::hold_standard_streams();
-  try {
-    return dmq::cli::run(argc, argv);
-  } catch (const dmq::ClientError& error) {
-    return dmq::cli::report("dmq-recv", error.failure());
-  } catch (const std::exception& error) {
-    std::cerr << "dmq-recv: " << error.what() << std::endl;
-    return dmq::kExitError;
-  }
-}
+int main(int argc, char** argv) { return dmq::cli::run_command(dmq::cli::kProgram, dmq::cli::run, argc, argv); }

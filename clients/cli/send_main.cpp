@@ -8,7 +8,6 @@
 #include "clients/cli/interrupt.hpp"
 #include "clients/cli/message_input.hpp"
 #include "clients/cli/session.hpp"
-#include "runtime/standard_streams.hpp"
 
 namespace dmq::cli {
 namespace {
@@ -189,9 +188,7 @@ int run(int argc, char** argv) {
   Flags flags;
   CLI::App app{"Sends messages to a dmq queue: BODY, or standard input as one message.", kProgram};
   app.footer(kExamples);
-  app.add_option("QUEUE", flags.queue, "The queue; it is created by its first message")
-      ->required()
-      ->check(queue_name_fault);
+  add_queue_argument(app, flags.queue, "The queue; it is created by its first message");
   app.add_option("BODY", flags.body, "The message; without it, standard input");
   app.add_flag("--lines", flags.lines, "Each line of the input is a message; empty lines too");
   app.add_option("--delimiter", flags.delimiter, "Like --lines, cut at this character instead (\\0, \\t)");
@@ -230,12 +227,4 @@ int run(int argc, char** argv) {
 }  // namespace
 }  // namespace dmq::cli
 
-int main(int argc, char** argv) {
-  dmq::hold_standard_streams();
-  try {
-    return dmq::cli::run(argc, argv);
-  } catch (const std::exception& error) {
-    std::cerr << "dmq-send: " << error.what() << std::endl;
-    return dmq::kExitError;
-  }
-}
+int main(int argc, char** argv) { return dmq::cli::run_command(dmq::cli::kProgram, dmq::cli::run, argc, argv); }

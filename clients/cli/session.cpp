@@ -7,6 +7,8 @@
 #include <iostream>
 #include <map>
 
+#include "runtime/standard_streams.hpp"
+
 namespace dmq::cli {
 namespace {
 
@@ -44,7 +46,21 @@ std::vector<std::string> split_endpoints(std::string_view text) {
   return endpoints;
 }
 
-std::string queue_name_fault(const std::string& name) { return name.empty() ? "the queue name is empty" : ""; }
+int run_command(const char* program, int (*run)(int argc, char** argv), int argc, char** argv) {
+  hold_standard_streams();
+  try {
+    return run(argc, argv);
+  } catch (const ClientError& error) {
+    return report(program, error.failure());
+  } catch (const std::exception& error) {
+    return report(program, {"", error.what(), false});
+  }
+}
+
+void add_queue_argument(CLI::App& app, std::string& queue, const std::string& text) {
+  const auto fault = [](const std::string& name) { return name.empty() ? "the queue name is empty" : ""; };
+  app.add_option("QUEUE", queue, text)->required()->check(fault);
+}
 
 ClientOptions client_options(const BrokerFlags& flags, int interrupt_fd) {
   ClientOptions options;

@@ -24,9 +24,12 @@ ClientOptions client_options(const BrokerFlags& flags, int interrupt_fd = -1);
 // Several endpoints by comma, as a list.
 std::vector<std::string> split_endpoints(std::string_view text);
 
-// For QUEUE arguments: what is wrong with the name before a broker is asked, or nothing. A shell makes an empty name of
-// a variable that is not set.
-std::string queue_name_fault(const std::string& name);
+// The whole of main: runs `run` and says what it throws as report() does. Returns the exit code.
+int run_command(const char* program, int (*run)(int argc, char** argv), int argc, char** argv);
+
+// The argument QUEUE; an empty name, which a shell makes of a variable that is not set, is refused before a broker is
+// asked.
+void add_queue_argument(CLI::App& app, std::string& queue, const std::string& text);
 
 // Says on standard error what failed and what to try; returns the exit code for it.
 int report(std::string_view program, const Failure& failure);

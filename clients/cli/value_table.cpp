@@ -2,7 +2,9 @@
 #include "clients/cli/value_table.hpp"
 
 #include <algorithm>
+#include <clocale>
 #include <ctime>
+#include <cwchar>
 
 namespace dmq::cli {
 namespace {
@@ -31,15 +33,40 @@ std::string cell_text(const std::string& key, const Value& value) {
   return to_json(value);
 }
 
+// What counts characters whatever the locale of the user: text is UTF-8 here, and only its form matters.
+locale_t utf8() {
+  static const locale_t kUtf8 = newlocale(LC_CTYPE_MASK, "C.UTF-8", nullptr);
+  return kUtf8;
+}
+
+// Columns on a terminal: two for the wide characters of East Asia, none for accents that join the letter before.
+std::size_t width_of(const std::string& text) {
+  if (utf8() == nullptr) return text.size();
+  const locale_t before = uselocale(utf8());
+  std::size_t width = 0;
+  std::mbstate_t state{};
+  for (std::size_t at = 0; at < text.size();) {
+    wchar_t character = 0;
+    const std::size_t bytes = std::mbrtowc(&character, text.data() + at, text.size() - at, &state);
+    const bool known = bytes != 0 && bytes <= text.size() - at;
+    width += known ? static_cast<std::size_t>(std::max(wcwidth(character), 0)) : 1;
+    at += known ? bytes : 1;
+    if (!known) state = {};
+  }
+  uselocale(before);
+  return width;
+}
+
 std::string padded(const std::string& text, std::size_t width) {
-  return text + std::string(width > text.size() ? width - text.size() : 0, ' ');
+  const std::size_t used = width_of(text);
+  return text + std::string(width > used ? width - used : 0, ' ');
 }
 
 void add_fields(const Value& value, std::size_t indent, std::string& out) {
   const auto* map = std::get_if<Value::Map>(&value.data());
   if (map == nullptr) return;
   std::size_t width = 0;
-  for (const auto& [key, member] : *map) width = std::max(width, key.size());
+  for (const auto& [key, member] : *map) width = std::max(width, width_of(key));
   for (const auto& [key, member] : *map) {
     const bool inner = std::holds_alternative<Value::Map>(member.data());
     out += std::string(indent, ' ') + (inner ? key : padded(key, width) + "  " + cell_text(key, member)) + "\n";
@@ -66,8 +93,8 @@ std::string table_text(const std::vector<Value>& rows, bool coloured) {
   };
   each_cell([&columns](const std::string& key, const std::string& text) {
     auto column = std::find_if(columns.begin(), columns.end(), [&key](const auto& each) { return each.first == key; });
-    if (column == columns.end()) column = columns.insert(columns.end(), {key, key.size()});
-    column->second = std::max(column->second, text.size());
+    if (column == columns.end()) column = columns.insert(columns.end(), {key, width_of(key)});
+    column->second = std::max(column->second, width_of(text));
   });
   std::string out;
   if (columns.empty()) return out;

@@ -79,10 +79,11 @@ void ClientLoop::start(RequestHeader header, std::shared_ptr<const std::string> 
   request.header = encode_request_header(header);
   request.payload = std::move(payload);
   request.answer_within = DurationMs{options_.request_timeout.count() + wait.value};
+  request.reach_within = DurationMs{options_.retry_for.count()};
   request.give_up_at = now + DurationMs{options_.retry_for.count() + wait.value};
   request.parked = header.op == Op::kReceive;
   request.done = std::move(done);
-  requests_.add(std::move(request));
+  requests_.add(std::move(request), now);
   send_due(now);
 }
 
@@ -235,10 +236,10 @@ void ClientLoop::finish_batch(BatchOutcome& outcome, std::string_view payload) {
 
 void ClientLoop::check_time(TimeMs now) {
   time_checked_ = now;
-  if (link_.read_events(now)) on_link_lost();
+  if (link_.read_events(now)) on_link_lost(now);
   if (producer_.is_late(now) || requests_.is_late(now)) {
     link_.change(now);
-    on_link_lost();
+    on_link_lost(now);
   }
   link_.step(now);
   std::vector<BatchOutcome> outcomes;
@@ -251,10 +252,10 @@ void ClientLoop::check_time(TimeMs now) {
   }
 }
 
-void ClientLoop::on_link_lost() {
+void ClientLoop::on_link_lost(TimeMs now) {
   send_refused_ = false;
   producer_.on_link_lost();
-  requests_.on_link_lost();
+  requests_.on_link_lost(now);
 }
 
 TimeMs ClientLoop::next_deadline() const {

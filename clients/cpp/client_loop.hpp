@@ -63,7 +63,7 @@ class ClientLoop : public std::enable_shared_from_this<ClientLoop> {
   void finish_batch(BatchOutcome& outcome, std::string_view payload);
   void finish(Request& request, Reply reply);
   void check_time(TimeMs now);
-  void on_link_lost();
+  void on_link_lost(TimeMs now);
   void give_back_released();
   std::vector<Lease> make_leases(std::string_view queue, const Reply& reply);
   Failure out_of_time(const Request& request) const;

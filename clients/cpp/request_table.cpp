@@ -10,6 +10,11 @@ constexpr DurationMs kRetryPause{100};
 
 }  // namespace
 
+void RequestTable::add(Request request, TimeMs now) {
+  request.reach_by = now + request.reach_within;
+  requests_.push_back(std::move(request));
+}
+
 const Request* RequestTable::next_request(TimeMs now) {
   for (Request& request : requests_) {
     if (request.in_flight || now < request.not_before) continue;
@@ -40,16 +45,21 @@ std::optional<Request> RequestTable::take(std::uint64_t id) {
 void RequestTable::retry_later(Request request, TimeMs now) {
   request.in_flight = false;
   request.not_before = now + kRetryPause;
+  request.reach_by = now + request.reach_within;
   requests_.push_back(std::move(request));
 }
 
-void RequestTable::on_link_lost() {
-  for (Request& request : requests_) request.in_flight = false;
+void RequestTable::on_link_lost(TimeMs now) {
+  for (Request& request : requests_) {
+    if (!request.in_flight) continue;
+    request.in_flight = false;
+    request.reach_by = now + request.reach_within;
+  }
 }
 
 std::optional<Request> RequestTable::take_expired(TimeMs now) {
   const auto at =
-      std::find_if(requests_.begin(), requests_.end(), [now](const Request& each) { return each.give_up_at <= now; });
+      std::find_if(requests_.begin(), requests_.end(), [now](const Request& each) { return each.deadline() <= now; });
   return at == requests_.end() ? std::nullopt : take(at->id);
 }
 
@@ -66,7 +76,7 @@ std::optional<TimeMs> RequestTable::next_deadline() const {
   std::optional<TimeMs> next;
   const auto consider = [&next](TimeMs at) { next = next ? std::min(*next, at) : at; };
   for (const Request& request : requests_) {
-    consider(request.give_up_at);
+    consider(request.deadline());
     if (request.in_flight) {
       consider(request.sent_at + request.answer_within);
     } else if (request.not_before.value != 0) {

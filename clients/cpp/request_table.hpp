@@ -1,6 +1,7 @@
 // The requests of a client, other than sends, that wait for their replies.
 #pragma once
 
+#include <algorithm>
 #include <deque>
 #include <functional>
 #include <memory>
@@ -26,9 +27,10 @@ struct Request {
   std::string header;
   std::shared_ptr<const std::string> payload;  // null: none
   DurationMs answer_within;                    // from each try; a parked receive's wait included
-  TimeMs give_up_at;
-  bool parked = false;                     // a receive: nothing is lost when its reply never comes
-  std::function<void(const Reply&)> done;  // called once
+  DurationMs reach_within;                     // gives up when no broker could take it for so long
+  TimeMs give_up_at;                           // in any case
+  bool parked = false;                         // a receive: nothing is lost when its reply never comes
+  std::function<void(const Reply&)> done;      // called once
 
   // Written by the table.
   bool in_flight = false;
@@ -36,6 +38,9 @@ struct Request {
   std::optional<Failure> last_answer;  // why the broker asked for a retry
   TimeMs sent_at;
   TimeMs not_before;
+  TimeMs reach_by;  // counts while it waits to go out
+
+  TimeMs deadline() const { return in_flight ? give_up_at : std::min(reach_by, give_up_at); }
 };
 
 // Pure state: times come in, requests to put on the wire go out. Not thread-safe.
@@ -47,7 +52,7 @@ struct Request {
 // oldest on, which is where most replies belong; a client has tens of requests under way, not thousands.
 class RequestTable {
  public:
-  void add(Request request) { requests_.push_back(std::move(request)); }
+  void add(Request request, TimeMs now);
   // The next request to put on the wire, in flight from now on; null: none is due.
   const Request* next_request(TimeMs now);
   // The link refused the request that next_request gave last.
@@ -56,7 +61,7 @@ class RequestTable {
   std::optional<Request> take(std::uint64_t id);
   // Puts a taken request back after the broker asked for a retry.
   void retry_later(Request request, TimeMs now);
-  void on_link_lost();
+  void on_link_lost(TimeMs now);
   // Removes one request that ran out of time.
   std::optional<Request> take_expired(TimeMs now);
   // Removes any one request; for a client that closes.

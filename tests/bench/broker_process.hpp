@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <string>
 
+#include "tests/support/daemon.hpp"
+
 namespace dmq::bench {
 
 // Starts the dmq-broker that lies beside this executable, on a free port of loopback, and ends it when destroyed.
@@ -17,17 +19,14 @@ class BrokerProcess {
   BrokerProcess(const BrokerProcess&) = delete;
   BrokerProcess& operator=(const BrokerProcess&) = delete;
 
-  const std::string& endpoint() const { return endpoint_; }
-  pid_t pid() const { return pid_; }
+  const std::string& endpoint() const { return broker_.endpoint(); }
+  pid_t pid() const { return broker_.pid(); }
 
  private:
-  std::string read_endpoint();
   void stop();
 
-  pid_t pid_ = -1;
-  int output_ = -1;  // kept open: writing to a closed pipe would end the broker
-  std::string endpoint_;
   std::string store_;  // to remove; empty: none
+  support::Daemon broker_;
 };
 
 // Of a whole process since its start. Zeros when it cannot be read.

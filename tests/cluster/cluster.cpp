@@ -14,7 +14,7 @@ std::string new_directory() {
   return path;
 }
 
-std::string new_endpoint() { return "tcp://127.0.0.1:" + std::to_string(free_port()); }
+std::string new_endpoint() { return "tcp://127.0.0.1:" + std::to_string(support::free_port()); }
 
 }  // namespace
 
@@ -33,7 +33,7 @@ Cluster::~Cluster() {
 }
 
 void Cluster::add(const std::string& name, const std::string& program, std::vector<std::string> flags) {
-  flags.insert(flags.begin(), program_beside(program));
+  flags.insert(flags.begin(), support::program_beside(program));
   daemons_.push_back(std::make_unique<Daemon>(name, std::move(flags), directory_ + "/" + name + ".log"));
 }
 

@@ -5,9 +5,11 @@
 #include <string>
 #include <vector>
 
-#include "tests/cluster/daemon.hpp"
+#include "tests/support/daemon.hpp"
 
 namespace dmq::cluster {
+
+using support::Daemon;
 
 enum class Layout {
   kBroker,   // one dmq-broker

@@ -1,6 +1,7 @@
-# A broker whose disk is full: it refuses what needs room, takes what makes room, and keeps what it confirmed.
+# A broker whose disk or store is full: it refuses what needs room, takes what makes room, keeps what it confirmed.
 import os
 import subprocess
+import sys
 import tempfile
 import unittest
 
@@ -17,15 +18,27 @@ def mount_small_disk(folder):
     return os.geteuid() == 0 and subprocess.run(mount, capture_output=True).returncode == 0
 
 
-class FullDisk(unittest.TestCase):
+def unmount(folder):
+    subprocess.run(["umount", folder], check=True)
+
+
+def may_mount():
+    """Only root may, and not in every container."""
+    with tempfile.TemporaryDirectory(prefix="dmq-full-") as folder:
+        mounted = mount_small_disk(folder)
+        if mounted:
+            unmount(folder)
+        return mounted
+
+
+class Promises:
+    """What holds for a full store, however it came to be full."""
+
     def setUp(self):
         folder = tempfile.TemporaryDirectory(prefix="dmq-full-")
         self.addCleanup(folder.cleanup)
         self.folder = folder.name
-        if not mount_small_disk(self.folder):
-            self.skipTest("only root can mount a small disk")
-        self.addCleanup(subprocess.run, ["umount", self.folder], check=True)
-        self.broker = Program("dmq-broker", "--data", os.path.join(self.folder, "data"), "--admin", "")
+        self.broker = Program("dmq-broker", "--data", os.path.join(self.folder, "data"), "--admin", "", *self.limit())
         self.addCleanup(self.broker.close)
         self.broker.start()
         self.connect()
@@ -85,6 +98,30 @@ class FullDisk(unittest.TestCase):
         self.connect()
         self.assertEqual(self.drain(), confirmed)
 
+
+class FullStore(Promises, unittest.TestCase):
+    """--store-limit, on a disk with room: everybody can test that."""
+
+    def limit(self):
+        return ["--store-limit", "2MiB"]
+
+    def test_what_is_refused_leaves_the_disk_alone(self):
+        self.fill(1000, 20)
+        data = os.path.join(self.folder, "data", "storage-0", "data.mdb")
+        before = os.stat(data).st_size
+        for _ in range(200):
+            self.assertEqual(self.client.code("send", [bytes(1000)] * 20, queue="q"), "insufficient_storage")
+        self.assertEqual(os.stat(data).st_size, before)
+
+
+class FullDisk(Promises, unittest.TestCase):
+    """A disk of 8 MiB, where one can be mounted."""
+
+    def limit(self):
+        self.assertTrue(mount_small_disk(self.folder))
+        self.addCleanup(unmount, self.folder)
+        return []
+
     def test_a_new_queue_is_refused_when_it_has_no_room_and_the_broker_lives(self):
         confirmed = self.fill(1000, 20)
         refusals = 0
@@ -94,6 +131,13 @@ class FullDisk(unittest.TestCase):
             refusals += code != "ok"
         self.assertGreater(refusals, 0)
         self.assertEqual(self.drain(), confirmed)
+
+
+def load_tests(loader, _tests, _pattern):
+    cases = [FullStore] + [FullDisk] * may_mount()
+    if FullDisk not in cases:
+        print("no disk can be mounted here: only --store-limit is tested", file=sys.stderr)
+    return unittest.TestSuite(loader.loadTestsFromTestCase(case) for case in cases)
 
 
 if __name__ == "__main__":

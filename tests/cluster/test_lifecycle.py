@@ -1,9 +1,11 @@
 # How the programs start, end and refuse to start; what clients see while a part of a cluster is away.
 import os
+import signal
 import subprocess
 import tempfile
 import time
 import unittest
+import unittest.mock
 
 from programs import BIN, Cluster, Program
 
@@ -76,6 +78,26 @@ class Ends(Case):
             self.assertEqual(program.stop(), 0, name)
 
 
+class TemporaryStores(Case):
+    def test_the_store_of_a_killed_broker_is_removed_by_the_next_one(self):
+        folder = self.folder()
+        environment = unittest.mock.patch.dict(os.environ, TMPDIR=folder)
+        environment.start()
+        self.addCleanup(environment.stop)
+        brokers = [self.program("dmq-broker", "--ephemeral") for _ in range(2)]
+        self.assertEqual(len(os.listdir(folder)), 2)
+        self.client(brokers[0].endpoint).ask("send", [b"a"], queue="q")
+        brokers[1].kill()
+        self.assertEqual(len(os.listdir(folder)), 2)
+        third = self.program("dmq-broker", "--ephemeral")
+        self.assertIn("left behind: 1 temporary store", third.output())
+        self.assertEqual(len(os.listdir(folder)), 2)
+        self.assertEqual(self.client(brokers[0].endpoint).ask("receive", queue="q")[0]["body"], b"a")
+        for broker in (brokers[0], third):
+            self.assertEqual(broker.stop(), 0)
+        self.assertEqual(os.listdir(folder), [])
+
+
 class RefusesToStart(Case):
     def one_line(self, *arguments):
         """The one line that a program gives which ends with code 1."""
@@ -135,11 +157,98 @@ class Configuration(Case):
                 self.assertEqual((code, said), (2, []), (name, text))
                 self.assertIn(word, "\n".join(complaints), name)
 
+    def refused(self, name, *flags):
+        """What is said of flags that are wrong, the same by --check-config and at a start."""
+        checked = run(name, *flags, "--check-config")
+        self.assertEqual(checked, run(name, *flags))
+        self.assertEqual((checked[0], checked[1], len(checked[2])), (2, [], 1), (name, flags, checked))
+        self.assertTrue(checked[2][0].startswith(f"{name}: "), checked[2])
+        return checked[2][0]
+
+    def test_endpoints_are_checked_before_the_start(self):
+        for name in PROGRAMS:
+            for wrong in ("foo", "", "7310", "http://127.0.0.1:1", "tcp://127.0.0.1:x"):
+                line = self.refused(name, "--listen", wrong)
+                self.assertIn("--listen", line)
+                self.assertIn("write tcp://HOST:PORT", line)
+        for name in ("dmq-router", "dmq-storage"):
+            self.assertIn("--metad", self.refused(name, "--metad", "tcp://10.0.0.1:*"))
+        self.assertIn("--feed", self.refused("dmq-metad", "--feed", "foo"))
+
+    def test_the_administrators_endpoint_is_on_this_machine(self):
+        for name in ("dmq-broker", "dmq-router"):
+            for wrong in ("tcp://0.0.0.0:1", "tcp://*:*", "192.0.2.1:7311", "localhost.example.org:7311"):
+                line = self.refused(name, "--admin", wrong)
+                self.assertIn("may delete queues; write tcp://127.0.0.1:PORT or ipc://PATH", line)
+            for good in ("tcp://127.0.0.1:7311", "localhost:7311", "ipc:///tmp/x", ""):
+                self.assertEqual(run(name, "--admin", good, "--check-config"), (0, ["ok"], []))
+
+    def test_who_listens_everywhere_says_how_it_is_reached(self):
+        for name, host in (("dmq-metad", "here"), ("dmq-storage", "tcp://here:7320")):
+            self.assertIn("--advertise", self.refused(name, "--listen", "tcp://0.0.0.0:7320"))
+            self.assertIn("--advertise", self.refused(name, "--advertise", "tcp://he re"))
+            self.assertEqual(run(name, "--listen", "*:7320", "--advertise", host, "--check-config"), (0, ["ok"], []))
+
+    def test_an_empty_data_directory_is_refused(self):
+        for name in ("dmq-broker", "dmq-metad", "dmq-storage"):
+            self.assertIn("--data is empty; name a directory", self.refused(name, "--data", ""))
+
     def test_a_file_that_is_not_there_is_told(self):
         for name in PROGRAMS:
             code, _, complaints = run(name, "--config", "/no/such/file.toml", "--check-config")
             self.assertEqual(code, 2, name)
             self.assertIn("/no/such/file.toml", "\n".join(complaints), name)
+
+
+class Signals(Case):
+    def daemons(self, *flags):
+        """Each daemon in turn, started with these flags."""
+        for name in PROGRAMS:
+            own = {"dmq-broker": ["--ephemeral"], "dmq-router": ["--metad", "tcp://127.0.0.1:9"]}
+            yield self.program(name, *own.get(name, ["--data", self.folder()]), *flags)
+
+    def hang_up(self, program, answer):
+        """SIGHUP, and waits for what is said to it."""
+        before = program.output().count(answer)
+        program.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: program.output().count(answer) > before, what=f"'{answer}' of {program.flags[0]}")
+
+    def test_sighup_reads_the_log_level_again(self):
+        path = os.path.join(self.folder(), "dmq.toml")
+        def write(text):
+            with open(path, "w") as file:
+                file.write(text)
+        write('log-level = "error"\n')
+        for program in self.daemons("--config", path):
+            write('log-level = "debug"\n')
+            self.hang_up(program, "the log level is debug, it was error")
+            write('log-level = "loud"\n')
+            self.hang_up(program, "the configuration is wrong and all stays as it was")
+            write('log-level = "warn"\nlog-format = "json"\n')
+            self.hang_up(program, "the log level is warning, it was debug")
+            wait_until(lambda: "counts at the next start only: --log-format" in program.output(), what="a warning")
+            write("")
+            self.hang_up(program, "the log level is info, it was warning")
+            write('log-level = "error"\n')
+            self.assertEqual(program.stop(), 0)
+
+    def test_sighup_without_a_file_says_that_there_is_nothing_to_reload(self):
+        for program in self.daemons():
+            self.hang_up(program, "nothing to reload: no file was given with --config")
+            self.assertEqual(program.stop(), 0)
+
+    def test_sigusr1_ends_a_program_as_sigterm_does(self):
+        for program in self.daemons():
+            program.process.send_signal(signal.SIGUSR1)
+            self.assertEqual(program.process.wait(15), 0, program.flags)
+            self.assertIn("finishing what was taken", program.output())
+
+    def test_help_tells_what_signals_do(self):
+        for name in PROGRAMS:
+            code, said, _ = run(name, "--help")
+            self.assertEqual(code, 0)
+            for word in ("SIGTERM", "SIGUSR1", "SIGHUP"):
+                self.assertIn(word, "\n".join(said))
 
 
 class PartsAway(Case):

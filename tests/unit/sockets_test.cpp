@@ -21,6 +21,30 @@ TEST_CASE("a socket listens on host:port and tells the port that it took", "[run
   CHECK(bound->back() != '*');
 }
 
+TEST_CASE("localhost can be listened on", "[runtime][sockets]") {
+  zmq::context_t context;
+  zmq::socket_t socket = make_socket(context, zmq::socket_type::router);
+  const auto bound = bind_socket(socket, "localhost:*");
+  REQUIRE(bound);
+  CHECK(bound->starts_with("tcp://127.0.0.1:"));
+}
+
+TEST_CASE("an address of IPv6 is understood where the system has IPv6", "[runtime][sockets]") {
+  zmq::context_t context;
+  zmq::socket_t server = make_socket(context, zmq::socket_type::router);
+  const auto bound = bind_socket(server, "[::1]:*");
+  // ENODEV would mean that the text was not taken for an address.
+  if (!bound) {
+    CHECK(bound.error().code == Errc::kUnavailable);
+    return;
+  }
+  CHECK(bound->starts_with("tcp://[::1]:"));
+  zmq::socket_t client = make_socket(context, zmq::socket_type::dealer);
+  REQUIRE(connect_socket(client, *bound));
+  zmq::pollitem_t item{client.handle(), 0, ZMQ_POLLOUT, 0};
+  CHECK(zmq::poll(&item, 1, std::chrono::seconds(5)) == 1);
+}
+
 TEST_CASE("who listens on a wrong endpoint is told how one is written", "[runtime][sockets]") {
   zmq::context_t context;
   for (const std::string wrong : {"7310", "127.0.0.1", "tcp//127.0.0.1:1", "http://127.0.0.1:1", "tcp://127.0.0.1:x"}) {

@@ -51,6 +51,18 @@ class Configuration(unittest.TestCase):
         self.assertEqual(code, 2)
         self.assertIn(self.path, said)
 
+    def test_variables_win_over_the_file(self):
+        with open(self.path, "w") as file:
+            file.write("workers = 2\n")
+        self.assertEqual(self.check("--config", self.path, DMQ_WORKERS="0")[0], 2)
+        self.assertEqual(self.check("--config", self.path, "--workers", "3", DMQ_WORKERS="0"), (0, "ok\n"))
+
+    def test_an_exported_directory_does_not_hinder_a_temporary_store(self):
+        place = os.path.join(os.path.dirname(self.path), "store")
+        self.assertEqual(self.check("--ephemeral", DMQ_DATA=place), (0, "ok\n"))
+        self.assertEqual(self.check("--ephemeral", "--data", place)[0], 2)
+        self.assertEqual(self.check("--data", place, DMQ_EPHEMERAL="1"), (0, "ok\n"))
+
     def test_a_store_limit_has_bounds(self):
         for limit in ("0", "-1", "18446744073709551615", "17TiB", "10XB"):
             self.assertEqual(self.check("--store-limit", limit)[0], 2, limit)
@@ -62,9 +74,12 @@ class Configuration(unittest.TestCase):
         self.assertIn("--ephemeral", said)
 
     def test_an_endpoint_that_is_none_is_shown_how(self):
-        code, said = run("--ephemeral", "--listen", "7310")
-        self.assertEqual(code, 1)
-        self.assertIn("tcp://HOST:PORT", said)
+        for flags in (["--listen", "7310"], ["--listen", "foo"], ["--listen", ""], ["--admin", "foo"]):
+            for end in ([], ["--check-config"]):
+                code, said = run("--ephemeral", *flags, *end)
+                self.assertEqual(code, 2, flags)
+                self.assertIn(f"dmq-broker: {flags[0]} ", said)
+                self.assertIn("write tcp://HOST:PORT", said)
 
     def test_a_broker_takes_all_the_connections_that_the_system_allows(self):
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -1,5 +1,5 @@
 // See daemon.hpp.
-#include "tests/cluster/daemon.hpp"
+#include "tests/support/daemon.hpp"
 
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -16,8 +16,9 @@
 #include <filesystem>
 #include <random>
 #include <stdexcept>
+#include <string_view>
 
-namespace dmq::cluster {
+namespace dmq::support {
 namespace {
 
 using std::chrono::milliseconds;
@@ -37,11 +38,12 @@ bool is_free(int port) {
   return bound;
 }
 
-[[noreturn]] void become(const std::vector<std::string>& arguments, int output, int log) {
-  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+[[noreturn]] void become(const std::vector<std::string>& arguments, int output, int log, int death_signal) {
+  ::prctl(PR_SET_PDEATHSIG, death_signal);
   ::dup2(output, STDOUT_FILENO);
-  ::dup2(log, STDERR_FILENO);
+  if (log >= 0) ::dup2(log, STDERR_FILENO);
   std::vector<char*> pointers;
+  pointers.reserve(arguments.size() + 1);
   for (const std::string& argument : arguments) pointers.push_back(const_cast<char*>(argument.c_str()));
   pointers.push_back(nullptr);
   ::execv(pointers.front(), pointers.data());
@@ -70,20 +72,24 @@ std::string program_beside(const std::string& name) {
   return (std::filesystem::read_symlink("/proc/self/exe").parent_path() / name).string();
 }
 
-Daemon::Daemon(std::string name, std::vector<std::string> arguments, std::string log_path)
-    : name_(std::move(name)), arguments_(std::move(arguments)), log_path_(std::move(log_path)) {}
+Daemon::Daemon(std::string name, std::vector<std::string> arguments, std::string log_path, WithParent with_parent)
+    : name_(std::move(name)),
+      arguments_(std::move(arguments)),
+      log_path_(std::move(log_path)),
+      with_parent_(with_parent) {}
 
 Daemon::~Daemon() { kill(); }
 
 void Daemon::start() {
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC) != 0) throw std::runtime_error("cannot make a pipe");
-  const int log = ::open(log_path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+  const int log = log_path_.empty() ? -1 : ::open(log_path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+  const int death_signal = with_parent_ == WithParent::kKilled ? SIGKILL : SIGTERM;
   pid_ = ::fork();
   if (pid_ < 0) throw std::runtime_error("cannot start a process");
-  if (pid_ == 0) become(arguments_, ends[1], log);
+  if (pid_ == 0) become(arguments_, ends[1], log, death_signal);
   ::close(ends[1]);
-  ::close(log);
+  if (log >= 0) ::close(log);
   output_ = ends[0];
   end_fd_ = static_cast<int>(::syscall(SYS_pidfd_open, pid_, 0));
   if (end_fd_ < 0) throw std::runtime_error("this system has no pidfd_open");
@@ -132,7 +138,10 @@ bool Daemon::await_listening(milliseconds patience) {
     if (got <= 0) return false;
     line.append(text, static_cast<std::size_t>(got));
   }
-  return line.starts_with("listening ");
+  constexpr std::string_view kSaid = "listening ";
+  if (!line.starts_with(kSaid)) return false;
+  endpoint_ = line.substr(kSaid.size(), line.find('\n') - kSaid.size());
+  return true;
 }
 
-}  // namespace dmq::cluster
+}  // namespace dmq::support

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-namespace dmq::cluster {
+namespace dmq::support {
 
 // A port of the loopback interface that is free now, outside the range from which the system takes the ports of
 // outgoing connections: a client that connects again and again to a dead port inside that range can meet itself.
@@ -17,11 +17,15 @@ std::uint16_t free_port();
 // The whole path of a program that lies beside this one.
 std::string program_beside(const std::string& name);
 
-// Not thread-safe. The child dies with its parent.
+// How a child ends when its parent does, by a crash too.
+enum class WithParent { kKilled, kEnded };
+
+// Not thread-safe. The child ends with its parent.
 class Daemon {
  public:
-  // `arguments`: the program's path first. What it says is appended to `log_path`.
-  Daemon(std::string name, std::vector<std::string> arguments, std::string log_path);
+  // `arguments`: the program's path first. What it says is appended to `log_path`; empty: to our standard error.
+  Daemon(std::string name, std::vector<std::string> arguments, std::string log_path,
+         WithParent with_parent = WithParent::kKilled);
   ~Daemon();
   Daemon(const Daemon&) = delete;
   Daemon& operator=(const Daemon&) = delete;
@@ -35,6 +39,8 @@ class Daemon {
   // Waits until it has printed that it listens; false when it does not in time, or has ended.
   bool await_listening(std::chrono::milliseconds patience = std::chrono::seconds(20));
 
+  // What it printed that it listens on; empty before await_listening().
+  const std::string& endpoint() const { return endpoint_; }
   bool running() const { return pid_ > 0; }
   pid_t pid() const { return pid_; }
   // Becomes readable when the child has ended.
@@ -50,10 +56,12 @@ class Daemon {
   const std::string name_;
   const std::vector<std::string> arguments_;
   const std::string log_path_;
+  const WithParent with_parent_;
   pid_t pid_ = -1;
   int output_ = -1;  // its standard output
   int end_fd_ = -1;  // pidfd: readable when the child has ended
+  std::string endpoint_;
   std::string ended_how_;
 };
 
-}  // namespace dmq::cluster
+}  // namespace dmq::support
