@@ -11,6 +11,7 @@
 
 #include "protocol/envelope.hpp"
 #include "router/admission.hpp"
+#include "router/bytes_under_way.hpp"
 #include "runtime/metad_link.hpp"
 #include "runtime/reactor.hpp"
 #include "runtime/sockets.hpp"
@@ -29,6 +30,8 @@ struct RouterOptions {
 // Holds no state that matters: a request lives in its frames. Requests that must wait (for
 // the creation of their queue, for a map that is being refreshed) are held whole, bounded in number, bytes and time;
 // later ones for the same queue wait behind them, so that a client's requests keep their order.
+//
+// Memory: requests wait in the way to their worker, and then held, both bounded in bytes, docs/protocol.md, section 12.
 class Router : public Part {
  public:
   // Errors: unavailable (cannot listen), invalid_argument (a wrong endpoint).
@@ -60,6 +63,10 @@ class Router : public Part {
     zmq::message_t payload;
     bool has_payload = false;
     std::size_t bytes() const { return header.size() + payload.size(); }
+    void drop_payload() {
+      payload.rebuild();
+      has_payload = false;
+    }
   };
   struct Held {
     Incoming request;
@@ -77,6 +84,14 @@ class Router : public Part {
     TimeMs until;
   };
 
+  // The way to a worker.
+  struct WorkerEnd {
+    explicit WorkerEnd(zmq::context_t& context);
+    zmq::socket_t socket;
+    DisconnectWatch watch;
+    BytesUnderWay under_way;
+  };
+
   Router(zmq::context_t& context, RouterOptions options);
   Result<void> bind();
   bool drain_clients(zmq::socket_t& socket, bool admin);
@@ -92,13 +107,15 @@ class Router : public Part {
   void retry_held(bool catalog_changed);
   void ask_metad(const Client& client, const RequestId& id, const AskMetad& ask);
   void confirm();
-  bool drain_worker(zmq::socket_t& worker);
-  void pass_reply(zmq::socket_t& worker, const Envelope& envelope, std::vector<zmq::message_t>& frames);
+  void watch_workers();
+  bool drain_worker(WorkerEnd& worker);
+  void pass_reply(WorkerEnd& worker, const Envelope& envelope, std::vector<zmq::message_t>& frames);
+  void give_back(WorkerEnd& worker, std::vector<zmq::message_t> frames);
   void take_back(const Envelope& envelope, std::vector<zmq::message_t>& frames);
   void reply(const Client& client, std::string header, std::string payload);
   void refuse(const Incoming& request, const RequestId& id, const Error& error);
   SendOutcome send_to(const Client& client, zmq::message_t header, zmq::message_t payload);
-  zmq::socket_t& worker_socket(const std::string& endpoint);
+  WorkerEnd& worker_at(const std::string& endpoint);
   void follow_workers();
 
   zmq::context_t& context_;
@@ -109,7 +126,8 @@ class Router : public Part {
   std::string admin_endpoint_;
   std::unique_ptr<MetadLink> link_;
   std::unique_ptr<Admission> admission_;
-  std::map<std::string, zmq::socket_t> workers_;  // by endpoint
+  std::map<std::string, WorkerEnd> workers_;  // by endpoint
+  TimeMs watch_due_;                          // when to ask whether their connections broke
   MsgpackReader reader_;
   RequestHeader header_;
   std::deque<Held> held_;
