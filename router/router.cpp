@@ -16,6 +16,12 @@ constexpr std::size_t kDrainMax = 256;  // messages a socket and turn
 constexpr int kPipeMessagesMax = 1000;  // per client and per worker: more waits in TCP, at the sender
 constexpr std::int64_t kFrameBytesMax = kRequestBytesMax + 64 * 1024;
 constexpr std::uint32_t kWorkerBytesMax = 256 * 1024 * 1024;  // requests under way to one worker: more is held
+constexpr std::size_t kLargeReplyBytes = 64 * 1024;           // below, kPipeMessagesMax is the bound
+constexpr std::size_t kClientUnreadBytesMax = 64 * 1024 * 1024;
+constexpr std::size_t kUnreadBytesMax = 1024 * 1024 * 1024;
+// A worker in this thread makes all replies of a turn before the first is sent.
+// LIMIT: a single message may be larger than its receive asked for.
+constexpr std::size_t kAskedBytesMax = 64 * 1024 * 1024;
 constexpr DurationMs kWatchEvery{50};
 constexpr std::size_t kHeldMax = 10'000;
 constexpr std::size_t kHeldBytesMax = 256 * 1024 * 1024;
@@ -31,6 +37,14 @@ std::string random_name() {
 }
 
 SocketLimits client_limits() { return {kPipeMessagesMax, kFrameBytesMax}; }
+
+std::size_t asked_bytes(const RequestHeader& receive) {
+  return receive.max_bytes == 0 ? kReceiveBytesDefault : static_cast<std::size_t>(receive.max_bytes);
+}
+
+Error too_much_unread() {
+  return {Errc::kUnavailable, "too many bytes of replies wait to be read; read them, then try again"};
+}
 
 }  // namespace
 
@@ -56,6 +70,7 @@ Router::Router(zmq::context_t& context, RouterOptions options)
       options_(std::move(options)),
       clients_(make_socket(context, zmq::socket_type::router, client_limits())),
       admins_(make_socket(context, zmq::socket_type::router, client_limits())),
+      unread_(kClientUnreadBytesMax, kUnreadBytesMax),
       now_(steady_now()) {
   if (options_.name.empty()) options_.name = random_name();
 }
@@ -77,6 +92,7 @@ bool Router::turn(TimeMs steady_now) {
   const bool changed = std::exchange(catalog_changed_, false);
   if (changed) follow_workers();
   watch_workers();
+  asked_bytes_ = 0;
   retry_held(changed);  // before later requests for the same queues are read
   bool moved = false;
   for (auto& [endpoint, worker] : workers_) moved |= drain_worker(worker);
@@ -115,7 +131,10 @@ TimeMs Router::next_deadline() const {
 bool Router::drain_clients(zmq::socket_t& socket, bool admin) {
   std::vector<zmq::message_t> frames;
   std::size_t count = 0;
-  for (; count < kDrainMax && receive_frames(socket, frames); ++count) take_request(frames, admin);
+  while (count < kDrainMax && asked_bytes_ < kAskedBytesMax && receive_frames(socket, frames)) {
+    take_request(frames, admin);
+    ++count;
+  }
   return count > 0;
 }
 
@@ -144,6 +163,7 @@ void Router::dispatch(Incoming request) {
   Decision decision = admission_->decide(header_, bytes_of(request.payload), request.client.admin);
   if (header_.op == Op::kReceive) request.drop_payload();  // has no meaning
   if (auto* route = std::get_if<Route>(&decision)) {
+    if (!has_room_for_reply(request.client)) return refuse(request, header_.id, too_much_unread());
     if (holds(header_.queue)) return hold_again(std::move(request), "requests before it wait for the queue's worker");
     return forward(std::move(request), *route);
   }
@@ -156,6 +176,12 @@ void Router::dispatch(Incoming request) {
   const bool asked = holds(queue);
   hold(std::move(request), true);
   if (!asked) create_queue(queue);
+}
+
+// Without room the reply would be given back, and the worker would have read its messages for nothing.
+bool Router::has_room_for_reply(const Client& client) const {
+  if (header_.op != Op::kReceive || unread_.bytes() == 0) return true;
+  return unread_.has_room(client.key(), asked_bytes(header_));
 }
 
 void Router::forward(Incoming request, const Route& route) {
@@ -182,6 +208,7 @@ void Router::forward(Incoming request, const Route& route) {
   if (request.has_payload) frames.push_back(std::move(request.payload));
   if (send_frames(worker.socket, frames) == SendOutcome::kSent) {
     worker.under_way.sent(bytes);
+    if (receive) asked_bytes_ += asked_bytes(header_);
     return;
   }
   request.header = std::move(frames[1]);
@@ -319,6 +346,10 @@ bool Router::drain_worker(WorkerEnd& worker) {
 void Router::pass_reply(WorkerEnd& worker, const Envelope& envelope, std::vector<zmq::message_t>& frames) {
   const Client client{std::string(envelope.client), envelope.delimiter, envelope.admin};
   const bool payload = frames.size() > 2 && !frames[2].empty();
+  if (payload && !charge(client, frames[2])) {
+    refuse_unread(client, bytes_of(frames[1]));
+    return give_back(worker, std::move(frames));
+  }
   std::vector<zmq::message_t> out;
   out.reserve(4);
   out.push_back(copy_frame(client.routing_id));
@@ -351,11 +382,28 @@ void Router::take_back(const Envelope& envelope, std::vector<zmq::message_t>& fr
 // --- to clients -----------------------------------------------------------------------------------------------------
 
 void Router::reply(const Client& client, std::string header, std::string payload) {
-  send_to(client, make_frame(std::move(header)), make_frame(std::move(payload)));
+  zmq::message_t frame = make_frame(std::move(payload));
+  if (!charge(client, frame)) return refuse_unread(client, header);
+  send_to(client, make_frame(std::move(header)), std::move(frame));
 }
 
 void Router::refuse(const Incoming& request, const RequestId& id, const Error& error) {
   reply(request.client, encode_reply_header(id, error), {});
+}
+
+// In place of a reply that was made already.
+void Router::refuse_unread(const Client& client, std::string_view reply_header) {
+  const auto made = decode_reply_header(reply_header, reader_);
+  if (made) reply(client, encode_reply_header(made->id, too_much_unread()), {});
+}
+
+// False: the client has to read first. Otherwise `payload` tells unread_ when it is sent or dropped.
+bool Router::charge(const Client& client, zmq::message_t& payload) {
+  if (payload.size() < kLargeReplyBytes) return true;
+  auto charge = unread_.charge(client.key(), payload.size());
+  if (charge == nullptr) return false;
+  payload = ticket_frame(std::move(payload), std::move(charge));
+  return true;
 }
 
 SendOutcome Router::send_to(const Client& client, zmq::message_t header, zmq::message_t payload) {

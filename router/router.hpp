@@ -12,6 +12,7 @@
 #include "protocol/envelope.hpp"
 #include "router/admission.hpp"
 #include "router/bytes_under_way.hpp"
+#include "router/unread_replies.hpp"
 #include "runtime/metad_link.hpp"
 #include "runtime/reactor.hpp"
 #include "runtime/sockets.hpp"
@@ -31,7 +32,8 @@ struct RouterOptions {
 // the creation of their queue, for a map that is being refreshed) are held whole, bounded in number, bytes and time;
 // later ones for the same queue wait behind them, so that a client's requests keep their order.
 //
-// Memory: requests wait in the way to their worker, and then held, both bounded in bytes, docs/protocol.md, section 12.
+// Memory: requests wait in the way to their worker, and then held; large replies in the way to their client. Each is
+// bounded in bytes, docs/protocol.md, section 12.
 class Router : public Part {
  public:
   // Errors: unavailable (cannot listen), invalid_argument (a wrong endpoint).
@@ -54,6 +56,7 @@ class Router : public Part {
     std::string routing_id;
     bool delimiter = false;
     bool admin = false;
+    std::string key() const { return (admin ? 'a' : 'c') + routing_id; }
   };
   // A request that was read, or handed back.
   struct Incoming {
@@ -97,6 +100,7 @@ class Router : public Part {
   bool drain_clients(zmq::socket_t& socket, bool admin);
   void take_request(std::vector<zmq::message_t>& frames, bool admin);
   void dispatch(Incoming request);
+  bool has_room_for_reply(const Client& client) const;
   void forward(Incoming request, const Route& route);
   bool holds(std::string_view queue) const;
   void hold(Incoming request, bool creating);
@@ -114,6 +118,8 @@ class Router : public Part {
   void take_back(const Envelope& envelope, std::vector<zmq::message_t>& frames);
   void reply(const Client& client, std::string header, std::string payload);
   void refuse(const Incoming& request, const RequestId& id, const Error& error);
+  void refuse_unread(const Client& client, std::string_view reply_header);
+  bool charge(const Client& client, zmq::message_t& payload);
   SendOutcome send_to(const Client& client, zmq::message_t header, zmq::message_t payload);
   WorkerEnd& worker_at(const std::string& endpoint);
   void follow_workers();
@@ -128,6 +134,8 @@ class Router : public Part {
   std::unique_ptr<Admission> admission_;
   std::map<std::string, WorkerEnd> workers_;  // by endpoint
   TimeMs watch_due_;                          // when to ask whether their connections broke
+  UnreadReplies unread_;
+  std::size_t asked_bytes_ = 0;  // of messages, by receives that were passed on in this turn
   MsgpackReader reader_;
   RequestHeader header_;
   std::deque<Held> held_;
