@@ -35,6 +35,7 @@ std::string encode_envelope(const Envelope& envelope) {
   out[3] = static_cast<char>(envelope.hops);
   put(out, 4, envelope.partition.value);
   put(out, 8, envelope.epoch.value);
+  put(out, 12, envelope.position);
   put(out, 16, envelope.queue.value);
   out.append(envelope.client);
   return out;
@@ -53,6 +54,7 @@ Result<Envelope> decode_envelope(std::string_view bytes) {
   envelope.hops = static_cast<std::uint8_t>(bytes[3]);
   envelope.partition.value = get<std::uint16_t>(bytes, 4);
   envelope.epoch.value = get<std::uint32_t>(bytes, 8);
+  envelope.position = get<std::uint32_t>(bytes, 12);
   envelope.queue.value = get<std::uint64_t>(bytes, 16);
   envelope.client = bytes.substr(kEnvelopeBytes);
   return envelope;

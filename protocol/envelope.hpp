@@ -20,14 +20,15 @@ enum class EnvelopeKind : std::uint8_t {
 
 // The envelope is owned by the router: a worker copies it and changes `kind` alone. So routers keep no state
 // about requests under way. Layout (docs/protocol.md, "Inside the broker"): 1 version, 1 kind, 1 flags, 1 hops,
-// 2 partition, 2 zero, 4 epoch, 4 zero, 8 queue, all little-endian, then the client's routing id.
+// 2 partition, 2 zero, 4 epoch, 4 position, 8 queue, all little-endian, then the client's routing id.
 struct Envelope {
   EnvelopeKind kind = EnvelopeKind::kRequest;
   bool delimiter = false;  // the client is a REQ socket: its empty frame goes back too
   bool admin = false;      // it came in on the administrators' socket
   std::uint8_t hops = 0;   // how often a worker handed it back
   PartitionId partition;
-  Epoch epoch;  // of the partition, as the router knows it
+  Epoch epoch;                 // of the partition, as the router knows it
+  std::uint32_t position = 0;  // the router's count of the bytes that it sent to the worker, modulo 2^32
   QueueId queue;
   std::string_view client;
 };

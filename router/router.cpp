@@ -15,6 +15,14 @@ namespace {
 constexpr std::size_t kDrainMax = 256;  // messages a socket and turn
 constexpr int kPipeMessagesMax = 1000;  // per client and per worker: more waits in TCP, at the sender
 constexpr std::int64_t kFrameBytesMax = kRequestBytesMax + 64 * 1024;
+constexpr std::uint32_t kWorkerBytesMax = 256 * 1024 * 1024;  // requests under way to one worker: more is held
+constexpr std::size_t kLargeReplyBytes = 64 * 1024;           // below, kPipeMessagesMax is the bound
+constexpr std::size_t kClientUnreadBytesMax = 64 * 1024 * 1024;
+constexpr std::size_t kUnreadBytesMax = 1024 * 1024 * 1024;
+// A worker in this thread makes all replies of a turn before the first is sent.
+// LIMIT: a single message may be larger than its receive asked for.
+constexpr std::size_t kAskedBytesMax = 64 * 1024 * 1024;
+constexpr DurationMs kWatchEvery{50};
 constexpr std::size_t kHeldMax = 10'000;
 constexpr std::size_t kHeldBytesMax = 256 * 1024 * 1024;
 constexpr int kLastDrains = 40;  // with kDrainMax: a reply for each receive that can wait in a worker
@@ -29,6 +37,14 @@ std::string random_name() {
 }
 
 SocketLimits client_limits() { return {kPipeMessagesMax, kFrameBytesMax}; }
+
+std::size_t asked_bytes(const RequestHeader& receive) {
+  return receive.max_bytes == 0 ? kReceiveBytesDefault : static_cast<std::size_t>(receive.max_bytes);
+}
+
+Error too_much_unread() {
+  return {Errc::kUnavailable, "too many bytes of replies wait to be read; read them, then try again"};
+}
 
 }  // namespace
 
@@ -54,6 +70,7 @@ Router::Router(zmq::context_t& context, RouterOptions options)
       options_(std::move(options)),
       clients_(make_socket(context, zmq::socket_type::router, client_limits())),
       admins_(make_socket(context, zmq::socket_type::router, client_limits())),
+      unread_(kClientUnreadBytesMax, kUnreadBytesMax),
       now_(steady_now()) {
   if (options_.name.empty()) options_.name = random_name();
 }
@@ -74,9 +91,11 @@ bool Router::turn(TimeMs steady_now) {
   link_->step(now_);
   const bool changed = std::exchange(catalog_changed_, false);
   if (changed) follow_workers();
+  watch_workers();
+  asked_bytes_ = 0;
   retry_held(changed);  // before later requests for the same queues are read
   bool moved = false;
-  for (auto& [endpoint, socket] : workers_) moved |= drain_worker(socket);
+  for (auto& [endpoint, worker] : workers_) moved |= drain_worker(worker);
   moved |= drain_clients(clients_, false);
   moved |= drain_clients(admins_, true);
   confirm();
@@ -85,8 +104,8 @@ bool Router::turn(TimeMs steady_now) {
 
 void Router::end() {
   // Replies that are on their way reach clients that are there.
-  for (auto& [endpoint, socket] : workers_) {
-    for (int i = 0; i < kLastDrains && drain_worker(socket); ++i) {
+  for (auto& [endpoint, worker] : workers_) {
+    for (int i = 0; i < kLastDrains && drain_worker(worker); ++i) {
     }
   }
   constexpr int kLastRepliesMs = 1000;
@@ -96,7 +115,7 @@ void Router::end() {
 void Router::add_poll_items(std::vector<zmq::pollitem_t>& items) {
   items.push_back({clients_.handle(), 0, ZMQ_POLLIN, 0});
   items.push_back({admins_.handle(), 0, ZMQ_POLLIN, 0});
-  for (auto& [endpoint, socket] : workers_) items.push_back({socket.handle(), 0, ZMQ_POLLIN, 0});
+  for (auto& [endpoint, worker] : workers_) items.push_back({worker.socket.handle(), 0, ZMQ_POLLIN, 0});
   link_->add_poll_items(items);
 }
 
@@ -112,7 +131,10 @@ TimeMs Router::next_deadline() const {
 bool Router::drain_clients(zmq::socket_t& socket, bool admin) {
   std::vector<zmq::message_t> frames;
   std::size_t count = 0;
-  for (; count < kDrainMax && receive_frames(socket, frames); ++count) take_request(frames, admin);
+  while (count < kDrainMax && asked_bytes_ < kAskedBytesMax && receive_frames(socket, frames)) {
+    take_request(frames, admin);
+    ++count;
+  }
   return count > 0;
 }
 
@@ -139,7 +161,9 @@ void Router::dispatch(Incoming request) {
     return refuse(request, header_.id, decoded.error());
   }
   Decision decision = admission_->decide(header_, bytes_of(request.payload), request.client.admin);
+  if (header_.op == Op::kReceive) request.drop_payload();  // has no meaning
   if (auto* route = std::get_if<Route>(&decision)) {
+    if (!has_room_for_reply(request.client)) return refuse(request, header_.id, too_much_unread());
     if (holds(header_.queue)) return hold_again(std::move(request), "requests before it wait for the queue's worker");
     return forward(std::move(request), *route);
   }
@@ -154,7 +178,20 @@ void Router::dispatch(Incoming request) {
   if (!asked) create_queue(queue);
 }
 
+// Without room the reply would be given back, and the worker would have read its messages for nothing.
+bool Router::has_room_for_reply(const Client& client) const {
+  if (header_.op != Op::kReceive || unread_.bytes() == 0) return true;
+  return unread_.has_room(client.key(), asked_bytes(header_));
+}
+
 void Router::forward(Incoming request, const Route& route) {
+  WorkerEnd& worker = worker_at(route.endpoint);
+  const bool receive = header_.op == Op::kReceive;
+  const std::size_t bytes = receive ? 0 : request.bytes();  // a receive may wait, and its bytes are with the worker
+  if (!worker.under_way.has_room(bytes)) {
+    return hold_again(std::move(request),
+                      "the worker that has this queue is busy: too many bytes are on their way to it");
+  }
   Envelope envelope;
   envelope.delimiter = request.client.delimiter;
   envelope.admin = request.client.admin;
@@ -162,13 +199,18 @@ void Router::forward(Incoming request, const Route& route) {
   envelope.partition = route.partition;
   envelope.epoch = route.epoch;
   envelope.queue = route.queue;
+  envelope.position = receive ? BytesUnderWay::kNoPosition : worker.under_way.position_behind(bytes);
   envelope.client = request.client.routing_id;
   std::vector<zmq::message_t> frames;
   frames.reserve(3);
   frames.push_back(make_frame(encode_envelope(envelope)));
   frames.push_back(std::move(request.header));
   if (request.has_payload) frames.push_back(std::move(request.payload));
-  if (send_frames(worker_socket(route.endpoint), frames) == SendOutcome::kSent) return;
+  if (send_frames(worker.socket, frames) == SendOutcome::kSent) {
+    worker.under_way.sent(bytes);
+    if (receive) asked_bytes_ += asked_bytes(header_);
+    return;
+  }
   request.header = std::move(frames[1]);
   if (request.has_payload) request.payload = std::move(frames[2]);
   hold_again(std::move(request), "the worker that has this queue cannot be reached or is busy");
@@ -183,8 +225,9 @@ bool Router::holds(std::string_view queue) const {
 void Router::hold(Incoming request, bool creating) {
   if (!decode_request_header(bytes_of(request.header), reader_, header_)) return;
   if (held_.size() >= kHeldMax || held_bytes_ + request.bytes() > kHeldBytesMax) {
-    return refuse(request, header_.id,
-                  {Errc::kUnavailable, "too many requests wait for a change of the catalog; try again"});
+    return refuse(
+        request, header_.id,
+        {Errc::kUnavailable, "too many requests wait for a worker or for a change of the catalog; try again"});
   }
   const std::string queue(header_.queue);
   keep({std::move(request), now_ + (creating ? kHoldFor : kRetryAfter), queue, creating});
@@ -273,14 +316,25 @@ void Router::confirm() {
 
 // --- from workers ----------------------------------------------------------------------------------------------------
 
-bool Router::drain_worker(zmq::socket_t& worker) {
+void Router::watch_workers() {
+  if (now_ < watch_due_) return;
+  watch_due_ = now_ + kWatchEvery;
+  for (auto& [endpoint, worker] : workers_) {
+    if (worker.watch.broke()) worker.under_way.reset();
+  }
+}
+
+bool Router::drain_worker(WorkerEnd& worker) {
   std::vector<zmq::message_t> frames;
   std::size_t count = 0;
-  for (; count < kDrainMax && receive_frames(worker, frames); ++count) {
+  for (; count < kDrainMax && receive_frames(worker.socket, frames); ++count) {
     const auto envelope = frames.size() < 2 ? fail(Errc::kMalformed, "") : decode_envelope(bytes_of(frames[0]));
     if (!envelope) {
       ++dropped_;
-    } else if (envelope->kind == EnvelopeKind::kHandBack) {
+      continue;
+    }
+    worker.under_way.returned(envelope->position);
+    if (envelope->kind == EnvelopeKind::kHandBack) {
       take_back(*envelope, frames);
     } else {
       pass_reply(worker, *envelope, frames);
@@ -289,22 +343,30 @@ bool Router::drain_worker(zmq::socket_t& worker) {
   return count > 0;
 }
 
-void Router::pass_reply(zmq::socket_t& worker, const Envelope& envelope, std::vector<zmq::message_t>& frames) {
+void Router::pass_reply(WorkerEnd& worker, const Envelope& envelope, std::vector<zmq::message_t>& frames) {
+  const Client client{std::string(envelope.client), envelope.delimiter, envelope.admin};
+  const bool payload = frames.size() > 2 && !frames[2].empty();
+  if (payload && !charge(client, frames[2])) {
+    refuse_unread(client, bytes_of(frames[1]));
+    return give_back(worker, std::move(frames));
+  }
   std::vector<zmq::message_t> out;
   out.reserve(4);
-  out.push_back(copy_frame(envelope.client));
-  if (envelope.delimiter) out.emplace_back();
+  out.push_back(copy_frame(client.routing_id));
+  if (client.delimiter) out.emplace_back();
   out.push_back(std::move(frames[1]));
-  const bool payload = frames.size() > 2 && frames[2].size() > 0;
   if (payload) out.push_back(std::move(frames[2]));
-  if (send_frames(envelope.admin ? admins_ : clients_, out) == SendOutcome::kSent || !payload) return;
-  // Nobody is there: the worker takes back what it leased to that client.
-  std::vector<zmq::message_t> back;
+  if (send_frames(client.admin ? admins_ : clients_, out) == SendOutcome::kSent || !payload) return;
+  frames[1] = std::move(out[out.size() - 2]);
+  frames[2] = std::move(out.back());
+  give_back(worker, std::move(frames));
+}
+
+// The client cannot have this reply: the worker takes back what it leased to it.
+void Router::give_back(WorkerEnd& worker, std::vector<zmq::message_t> frames) {
   set_envelope_kind(static_cast<char*>(frames[0].data()), EnvelopeKind::kUndeliverable);
-  back.push_back(std::move(frames[0]));
-  back.push_back(std::move(out[out.size() - 2]));
-  back.push_back(std::move(out.back()));
-  send_frames(worker, back);  // a worker that is gone has lost its leases anyway
+  frames.resize(3);
+  send_frames(worker.socket, frames);  // a worker that is gone has lost its leases anyway
 }
 
 void Router::take_back(const Envelope& envelope, std::vector<zmq::message_t>& frames) {
@@ -320,11 +382,28 @@ void Router::take_back(const Envelope& envelope, std::vector<zmq::message_t>& fr
 // --- to clients -----------------------------------------------------------------------------------------------------
 
 void Router::reply(const Client& client, std::string header, std::string payload) {
-  send_to(client, make_frame(std::move(header)), make_frame(std::move(payload)));
+  zmq::message_t frame = make_frame(std::move(payload));
+  if (!charge(client, frame)) return refuse_unread(client, header);
+  send_to(client, make_frame(std::move(header)), std::move(frame));
 }
 
 void Router::refuse(const Incoming& request, const RequestId& id, const Error& error) {
   reply(request.client, encode_reply_header(id, error), {});
+}
+
+// In place of a reply that was made already.
+void Router::refuse_unread(const Client& client, std::string_view reply_header) {
+  const auto made = decode_reply_header(reply_header, reader_);
+  if (made) reply(client, encode_reply_header(made->id, too_much_unread()), {});
+}
+
+// False: the client has to read first. Otherwise `payload` tells unread_ when it is sent or dropped.
+bool Router::charge(const Client& client, zmq::message_t& payload) {
+  if (payload.size() < kLargeReplyBytes) return true;
+  auto charge = unread_.charge(client.key(), payload.size());
+  if (charge == nullptr) return false;
+  payload = ticket_frame(std::move(payload), std::move(charge));
+  return true;
 }
 
 SendOutcome Router::send_to(const Client& client, zmq::message_t header, zmq::message_t payload) {
@@ -338,12 +417,18 @@ SendOutcome Router::send_to(const Client& client, zmq::message_t header, zmq::me
 
 // --- workers --------------------------------------------------------------------------------------------------------
 
-zmq::socket_t& Router::worker_socket(const std::string& endpoint) {
-  const auto known = workers_.find(endpoint);
-  if (known != workers_.end()) return known->second;
-  auto socket = make_socket(context_, zmq::socket_type::dealer, {kPipeMessagesMax, -1});
-  if (auto connected = connect_socket(socket, endpoint); !connected) spdlog::error("{}", connected.error().context);
-  return workers_.emplace(endpoint, std::move(socket)).first->second;
+Router::WorkerEnd::WorkerEnd(zmq::context_t& context)
+    : socket(make_socket(context, zmq::socket_type::dealer, {kPipeMessagesMax, -1})),
+      watch(context, socket),
+      under_way(kWorkerBytesMax) {}
+
+Router::WorkerEnd& Router::worker_at(const std::string& endpoint) {
+  const auto [at, fresh] = workers_.try_emplace(endpoint, context_);
+  if (!fresh) return at->second;
+  if (auto connected = connect_socket(at->second.socket, endpoint); !connected) {
+    spdlog::error("{}", connected.error().context);
+  }
+  return at->second;
 }
 
 // Connects to workers as soon as they are known, and forgets the endpoints that no worker has any more.
@@ -354,7 +439,7 @@ void Router::follow_workers() {
                        [&](const auto& entry) { return entry.second.endpoint == endpoint; });
   };
   std::erase_if(workers_, [&](const auto& entry) { return !used(entry.first); });
-  for (const auto& [name, worker] : catalog.workers()) worker_socket(worker.endpoint);
+  for (const auto& [name, worker] : catalog.workers()) worker_at(worker.endpoint);
   bool all = !catalog.empty();
   for (std::uint16_t i = 0; all && i < catalog.partitions(); ++i) all = admission_->route({i}, {}).has_value();
   ready_ = all;

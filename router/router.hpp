@@ -11,6 +11,8 @@
 
 #include "protocol/envelope.hpp"
 #include "router/admission.hpp"
+#include "router/bytes_under_way.hpp"
+#include "router/unread_replies.hpp"
 #include "runtime/metad_link.hpp"
 #include "runtime/reactor.hpp"
 #include "runtime/sockets.hpp"
@@ -29,6 +31,9 @@ struct RouterOptions {
 // Holds no state that matters: a request lives in its frames. Requests that must wait (for
 // the creation of their queue, for a map that is being refreshed) are held whole, bounded in number, bytes and time;
 // later ones for the same queue wait behind them, so that a client's requests keep their order.
+//
+// Memory: requests wait in the way to their worker, and then held; large replies in the way to their client. Each is
+// bounded in bytes, docs/protocol.md, section 12.
 class Router : public Part {
  public:
   // Errors: unavailable (cannot listen), invalid_argument (a wrong endpoint).
@@ -51,6 +56,7 @@ class Router : public Part {
     std::string routing_id;
     bool delimiter = false;
     bool admin = false;
+    std::string key() const { return (admin ? 'a' : 'c') + routing_id; }
   };
   // A request that was read, or handed back.
   struct Incoming {
@@ -60,6 +66,10 @@ class Router : public Part {
     zmq::message_t payload;
     bool has_payload = false;
     std::size_t bytes() const { return header.size() + payload.size(); }
+    void drop_payload() {
+      payload.rebuild();
+      has_payload = false;
+    }
   };
   struct Held {
     Incoming request;
@@ -77,11 +87,20 @@ class Router : public Part {
     TimeMs until;
   };
 
+  // The way to a worker.
+  struct WorkerEnd {
+    explicit WorkerEnd(zmq::context_t& context);
+    zmq::socket_t socket;
+    DisconnectWatch watch;
+    BytesUnderWay under_way;
+  };
+
   Router(zmq::context_t& context, RouterOptions options);
   Result<void> bind();
   bool drain_clients(zmq::socket_t& socket, bool admin);
   void take_request(std::vector<zmq::message_t>& frames, bool admin);
   void dispatch(Incoming request);
+  bool has_room_for_reply(const Client& client) const;
   void forward(Incoming request, const Route& route);
   bool holds(std::string_view queue) const;
   void hold(Incoming request, bool creating);
@@ -92,13 +111,17 @@ class Router : public Part {
   void retry_held(bool catalog_changed);
   void ask_metad(const Client& client, const RequestId& id, const AskMetad& ask);
   void confirm();
-  bool drain_worker(zmq::socket_t& worker);
-  void pass_reply(zmq::socket_t& worker, const Envelope& envelope, std::vector<zmq::message_t>& frames);
+  void watch_workers();
+  bool drain_worker(WorkerEnd& worker);
+  void pass_reply(WorkerEnd& worker, const Envelope& envelope, std::vector<zmq::message_t>& frames);
+  void give_back(WorkerEnd& worker, std::vector<zmq::message_t> frames);
   void take_back(const Envelope& envelope, std::vector<zmq::message_t>& frames);
   void reply(const Client& client, std::string header, std::string payload);
   void refuse(const Incoming& request, const RequestId& id, const Error& error);
+  void refuse_unread(const Client& client, std::string_view reply_header);
+  bool charge(const Client& client, zmq::message_t& payload);
   SendOutcome send_to(const Client& client, zmq::message_t header, zmq::message_t payload);
-  zmq::socket_t& worker_socket(const std::string& endpoint);
+  WorkerEnd& worker_at(const std::string& endpoint);
   void follow_workers();
 
   zmq::context_t& context_;
@@ -109,7 +132,10 @@ class Router : public Part {
   std::string admin_endpoint_;
   std::unique_ptr<MetadLink> link_;
   std::unique_ptr<Admission> admission_;
-  std::map<std::string, zmq::socket_t> workers_;  // by endpoint
+  std::map<std::string, WorkerEnd> workers_;  // by endpoint
+  TimeMs watch_due_;                          // when to ask whether their connections broke
+  UnreadReplies unread_;
+  std::size_t asked_bytes_ = 0;  // of messages, by receives that were passed on in this turn
   MsgpackReader reader_;
   RequestHeader header_;
   std::deque<Held> held_;

@@ -1,6 +1,7 @@
 // Settings measured on libzmq 4.3.4; the reasons stand beside them.
 #include "runtime/sockets.hpp"
 
+#include <atomic>
 #include <cerrno>
 
 #ifdef __SANITIZE_THREAD__
@@ -98,6 +99,20 @@ zmq::message_t make_frame(std::string bytes) {
 
 zmq::message_t copy_frame(std::string_view bytes) { return zmq::message_t(bytes.data(), bytes.size()); }
 
+zmq::message_t ticket_frame(zmq::message_t frame, std::shared_ptr<const void> ticket) {
+  struct Owner {
+    zmq::message_t frame;
+    std::shared_ptr<const void> ticket;
+  };
+  auto* owner = new Owner{std::move(frame), std::move(ticket)};
+  const auto end = [](void*, void* hint) {
+    auto* ended = static_cast<Owner*>(hint);
+    take_over(ended->frame);
+    delete ended;
+  };
+  return zmq::message_t(owner->frame.data(), owner->frame.size(), end, owner);
+}
+
 bool receive_frames(zmq::socket_t& socket, std::vector<zmq::message_t>& frames, std::size_t frames_max) {
   frames.clear();
   bool too_many = false;
@@ -127,6 +142,24 @@ SendOutcome send_frames(zmq::socket_t& socket, std::vector<zmq::message_t>& fram
     }
   }
   return SendOutcome::kSent;
+}
+
+DisconnectWatch::DisconnectWatch(zmq::context_t& context, zmq::socket_t& socket)
+    : watched_(socket.handle()), events_(context, zmq::socket_type::pair) {
+  static std::atomic<std::uint64_t> count{0};
+  const std::string name = "inproc://disconnects-" + std::to_string(++count);
+  if (zmq_socket_monitor(watched_, name.c_str(), ZMQ_EVENT_DISCONNECTED) != 0) throw zmq::error_t();
+  events_.set(zmq::sockopt::linger, 0);
+  events_.connect(name);
+}
+
+// First, because libzmq's thread would wait for a reader that is gone.
+DisconnectWatch::~DisconnectWatch() { zmq_socket_monitor(watched_, nullptr, 0); }
+
+bool DisconnectWatch::broke() {
+  bool any = false;
+  for (std::vector<zmq::message_t> event; receive_frames(events_, event);) any = true;
+  return any;
 }
 
 }  // namespace dmq

@@ -1,6 +1,7 @@
 // ZeroMQ sockets as dmq sets them up, and frames to and from bytes.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -38,6 +39,9 @@ inline std::string_view bytes_of(const zmq::message_t& frame) {
 // A frame that takes over the string: no copy of large contents.
 zmq::message_t make_frame(std::string bytes);
 zmq::message_t copy_frame(std::string_view bytes);
+// The same bytes, not copied. `ticket` is let go when nobody needs them any more: when they are sent or dropped, on
+// libzmq's thread, perhaps while its context ends.
+zmq::message_t ticket_frame(zmq::message_t frame, std::shared_ptr<const void> ticket);
 
 // Receives all frames of one waiting message. False: none is waiting. More than `frames_max` frames are read and
 // dropped, and `frames` is left empty, which no valid message is.
@@ -48,5 +52,22 @@ enum class SendOutcome { kSent, kNoPeer, kFull };
 // Sends all frames or none, without waiting. On a ROUTER the first frame names the peer: kNoPeer means that it is
 // gone, kFull that its pipe is. On a failure the frames are left as they were.
 SendOutcome send_frames(zmq::socket_t& socket, std::vector<zmq::message_t>& frames);
+
+// Tells when a connection of a socket broke, so that what was under way on it is lost. Connections over inproc never
+// break. Belongs to the thread of the socket, which outlives it.
+class DisconnectWatch {
+ public:
+  DisconnectWatch(zmq::context_t& context, zmq::socket_t& socket);
+  ~DisconnectWatch();
+  DisconnectWatch(const DisconnectWatch&) = delete;
+  DisconnectWatch& operator=(const DisconnectWatch&) = delete;
+
+  // Since the last call. Ask now and then: with a thousand answers that nobody took, libzmq's thread would wait.
+  bool broke();
+
+ private:
+  void* const watched_;
+  zmq::socket_t events_;
+};
 
 }  // namespace dmq

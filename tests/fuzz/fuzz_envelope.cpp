@@ -8,7 +8,8 @@ using namespace dmq;
 
 bool same(const Envelope& a, const Envelope& b) {
   return a.kind == b.kind && a.delimiter == b.delimiter && a.admin == b.admin && a.hops == b.hops &&
-         a.partition == b.partition && a.epoch == b.epoch && a.queue == b.queue && a.client == b.client;
+         a.partition == b.partition && a.epoch == b.epoch && a.position == b.position && a.queue == b.queue &&
+         a.client == b.client;
 }
 
 }  // namespace

@@ -220,8 +220,11 @@ void write_records(const fs::path& root) {
 
 void write_envelopes(const fs::path& root) {
   Corpus corpus(root, "fuzz_envelope");
-  Envelope envelope{
-      .partition = PartitionId{63}, .epoch = Epoch{5}, .queue = QueueId{17}, .client = "\x00\x80\x00\x41"};
+  Envelope envelope{.partition = PartitionId{63},
+                    .epoch = Epoch{5},
+                    .position = 0x89abcdef,
+                    .queue = QueueId{17},
+                    .client = "\x00\x80\x00\x41"};
   corpus.add_frame("request", encode_envelope(envelope));
   envelope.kind = EnvelopeKind::kUndeliverable;
   envelope.delimiter = true;

@@ -20,6 +20,7 @@ Envelope sample() {
           .hops = 7,
           .partition = {0x0102},
           .epoch = {0x03040506},
+          .position = 0x0f101112,
           .queue = {0x0708090a0b0c0d0e},
           .client = kClient};
 }
@@ -30,7 +31,7 @@ TEST_CASE("the envelope has the layout of the protocol page", "[protocol][envelo
   CHECK(to_hex(encode_envelope(sample())) ==
         "01000307"          // version, kind, flags, hops
         "02010000"          // partition, zero
-        "0605040300000000"  // epoch, zero
+        "060504031211100f"  // epoch, position
         "0e0d0c0b0a090807"  // queue
         "006b8b4567");      // the client's routing id
 }
@@ -51,6 +52,7 @@ TEST_CASE("an envelope comes back from its bytes", "[protocol][envelope]") {
       CHECK(decoded->hops == 7);
       CHECK(decoded->partition == envelope.partition);
       CHECK(decoded->epoch == envelope.epoch);
+      CHECK(decoded->position == envelope.position);
       CHECK(decoded->queue == envelope.queue);
       CHECK(decoded->client == kClient);
     }

@@ -1,7 +1,12 @@
-// Endpoints: how they may be written, and what is said when one is wrong.
+// Endpoints and what is said when one is wrong; frames that tell when they are gone; connections that break.
 #include "runtime/sockets.hpp"
 
+#include <array>
+#include <atomic>
 #include <catch2/catch.hpp>
+#include <chrono>
+#include <optional>
+#include <thread>
 
 namespace dmq {
 
@@ -68,6 +73,121 @@ TEST_CASE("a port that is taken is no wrong endpoint", "[runtime][sockets]") {
   REQUIRE_FALSE(refused);
   CHECK(refused.error().code == Errc::kUnavailable);
   CHECK(refused.error().context.find("write tcp") == std::string::npos);
+}
+
+namespace {
+
+constexpr std::size_t kLarge = 1 << 20;
+
+// Looks again and again, for ten seconds at most.
+template <class Condition>
+bool comes_about(const Condition& condition) {
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+  while (!condition()) {
+    if (std::chrono::steady_clock::now() > end) return false;
+    std::this_thread::yield();
+  }
+  return true;
+}
+
+// A value that tells when the last ticket is let go, by whatever thread.
+struct Tickets {
+  std::atomic<int> out = 0;
+  std::shared_ptr<const void> take() {
+    ++out;
+    return {this, [](Tickets* tickets) { --tickets->out; }};
+  }
+};
+
+zmq::message_t large_frame(Tickets& tickets) {
+  return ticket_frame(make_frame(std::string(kLarge, 'x')), tickets.take());
+}
+
+bool send(zmq::socket_t& socket, zmq::message_t frame) {
+  std::vector<zmq::message_t> frames;
+  frames.push_back(std::move(frame));
+  return send_frames(socket, frames) == SendOutcome::kSent;
+}
+
+// A listener and a socket that is connected to it, over TCP.
+struct Pair {
+  zmq::socket_t listener;
+  zmq::socket_t sender;
+  explicit Pair(zmq::context_t& context, int unread_max = 1000)
+      : listener(make_socket(context, zmq::socket_type::pull, {unread_max, -1})),
+        sender(make_socket(context, zmq::socket_type::push)) {
+    const auto bound = bind_socket(listener, "127.0.0.1:*");
+    REQUIRE(bound);
+    REQUIRE(connect_socket(sender, *bound));
+  }
+};
+
+}  // namespace
+
+TEST_CASE("a frame with a ticket has the same bytes, and lets the ticket go at its end", "[runtime][sockets]") {
+  Tickets tickets;
+  for (const std::size_t size : std::array<std::size_t, 4>{0, 10, 600, kLarge}) {
+    const std::string bytes(size, 'y');
+    std::optional<zmq::message_t> frame = ticket_frame(make_frame(bytes), tickets.take());
+    CHECK(bytes_of(*frame) == bytes);
+    CHECK(tickets.out == 1);
+    frame.reset();
+    CHECK(tickets.out == 0);
+  }
+}
+
+TEST_CASE("tickets are let go when their frames are sent", "[runtime][sockets]") {
+  Tickets tickets;
+  zmq::context_t context;
+  Pair pair(context);
+  REQUIRE(comes_about([&] { return send(pair.sender, large_frame(tickets)); }));
+  std::vector<zmq::message_t> frames;
+  REQUIRE(comes_about([&] { return receive_frames(pair.listener, frames); }));
+  CHECK(frames.at(0).size() == kLarge);
+  CHECK(comes_about([&] { return tickets.out == 0; }));
+}
+
+TEST_CASE("tickets are let go when the context ends before their frames are sent", "[runtime][sockets]") {
+  Tickets tickets;
+  {
+    zmq::context_t context;
+    Pair pair(context, 1);  // nobody reads
+    REQUIRE(comes_about([&] { return send(pair.sender, large_frame(tickets)); }));
+    for (int i = 0; i < 200; ++i) send(pair.sender, large_frame(tickets));
+    CHECK(tickets.out > 0);
+  }
+  CHECK(tickets.out == 0);
+}
+
+TEST_CASE("a connection that breaks is told once", "[runtime][sockets]") {
+  zmq::context_t context;
+  auto listener = std::make_unique<Pair>(context);
+  const std::string endpoint = listener->listener.get(zmq::sockopt::last_endpoint);
+  zmq::socket_t sender = make_socket(context, zmq::socket_type::push);
+  DisconnectWatch watch(context, sender);
+  REQUIRE(connect_socket(sender, endpoint));
+  REQUIRE(comes_about([&] { return send(sender, make_frame("x")); }));
+  CHECK_FALSE(watch.broke());
+  listener.reset();
+  CHECK(comes_about([&] { return watch.broke(); }));
+  CHECK_FALSE(watch.broke());
+}
+
+TEST_CASE("a watch may end before its socket, whose connection then breaks", "[runtime][sockets]") {
+  zmq::context_t context;
+  auto pair = std::make_unique<Pair>(context);
+  zmq::socket_t sender = make_socket(context, zmq::socket_type::push);
+  auto watch = std::make_unique<DisconnectWatch>(context, sender);
+  REQUIRE(connect_socket(sender, pair->listener.get(zmq::sockopt::last_endpoint)));
+  REQUIRE(comes_about([&] { return send(sender, make_frame("x")); }));
+  watch.reset();
+  pair.reset();
+  zmq::socket_t other = make_socket(context, zmq::socket_type::pull);  // libzmq's thread still works
+  const auto bound = bind_socket(other, "127.0.0.1:*");
+  REQUIRE(bound);
+  REQUIRE(connect_socket(sender, *bound));
+  std::vector<zmq::message_t> frames;
+  CHECK(comes_about([&] { return send(sender, make_frame("y")) && receive_frames(other, frames); }));
 }
 
 }  // namespace dmq
