@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "metad/catalog_image.hpp"
-#include "protocol/catalog.hpp"
+#include "protocol/metad_messages.hpp"
 
 namespace dmq {
 
@@ -21,7 +21,8 @@ inline constexpr std::size_t kMembersMax = 10'000;       // workers known and ro
 
 struct ControllerTick {};
 using ControllerEvent =
-    std::variant<ControllerTick, RegisterMember, MemberHeartbeat, GetSnapshot, CreateQueue, DeleteQueue>;
+    std::variant<ControllerTick, RegisterMember, MemberHeartbeat, GetSnapshot, CreateQueue, DeleteQueue, AlterInSync,
+                 ResignLeader, ReportUnclean, SetCluster, DrainWorker, FenceWorker, MovePartition, ForceLeader>;
 
 struct ControllerTime {
   TimeMs steady;  // for heartbeats
@@ -86,6 +87,10 @@ class Controller {
   MetadReplyBody handle(const GetSnapshot& get, Turn& turn);
   MetadReplyBody handle(const CreateQueue& create, Turn& turn);
   MetadReplyBody handle(const DeleteQueue& remove, Turn& turn);
+  template <class Request>
+  MetadReplyBody handle(const Request&, Turn&) {
+    return Error{Errc::kUnsupported, "this metad does not place replicas yet"};
+  }
   void expire_members(Turn& turn);
   void place_partitions(Turn& turn, const std::string& renewed);
   const std::string& best_worker(PartitionId partition) const;

@@ -98,6 +98,9 @@ void Controller::place_partitions(Turn& turn, const std::string& renewed) {
     if (info.leader.empty()) continue;
     if (info.leader == partition.info.leader && info.leader != renewed) continue;
     ++info.epoch.value;
+    ++info.version.value;
+    info.leader_session = workers_.at(info.leader).session;
+    info.replicas = info.in_sync = {info.leader};
     put(turn, info);
   }
 }

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <exception>
+#include <random>
 
 #include "runtime/clock.hpp"
 #include "runtime/endpoint.hpp"
@@ -58,6 +59,11 @@ Result<void> check_advertise(const MetadOptions& options) {
               "which workers and routers reach this machine");
 }
 
+std::uint64_t random_cluster_id() {
+  std::random_device source;
+  return std::uniform_int_distribution<std::uint64_t>(1, kNumberMax)(source);
+}
+
 template <class T>
 tl::unexpected<Error> pass_on(const Result<T>& failed) {
   return tl::unexpected<Error>(failed.error());
@@ -95,10 +101,11 @@ Result<MetadDaemon::Sockets> MetadDaemon::bind_sockets(zmq::context_t& context, 
 
 Result<std::unique_ptr<MetadDaemon>> MetadDaemon::open(zmq::context_t& context, MetadOptions options) {
   if (auto good = check_options(options); !good) return pass_on(good);
-  CatalogCounters first;
-  first.partitions = options.partitions;
+  CatalogImage first;
+  first.counters.partitions = options.partitions;
   // Sessions of a catalog that replaces a lost one must not meet those that members still hold.
-  first.last_session = SessionId{static_cast<std::uint64_t>(wall_now().value)};
+  first.counters.last_session = SessionId{static_cast<std::uint64_t>(wall_now().value)};
+  first.records = {ClusterInfo{random_cluster_id(), 1, 1}};
   auto store = CatalogStore::open(options.data_dir, first);
   if (!store) return pass_on(store);
   auto image = (*store)->load();

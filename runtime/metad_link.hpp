@@ -8,7 +8,7 @@
 #include <vector>
 #include <zmq.hpp>
 
-#include "protocol/catalog.hpp"
+#include "protocol/metad_messages.hpp"
 #include "protocol/msgpack_reader.hpp"
 
 namespace dmq {

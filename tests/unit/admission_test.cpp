@@ -16,7 +16,8 @@ struct House {
     snapshot.version = {1};
     snapshot.partitions = 2;
     snapshot.queues = {{{1}, "alpha", {0}, {0}, {}}, {{2}, "beta", {1}, {0}, {}}, {{3}, "bravo", {1}, {0}, {}}};
-    snapshot.partition_infos = {{{0}, {4}, "one"}, {{1}, {5}, "two"}};
+    snapshot.partition_infos = {{.id = {0}, .epoch = {4}, .leader = "one", .leader_session = {1}},
+                                {.id = {1}, .epoch = {5}, .leader = "two", .leader_session = {2}}};
     snapshot.workers = {{"one", "tcp://one", {1}, true, "commit"}, {"two", "tcp://two", {2}, false, "interval"}};
     catalog.apply(snapshot);
   }
