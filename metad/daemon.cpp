@@ -117,7 +117,9 @@ Result<std::unique_ptr<MetadDaemon>> MetadDaemon::open(zmq::context_t& context, 
   auto sockets = bind_sockets(context, options);
   if (!sockets) return pass_on(sockets);
   std::string feed = advertised(sockets->feed_endpoint, options.advertise);
-  Controller controller(std::move(*image), {.heartbeat = options.heartbeat, .feed_endpoint = feed});
+  Controller controller(
+      std::move(*image),
+      {.heartbeat = options.heartbeat, .missed_heartbeats = options.missed_heartbeats, .feed_endpoint = feed});
   return std::unique_ptr<MetadDaemon>(new MetadDaemon(std::move(*sockets), std::move(*store), std::move(controller),
                                                       std::move(options), std::move(feed)));
 }
@@ -198,7 +200,7 @@ void MetadDaemon::tick(TimeMs now) {
   for (const CatalogChange& change : effects.changes) {
     const auto* worker = std::get_if<WorkerInfo>(&change);
     if (worker != nullptr)
-      spdlog::warn("worker '{}' has been silent for {} heartbeats", worker->name, kHeartbeatsMissedMax);
+      spdlog::warn("worker '{}' has been silent for {} heartbeats", worker->name, options_.missed_heartbeats);
   }
   std::move(effects.changes.begin(), effects.changes.end(), std::back_inserter(changes_));
   if (dropped_ != 0) spdlog::warn("dropped {} requests that were no requests to metad", std::exchange(dropped_, 0));

@@ -20,7 +20,8 @@ struct MetadOptions {
   std::string feed;       // empty: a free port of the same host for tcp, else `listen` with "-feed" behind it
   std::string advertise;  // the host by which members reach the feed; empty: the one in `feed`
   std::uint16_t partitions = kPartitionsDefault;  // counts at the first start only
-  DurationMs heartbeat{kHeartbeatMs};
+  DurationMs heartbeat{kMemberHeartbeatMs};
+  std::uint32_t missed_heartbeats = kHeartbeatsMissedDefault;  // then a member is dead
 };
 
 // Errors: invalid_argument, without touching disk or network.
