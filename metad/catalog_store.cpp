@@ -184,7 +184,8 @@ Result<void> CatalogStore::Lmdb::open(std::size_t map_bytes) {
 CatalogStore::CatalogStore(std::unique_ptr<Lmdb> lmdb) : lmdb_(std::move(lmdb)) {}
 CatalogStore::~CatalogStore() = default;
 
-Result<std::unique_ptr<CatalogStore>> CatalogStore::open(const std::string& directory, const CatalogImage& first,
+Result<std::unique_ptr<CatalogStore>> CatalogStore::open(const std::string& directory,
+                                                         const std::optional<CatalogImage>& first,
                                                          std::size_t map_bytes) {
   auto locked = DataDirectory::open(directory);
   if (!locked) return tl::unexpected<Error>(locked.error());
@@ -205,8 +206,13 @@ Result<std::unique_ptr<CatalogStore>> CatalogStore::open(const std::string& dire
   }
   std::unique_ptr<CatalogStore> store(new CatalogStore(std::move(lmdb)));
   Result<void> ready;
-  if (*format == 0) ready = store->commit(first.counters, first.records);
-  if (*format == 1) ready = store->upgrade(first);
+  if (*format != kCatalogFormat && !first) {
+    ready = fail(Errc::kUnsupported, "the catalog in " + directory + " is new or old; start dmq-metad on it once");
+  } else if (*format == 0) {
+    ready = store->commit(first->counters, first->records);
+  } else if (*format == 1) {
+    ready = store->upgrade(*first);
+  }
   if (!ready) return tl::unexpected<Error>(ready.error());
   return store;
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -24,10 +25,12 @@ inline constexpr std::size_t kCatalogMapBytes = std::size_t{8} << 30;  // addres
 // A catalog of format 1 (one replica of a partition, no cluster) is rewritten when it is opened.
 class CatalogStore {
  public:
-  // At first makes the directory and a catalog that is `first`; later `first` is ignored. REQUIRES: it has a cluster.
+  // At first makes the directory and a catalog that is `first`, which has a cluster; later `first` is ignored. Empty:
+  // only opens a catalog of the current format.
   // Errors, each a sentence for the operator: unavailable (in use by another process), unsupported (written in a
   // format that this program does not know), internal (cannot be read, or damaged).
-  static Result<std::unique_ptr<CatalogStore>> open(const std::string& directory, const CatalogImage& first,
+  static Result<std::unique_ptr<CatalogStore>> open(const std::string& directory,
+                                                    const std::optional<CatalogImage>& first,
                                                     std::size_t map_bytes = kCatalogMapBytes);
   ~CatalogStore();
   CatalogStore(const CatalogStore&) = delete;

@@ -64,6 +64,13 @@ std::uint64_t random_cluster_id() {
   return std::uniform_int_distribution<std::uint64_t>(1, kNumberMax)(source);
 }
 
+// Two in sync of three: one may be lost without losing a message, and without a stop.
+ClusterInfo first_cluster(const MetadOptions& options) {
+  const unsigned replicas = options.replicas.value_or(1);
+  const unsigned min_in_sync = options.min_in_sync.value_or(replicas >= 3 ? 2 : 1);
+  return {random_cluster_id(), static_cast<std::uint8_t>(replicas), static_cast<std::uint8_t>(min_in_sync)};
+}
+
 template <class T>
 tl::unexpected<Error> pass_on(const Result<T>& failed) {
   return tl::unexpected<Error>(failed.error());
@@ -77,6 +84,16 @@ Result<void> check_options(const MetadOptions& options) {
   }
   if (options.heartbeat.value < 10 || options.heartbeat.value > 60'000) {
     return fail(Errc::kInvalidArgument, "the heartbeat must be from 10ms to 60s");
+  }
+  if (options.missed_heartbeats < 2 || options.missed_heartbeats > 1000) {
+    return fail(Errc::kInvalidArgument, "from 2 to 1000 heartbeats may be missed");
+  }
+  const unsigned replicas = options.replicas.value_or(1);
+  if (replicas < 1 || replicas > kReplicationFactorMax) {
+    return fail(Errc::kInvalidArgument, "the number of replicas must be from 1 to 7");
+  }
+  if (const unsigned least = options.min_in_sync.value_or(1); least < 1 || least > replicas) {
+    return fail(Errc::kInvalidArgument, "--min-in-sync must be from 1 to the number of replicas");
   }
   if (options.data_dir.empty()) {
     return fail(Errc::kInvalidArgument, "--data is empty; name a directory for the catalog");
@@ -105,7 +122,7 @@ Result<std::unique_ptr<MetadDaemon>> MetadDaemon::open(zmq::context_t& context, 
   first.counters.partitions = options.partitions;
   // Sessions of a catalog that replaces a lost one must not meet those that members still hold.
   first.counters.last_session = SessionId{static_cast<std::uint64_t>(wall_now().value)};
-  first.records = {ClusterInfo{random_cluster_id(), 1, 1}};
+  first.records = {first_cluster(options)};
   auto store = CatalogStore::open(options.data_dir, first);
   if (!store) return pass_on(store);
   auto image = (*store)->load();
@@ -117,9 +134,19 @@ Result<std::unique_ptr<MetadDaemon>> MetadDaemon::open(zmq::context_t& context, 
   auto sockets = bind_sockets(context, options);
   if (!sockets) return pass_on(sockets);
   std::string feed = advertised(sockets->feed_endpoint, options.advertise);
-  Controller controller(
-      std::move(*image),
-      {.heartbeat = options.heartbeat, .missed_heartbeats = options.missed_heartbeats, .feed_endpoint = feed});
+  Controller controller(std::move(*image), {.heartbeat = options.heartbeat,
+                                            .missed_heartbeats = options.missed_heartbeats,
+                                            .feed_endpoint = feed,
+                                            .handover_after = options.handover_after,
+                                            .replace_after = options.replace_after});
+  const ClusterInfo& cluster = controller.cluster();
+  if (options.replicas.value_or(cluster.replication_factor) != cluster.replication_factor ||
+      options.min_in_sync.value_or(cluster.min_in_sync) != cluster.min_in_sync) {
+    spdlog::info(
+        "the cluster keeps {} replicas and wants {} in sync since an earlier start or an operator's change; "
+        "--replicas and --min-in-sync are not used",
+        cluster.replication_factor, cluster.min_in_sync);
+  }
   return std::unique_ptr<MetadDaemon>(new MetadDaemon(std::move(*sockets), std::move(*store), std::move(controller),
                                                       std::move(options), std::move(feed)));
 }
