@@ -60,6 +60,27 @@ TEST_CASE("a request goes to the worker that leads its queue's partition", "[rou
   CHECK(h.decide(Op::kSend, "beta") == "unavailable");  // its worker is away
 }
 
+TEST_CASE("while nobody leads a partition, clients hear for whom it waits", "[router][admission]") {
+  House h;
+  h.fill();
+  const auto message = [&](PartitionInfo partition) {
+    h.catalog.apply(CatalogUpdate{0, h.catalog.version(), {h.catalog.version().value + 1}, {std::move(partition)}});
+    RequestHeader header;
+    header.op = Op::kSend;
+    header.queue = "alpha";
+    const auto decision = h.admission.decide(header, "", false);
+    CHECK(std::get<Error>(decision).code == Errc::kUnavailable);
+    return std::get<Error>(decision).context;
+  };
+  CHECK(message({.epoch = {5}}) == "no worker leads partition 0 yet; try again");
+  CHECK(message({.epoch = {5}, .replicas = {"one"}, .eligible = {"one"}}) ==
+        "worker one, which has this queue, is away; try again");
+  CHECK(message({.epoch = {5}, .replicas = {"one", "two", "three"}, .eligible = {"one", "two"}}) ==
+        "the workers one and two, which have this queue, are away; one of them is needed; try again");
+  CHECK(message({.epoch = {5}, .replicas = {"one"}}) ==
+        "no worker is known to have all messages of partition 0, which has this queue; an operator must decide");
+}
+
 TEST_CASE("send and receive create a queue on first use, if that is allowed", "[router][admission]") {
   House h;
   h.fill();

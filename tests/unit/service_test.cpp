@@ -271,6 +271,14 @@ TEST_CASE("a request for a partition or queue that is not here is handed back", 
   CHECK(s.send({"a"}) == "hand back");
 }
 
+TEST_CASE("rule 1: a worker leads only in the session that the catalog names", "[storage][service]") {
+  ServiceScript s;
+  s.change(PartitionInfo{.id = {0}, .epoch = {2}, .leader = "w", .leader_session = {6}});
+  CHECK(s.send({"a"}) == "hand back");
+  s.change(PartitionInfo{.id = {0}, .epoch = {3}, .leader = "w", .leader_session = {7}});
+  CHECK(s.send({"a"}) == "ok: 0-1");
+}
+
 TEST_CASE("an epoch that goes back stops the worker", "[storage][service]") {
   ServiceScript s;
   CHECK(s.followed);
