@@ -97,6 +97,7 @@ void Broker::Parts::start_metad() {
   set.data_dir = options.data_dir + "/metad";
   set.listen = kMetad;
   set.partitions = options.partitions;
+  set.heartbeat = DurationMs{1000};  // the parts of one process live and die together: no hurry
   metad = value_or_throw(MetadDaemon::open(context, set));
   metad_thread = std::thread([this] {
     metad->run();

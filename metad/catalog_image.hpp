@@ -18,7 +18,7 @@ struct CatalogCounters {
 };
 
 // Everything that a restart needs: the counters and one record for each queue, deleted queue, placed partition and
-// worker.
+// worker, and for the cluster.
 struct CatalogImage {
   CatalogCounters counters;
   std::vector<CatalogChange> records;

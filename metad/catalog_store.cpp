@@ -9,6 +9,7 @@
 #include <string_view>
 #include <utility>
 
+#include "metad/catalog_upgrade.hpp"
 #include "protocol/msgpack_reader.hpp"
 #include "protocol/partitioner.hpp"
 #include "runtime/data_directory.hpp"
@@ -43,7 +44,8 @@ std::string key_of(const CatalogChange& change) {
   if (const auto* queue = std::get_if<QueueInfo>(&change)) return "q" + big_endian(queue->id.value);
   if (const auto* deleted = std::get_if<QueueDeleted>(&change)) return "q" + big_endian(deleted->id.value);
   if (const auto* partition = std::get_if<PartitionInfo>(&change)) return "p" + big_endian(partition->id.value);
-  return "w" + std::get<WorkerInfo>(change).name;
+  if (const auto* worker = std::get_if<WorkerInfo>(&change)) return "w" + worker->name;
+  return "c";
 }
 
 std::array<CounterField, 6> counter_fields(const CatalogCounters& counters) {
@@ -140,10 +142,23 @@ Result<CatalogCounters> read_counters(MDB_txn* txn, MDB_dbi dbi) {
   return CatalogCounters{values[1], {values[2]}, static_cast<std::uint16_t>(values[3]), {values[4]}, {values[5]}};
 }
 
+std::string_view kind_of(char key) {
+  switch (key) {
+    case 'q':
+      return "a queue";
+    case 'p':
+      return "a partition";
+    case 'w':
+      return "a worker";
+    default:
+      return "the cluster";
+  }
+}
+
 // One record as the change that made it.
 Result<CatalogChange> read_record(std::string_view key, std::string_view stored, MsgpackReader& reader) {
   const std::string_view content = checked_content(key, stored);
-  const std::string name = std::string("a ") + (key[0] == 'q' ? "queue" : key[0] == 'p' ? "partition" : "worker");
+  const std::string name(kind_of(key[0]));
   if (content.empty()) return tl::unexpected<Error>(damaged(name));
   auto update = decode_update(content, reader);
   if (!update || update->changes.size() != 1 || key_of(update->changes.front()) != key) {
@@ -169,7 +184,8 @@ Result<void> CatalogStore::Lmdb::open(std::size_t map_bytes) {
 CatalogStore::CatalogStore(std::unique_ptr<Lmdb> lmdb) : lmdb_(std::move(lmdb)) {}
 CatalogStore::~CatalogStore() = default;
 
-Result<std::unique_ptr<CatalogStore>> CatalogStore::open(const std::string& directory, const CatalogCounters& first,
+Result<std::unique_ptr<CatalogStore>> CatalogStore::open(const std::string& directory,
+                                                         const std::optional<CatalogImage>& first,
                                                          std::size_t map_bytes) {
   auto locked = DataDirectory::open(directory);
   if (!locked) return tl::unexpected<Error>(locked.error());
@@ -184,15 +200,31 @@ Result<std::unique_ptr<CatalogStore>> CatalogStore::open(const std::string& dire
     format = read_counter(transaction.get(), lmdb->dbi, "mformat");
   }
   if (!format) return tl::unexpected<Error>(format.error());
-  if (*format != 0 && *format != kCatalogFormat) {
+  if (*format > kCatalogFormat) {
     return fail(Errc::kUnsupported, "the catalog in " + directory + " has format " + std::to_string(*format) +
-                                        "; this program knows format " + std::to_string(kCatalogFormat) + " only");
+                                        "; this program knows formats up to " + std::to_string(kCatalogFormat));
   }
   std::unique_ptr<CatalogStore> store(new CatalogStore(std::move(lmdb)));
-  if (*format == 0) {
-    if (auto written = store->commit(first, {}); !written) return tl::unexpected<Error>(written.error());
+  Result<void> ready;
+  if (*format != kCatalogFormat && !first) {
+    ready = fail(Errc::kUnsupported, "the catalog in " + directory + " is new or old; start dmq-metad on it once");
+  } else if (*format == 0) {
+    ready = store->commit(first->counters, first->records);
+  } else if (*format == 1) {
+    ready = store->upgrade(*first);
   }
+  if (!ready) return tl::unexpected<Error>(ready.error());
   return store;
+}
+
+// Format 1 to 2, all of it or nothing.
+Result<void> CatalogStore::upgrade(const CatalogImage& first) {
+  auto image = load();
+  if (!image) return tl::unexpected<Error>(image.error());
+  for (const CatalogChange& record : first.records) {
+    if (const auto* cluster = std::get_if<ClusterInfo>(&record)) upgrade_to_2(*image, cluster->id);
+  }
+  return commit(image->counters, image->records);
 }
 
 Result<CatalogImage> CatalogStore::load() const {

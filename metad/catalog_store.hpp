@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -9,7 +10,7 @@
 
 namespace dmq {
 
-inline constexpr std::uint64_t kCatalogFormat = 1;
+inline constexpr std::uint64_t kCatalogFormat = 2;
 inline constexpr std::size_t kCatalogMapBytes = std::size_t{8} << 30;  // address space, not memory or disk
 
 // Owned by one loop; not thread-safe. Files: data.mdb and lock.mdb are LMDB's, dmq.lock keeps others out.
@@ -19,13 +20,17 @@ inline constexpr std::size_t kCatalogMapBytes = std::size_t{8} << 30;  // addres
 //   "q" queue id   an update (protocol/catalog.hpp) with one change: the queue, or that it was deleted
 //   "p" partition  the same with the partition
 //   "w" name       the same with the worker
+//   "c"            the same with the cluster
 // Each value begins with 8 bytes of xxh3 of the rest, seeded with that of the key: LMDB has no checksums of its own.
+// A catalog of format 1 (one replica of a partition, no cluster) is rewritten when it is opened.
 class CatalogStore {
  public:
-  // At first makes the directory and a catalog with the counters `first`; later `first` is ignored.
+  // At first makes the directory and a catalog that is `first`, which has a cluster; later `first` is ignored. Empty:
+  // only opens a catalog of the current format.
   // Errors, each a sentence for the operator: unavailable (in use by another process), unsupported (written in a
   // format that this program does not know), internal (cannot be read, or damaged).
-  static Result<std::unique_ptr<CatalogStore>> open(const std::string& directory, const CatalogCounters& first,
+  static Result<std::unique_ptr<CatalogStore>> open(const std::string& directory,
+                                                    const std::optional<CatalogImage>& first,
                                                     std::size_t map_bytes = kCatalogMapBytes);
   ~CatalogStore();
   CatalogStore(const CatalogStore&) = delete;
@@ -41,6 +46,7 @@ class CatalogStore {
  private:
   struct Lmdb;
   explicit CatalogStore(std::unique_ptr<Lmdb> lmdb);
+  Result<void> upgrade(const CatalogImage& first);
   Result<void> commit_once(const CatalogCounters& counters, const std::vector<CatalogChange>& changes);
 
   std::unique_ptr<Lmdb> lmdb_;

@@ -1,4 +1,4 @@
-// What each event does. The state that it changes is in controller_state.cpp.
+// What each event does: the dispatch, queues, and what only reads.
 #include "metad/controller.hpp"
 
 #include <algorithm>
@@ -11,21 +11,18 @@
 namespace dmq {
 namespace {
 
-Result<void> check_member(const RegisterMember& member) {
-  if (member.name.empty() || member.name.size() > kQueueNameBytesMax || !is_clean_utf8(member.name)) {
-    return fail(Errc::kInvalidArgument, "a member's name is UTF-8 text of 1 to 200 bytes without control characters");
-  }
-  if (member.role == RegisterMember::Role::kWorker && member.endpoint.empty()) {
-    return fail(Errc::kInvalidArgument, "worker '" + member.name + "' names no endpoint to connect to");
-  }
-  return {};
-}
-
 Result<void> check_settings(const QueueSettings& settings) {
   if (settings.lease_ms.value < kLeaseMsMin || settings.lease_ms.value > kLeaseMsMax) {
     return fail(Errc::kInvalidArgument, "`lease_ms` must be from 100 to 43200000");
   }
   return {};
+}
+
+// The partition that a request is about; none for what names no partition.
+template <class Request>
+std::optional<PartitionId> partition_named(const Request& request) {
+  if constexpr (requires { PartitionId{request.partition}; }) return request.partition;
+  return std::nullopt;
 }
 
 }  // namespace
@@ -48,8 +45,13 @@ Controller::Controller(CatalogImage image, Settings settings)
       partitions_[partition->id.value].info = std::move(*partition);
     } else if (auto* worker = std::get_if<WorkerInfo>(&record)) {
       if (worker->alive) members_[worker->session] = {worker->name, RegisterMember::Role::kWorker, 0};
-      workers_[worker->name] = std::move(*worker);
+      workers_[worker->name].info = std::move(*worker);
+    } else if (auto* cluster = std::get_if<ClusterInfo>(&record)) {
+      cluster_ = *cluster;
     }
+  }
+  for (Partition& partition : partitions_) {
+    if (partition.info.version.value == 0) partition.info.min_in_sync = cluster_.min_in_sync;
   }
 }
 
@@ -65,6 +67,10 @@ ControllerEffects Controller::step(ControllerTime now, const ControllerEvent& ev
       [&](const auto& what) {
         if constexpr (std::is_same_v<std::decay_t<decltype(what)>, ControllerTick>) {
           expire_members(turn);
+          tend_moves(turn);
+          even_out_leaders(turn);
+        } else if (partition_named(what).value_or(PartitionId{0}).value >= partitions_.size()) {
+          effects.reply = Error{Errc::kInvalidArgument, "there is no such partition; they are counted from 0"};
         } else {
           effects.reply = handle(what, turn);
         }
@@ -75,36 +81,6 @@ ControllerEffects Controller::step(ControllerTime now, const ControllerEvent& ev
 
 void Controller::undo() {
   for (; !undo_.empty(); undo_.pop_back()) undo_.back()();
-}
-
-MetadReplyBody Controller::handle(const RegisterMember& member, Turn& turn) {
-  if (auto good = check_member(member); !good) return good.error();
-  const bool is_worker = member.role == RegisterMember::Role::kWorker;
-  const auto known = workers_.find(member.name);
-  if (members_.size() >= kMembersMax || (is_worker && known == workers_.end() && workers_.size() >= kMembersMax)) {
-    return Error{Errc::kUnavailable, "metad knows as many members as it can, 10,000"};
-  }
-  // A name has one session of a role: whoever held it before is fenced by this registration.
-  const auto old = std::find_if(members_.begin(), members_.end(), [&](const auto& entry) {
-    return entry.second.name == member.name && entry.second.role == member.role;
-  });
-  if (old != members_.end()) remove_member(old->first);
-
-  undo_.push_back([this, before = counters_.last_session] { counters_.last_session = before; });
-  const SessionId session = counters_.last_session = SessionId{counters_.last_session.value + 1};
-  add_member(session, {member.name, member.role, listened_ms_});
-  if (is_worker) {
-    put(turn, WorkerInfo{member.name, member.endpoint, session, true, member.sync});
-    place_partitions(turn, member.name);
-  }
-  return Registered{session, settings_.feed_endpoint, static_cast<std::uint32_t>(settings_.heartbeat.value)};
-}
-
-MetadReplyBody Controller::handle(const MemberHeartbeat& heartbeat, Turn&) {
-  const auto found = members_.find(heartbeat.session);
-  if (found == members_.end()) return Error{Errc::kUnavailable, "unknown session; register again"};
-  found->second.heard = listened_ms_;
-  return Done{};
 }
 
 MetadReplyBody Controller::handle(const GetSnapshot&, Turn&) { return snapshot(); }
@@ -138,25 +114,6 @@ MetadReplyBody Controller::handle(const DeleteQueue& remove, Turn& turn) {
   return deleted;
 }
 
-void Controller::expire_members(Turn& turn) {
-  const std::int64_t oldest = listened_ms_ - kHeartbeatsMissedMax * settings_.heartbeat.value;
-  std::vector<SessionId> silent;
-  for (const auto& [session, member] : members_) {
-    if (member.heard < oldest) silent.push_back(session);
-  }
-  bool worker_gone = false;
-  for (const SessionId session : silent) {
-    const Member member = members_.at(session);
-    remove_member(session);
-    if (member.role != RegisterMember::Role::kWorker) continue;
-    WorkerInfo worker = workers_.at(member.name);
-    worker.alive = false;
-    put(turn, worker);
-    worker_gone = true;
-  }
-  if (worker_gone) place_partitions(turn, "");
-}
-
 CatalogSnapshot Controller::snapshot() const {
   CatalogSnapshot out;
   out.generation = counters_.generation;
@@ -166,7 +123,8 @@ CatalogSnapshot Controller::snapshot() const {
   for (const auto& [name, queue] : queues_) out.queues.push_back(queue);
   out.deleted = deleted_;
   for (const Partition& partition : partitions_) out.partition_infos.push_back(partition.info);
-  for (const auto& [name, worker] : workers_) out.workers.push_back(worker);
+  for (const auto& [name, worker] : workers_) out.workers.push_back(worker.info);
+  out.cluster = cluster_;
   return out;
 }
 

@@ -1,7 +1,8 @@
-// The controller's state: each change to it with its way back, the placement of partitions, and what always holds.
+// The controller's state: each change to it with its way back, and what always holds.
 #include <unordered_set>
 
 #include "metad/controller_turn.hpp"
+#include "metad/in_sync.hpp"
 #include "protocol/invariant.hpp"
 #include "protocol/partitioner.hpp"
 
@@ -44,8 +45,13 @@ void Controller::put(Turn& turn, const QueueDeleted& deleted) {
   turn.changes.emplace_back(deleted);
 }
 
+// What holds between an entry and the next of the same partition.
 void Controller::put(Turn& turn, const PartitionInfo& partition) {
   PartitionInfo& info = partitions_[partition.id.value].info;
+  const bool same_term = partition.leader == info.leader && partition.leader_session == info.leader_session;
+  check_invariant(partition.version > info.version, "C2: a change of a partition has a version");
+  check_invariant(partition.epoch >= info.epoch, "C2: an epoch never falls");
+  check_invariant(same_term || partition.epoch > info.epoch, "C2: an epoch has one leader");
   undo_.push_back([this, &info, before = info] {
     info = before;
     --counters_.version.value;
@@ -55,10 +61,17 @@ void Controller::put(Turn& turn, const PartitionInfo& partition) {
   turn.changes.emplace_back(partition);
 }
 
+void Controller::revise(Turn& turn, PartitionInfo info) {
+  if (info == partitions_[info.id.value].info) return;
+  ++info.version.value;
+  put(turn, info);
+}
+
 void Controller::put(Turn& turn, const WorkerInfo& worker) {
   const auto found = workers_.find(worker.name);
+  const bool was_lost = found != workers_.end() && !unfenced(worker.name);
   undo_.push_back(
-      [this, name = worker.name, before = found == workers_.end() ? std::optional<WorkerInfo>() : found->second] {
+      [this, name = worker.name, before = found == workers_.end() ? std::optional<Worker>() : found->second] {
         if (before) {
           workers_[name] = *before;
         } else {
@@ -66,41 +79,50 @@ void Controller::put(Turn& turn, const WorkerInfo& worker) {
         }
         --counters_.version.value;
       });
-  workers_[worker.name] = worker;
+  Worker& known = workers_[worker.name];
+  known.info = worker;
+  if (!was_lost && !unfenced(worker.name)) known.lost_since = listened_ms_;
   ++counters_.version.value;
   turn.changes.emplace_back(worker);
 }
 
-// Rendezvous hashing: the worker whose name scores highest with the partition. A worker that comes or goes moves
-// only the partitions that it wins or held. Empty when nobody is alive.
-const std::string& Controller::best_worker(PartitionId partition) const {
-  static const std::string kNobody;
-  const std::string* best = &kNobody;
-  std::uint64_t best_score = 0;
-  for (const auto& [name, worker] : workers_) {
-    if (!worker.alive) continue;
-    const std::uint64_t score = stable_hash(name, partition.value);
-    if (!best->empty() && score <= best_score) continue;
-    best = &name;
-    best_score = score;
-  }
-  return *best;
+void Controller::put(Turn& turn, const ClusterInfo& cluster) {
+  undo_.push_back([this, before = cluster_] {
+    cluster_ = before;
+    --counters_.version.value;
+  });
+  cluster_ = cluster;
+  ++counters_.version.value;
+  turn.changes.emplace_back(cluster);
 }
 
-// Partitions without data go where rendezvous wants them; those that `renewed` leads get a new epoch in any case,
-// since its new session must never serve an epoch of the old one.
-void Controller::place_partitions(Turn& turn, const std::string& renewed) {
-  for (const Partition& partition : partitions_) {
-    PartitionInfo info = partition.info;
-    if (!partition.settled || info.leader.empty()) {
-      if (const std::string& best = best_worker(info.id); !best.empty()) info.leader = best;
-    }
-    if (info.leader.empty()) continue;
-    if (info.leader == partition.info.leader && info.leader != renewed) continue;
-    ++info.epoch.value;
-    put(turn, info);
-  }
+const WorkerInfo* Controller::find_worker(std::string_view name) const {
+  const auto found = workers_.find(name);
+  return found == workers_.end() ? nullptr : &found->second.info;
 }
+
+// Those that can be in sync and lead.
+bool Controller::unfenced(std::string_view name) const {
+  const WorkerInfo* worker = find_worker(name);
+  return worker != nullptr && worker->alive && !worker->fenced_by_operator;
+}
+
+// --- invariants --------------------------------------------------------------------------------------------------
+
+namespace {
+
+// Is `some` a part of `all`, in its order?
+bool is_part(const std::vector<std::string>& some, const std::vector<std::string>& all) {
+  std::size_t at = 0;
+  for (const std::string& name : all) at += at < some.size() && some[at] == name ? 1 : 0;
+  return at == some.size();
+}
+
+bool has_duplicates(const std::vector<std::string>& names) {
+  return std::unordered_set<std::string>(names.begin(), names.end()).size() != names.size();
+}
+
+}  // namespace
 
 void Controller::check_invariants() const {
   std::unordered_set<QueueId> ids(deleted_.begin(), deleted_.end());
@@ -109,20 +131,42 @@ void Controller::check_invariants() const {
     check_invariant(queue.id.value != 0 && queue.id <= counters_.last_queue, "C1: a queue id was given before");
     check_invariant(ids.insert(queue.id).second, "C1: a queue id names one queue");
     check_invariant(queue.partition == partition_of(name, counters_.partitions), "a queue lives where its name hashes");
-    check_invariant(partitions_[queue.partition.value].settled, "C3: a queue settles its partition");
+    check_invariant(partitions_[queue.partition.value].settled, "C6: a queue settles its partition");
   }
   for (std::size_t i = 0; i < partitions_.size(); ++i) {
-    const PartitionInfo& info = partitions_[i].info;
-    check_invariant(info.id.value == i, "a partition stands at its id");
-    check_invariant(info.leader.empty() == (info.epoch.value == 0), "C2: a leader has an epoch");
-    check_invariant(info.leader.empty() || workers_.contains(info.leader), "a leader is a known worker");
+    check_invariant(partitions_[i].info.id.value == i, "a partition stands at its id");
+    check_partition(partitions_[i]);
   }
   for (const auto& [session, member] : members_) {
     check_invariant(session.value != 0 && session <= counters_.last_session, "C1: a session was given before");
     if (member.role != RegisterMember::Role::kWorker) continue;
-    const WorkerInfo& worker = workers_.at(member.name);
+    const WorkerInfo& worker = *find_worker(member.name);
     check_invariant(worker.alive && worker.session == session, "C4: a member holds its worker's latest session");
   }
+  for (const auto& [name, worker] : workers_) {
+    check_invariant(!worker.info.alive || members_.contains(worker.info.session), "C4: who is alive is a member");
+  }
+}
+
+void Controller::check_partition(const Partition& partition) const {
+  const PartitionInfo& info = partition.info;
+  check_invariant(info.leader.empty() == (info.leader_session.value == 0), "C3: a leader has a session");
+  check_invariant(info.leader.empty() || leads(info), "C3: a leader is unfenced, in its session and in sync");
+  check_invariant(info.leader.empty() || info.epoch.value != 0, "C2: a leader has an epoch");
+  check_invariant(!info.leader.empty() || info.in_sync.empty(), "C3: one that is in sync can lead");
+  check_invariant(!info.leader.empty() || first_able(info, info.eligible) == nullptr, "C3: one that is eligible leads");
+  check_invariant(info.min_in_sync == cluster_.min_in_sync, "a partition has the cluster's minimum");
+  check_invariant(info.replicas.size() <= kReplicasMax && !has_duplicates(info.replicas), "replicas are a bounded set");
+  for (const std::string& name : info.replicas) check_invariant(find_worker(name) != nullptr, "replicas are workers");
+  for (const std::string& name : info.in_sync) check_invariant(unfenced(name), "C5: who is in sync is unfenced");
+  check_invariant(is_part(info.in_sync, info.replicas), "C5: the in-sync set is a part of the replicas");
+  check_invariant(is_part(info.eligible, info.replicas), "C5: the eligible set is a part of the replicas");
+  for (const std::string& name : info.eligible)
+    check_invariant(!lists(info.in_sync, name), "C5: the sets are disjoint");
+  check_invariant(info.eligible.empty() || info.in_sync.size() < info.min_in_sync, "C5: eligible only while too few");
+  check_invariant(covers(info.replicas, info.target) && !has_duplicates(info.target),
+                  "a target is a part of the replicas");
+  check_invariant(info.target.empty() || !partition.at_will(), "C6: only what holds data moves by copying");
 }
 
 }  // namespace dmq

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <exception>
+#include <random>
 
 #include "runtime/clock.hpp"
 #include "runtime/endpoint.hpp"
@@ -58,6 +59,18 @@ Result<void> check_advertise(const MetadOptions& options) {
               "which workers and routers reach this machine");
 }
 
+std::uint64_t random_cluster_id() {
+  std::random_device source;
+  return std::uniform_int_distribution<std::uint64_t>(1, kNumberMax)(source);
+}
+
+// Two in sync of three: one may be lost without losing a message, and without a stop.
+ClusterInfo first_cluster(const MetadOptions& options) {
+  const unsigned replicas = options.replicas.value_or(1);
+  const unsigned min_in_sync = options.min_in_sync.value_or(replicas >= 3 ? 2 : 1);
+  return {random_cluster_id(), static_cast<std::uint8_t>(replicas), static_cast<std::uint8_t>(min_in_sync)};
+}
+
 template <class T>
 tl::unexpected<Error> pass_on(const Result<T>& failed) {
   return tl::unexpected<Error>(failed.error());
@@ -71,6 +84,16 @@ Result<void> check_options(const MetadOptions& options) {
   }
   if (options.heartbeat.value < 10 || options.heartbeat.value > 60'000) {
     return fail(Errc::kInvalidArgument, "the heartbeat must be from 10ms to 60s");
+  }
+  if (options.missed_heartbeats < 2 || options.missed_heartbeats > 1000) {
+    return fail(Errc::kInvalidArgument, "from 2 to 1000 heartbeats may be missed");
+  }
+  const unsigned replicas = options.replicas.value_or(1);
+  if (replicas < 1 || replicas > kReplicationFactorMax) {
+    return fail(Errc::kInvalidArgument, "the number of replicas must be from 1 to 7");
+  }
+  if (const unsigned least = options.min_in_sync.value_or(1); least < 1 || least > replicas) {
+    return fail(Errc::kInvalidArgument, "--min-in-sync must be from 1 to the number of replicas");
   }
   if (options.data_dir.empty()) {
     return fail(Errc::kInvalidArgument, "--data is empty; name a directory for the catalog");
@@ -95,10 +118,11 @@ Result<MetadDaemon::Sockets> MetadDaemon::bind_sockets(zmq::context_t& context, 
 
 Result<std::unique_ptr<MetadDaemon>> MetadDaemon::open(zmq::context_t& context, MetadOptions options) {
   if (auto good = check_options(options); !good) return pass_on(good);
-  CatalogCounters first;
-  first.partitions = options.partitions;
+  CatalogImage first;
+  first.counters.partitions = options.partitions;
   // Sessions of a catalog that replaces a lost one must not meet those that members still hold.
-  first.last_session = SessionId{static_cast<std::uint64_t>(wall_now().value)};
+  first.counters.last_session = SessionId{static_cast<std::uint64_t>(wall_now().value)};
+  first.records = {first_cluster(options)};
   auto store = CatalogStore::open(options.data_dir, first);
   if (!store) return pass_on(store);
   auto image = (*store)->load();
@@ -110,7 +134,19 @@ Result<std::unique_ptr<MetadDaemon>> MetadDaemon::open(zmq::context_t& context, 
   auto sockets = bind_sockets(context, options);
   if (!sockets) return pass_on(sockets);
   std::string feed = advertised(sockets->feed_endpoint, options.advertise);
-  Controller controller(std::move(*image), {.heartbeat = options.heartbeat, .feed_endpoint = feed});
+  Controller controller(std::move(*image), {.heartbeat = options.heartbeat,
+                                            .missed_heartbeats = options.missed_heartbeats,
+                                            .feed_endpoint = feed,
+                                            .handover_after = options.handover_after,
+                                            .replace_after = options.replace_after});
+  const ClusterInfo& cluster = controller.cluster();
+  if (options.replicas.value_or(cluster.replication_factor) != cluster.replication_factor ||
+      options.min_in_sync.value_or(cluster.min_in_sync) != cluster.min_in_sync) {
+    spdlog::info(
+        "the cluster keeps {} replicas and wants {} in sync since an earlier start or an operator's change; "
+        "--replicas and --min-in-sync are not used",
+        cluster.replication_factor, cluster.min_in_sync);
+  }
   return std::unique_ptr<MetadDaemon>(new MetadDaemon(std::move(*sockets), std::move(*store), std::move(controller),
                                                       std::move(options), std::move(feed)));
 }
@@ -191,7 +227,7 @@ void MetadDaemon::tick(TimeMs now) {
   for (const CatalogChange& change : effects.changes) {
     const auto* worker = std::get_if<WorkerInfo>(&change);
     if (worker != nullptr)
-      spdlog::warn("worker '{}' has been silent for {} heartbeats", worker->name, kHeartbeatsMissedMax);
+      spdlog::warn("worker '{}' has been silent for {} heartbeats", worker->name, options_.missed_heartbeats);
   }
   std::move(effects.changes.begin(), effects.changes.end(), std::back_inserter(changes_));
   if (dropped_ != 0) spdlog::warn("dropped {} requests that were no requests to metad", std::exchange(dropped_, 0));

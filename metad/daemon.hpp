@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 #include <zmq.hpp>
@@ -19,8 +20,14 @@ struct MetadOptions {
   std::string listen = "tcp://127.0.0.1:7312";
   std::string feed;       // empty: a free port of the same host for tcp, else `listen` with "-feed" behind it
   std::string advertise;  // the host by which members reach the feed; empty: the one in `feed`
-  std::uint16_t partitions = kPartitionsDefault;  // counts at the first start only
-  DurationMs heartbeat{kHeartbeatMs};
+  // These three count at the first start only.
+  std::uint16_t partitions = kPartitionsDefault;
+  std::optional<unsigned> replicas;     // of each partition; empty: 1
+  std::optional<unsigned> min_in_sync;  // empty: 2 of three replicas or more, else 1
+  DurationMs heartbeat{kMemberHeartbeatMs};
+  std::uint32_t missed_heartbeats = kHeartbeatsMissedDefault;  // then a member is dead
+  DurationMs handover_after = Controller::Settings().handover_after;
+  DurationMs replace_after = Controller::Settings().replace_after;
 };
 
 // Errors: invalid_argument, without touching disk or network.
@@ -41,6 +48,7 @@ class MetadDaemon {
 
   const std::string& endpoint() const { return sockets_.endpoint; }    // where it really listens
   const std::string& feed_endpoint() const { return feed_endpoint_; }  // as members are told
+  const ClusterInfo& cluster() const { return controller_.cluster(); }
   std::uint16_t partitions() const { return controller_.counters().partitions; }
 
   void run();                                        // until stop() or a failure; throws nothing

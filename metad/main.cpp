@@ -1,7 +1,10 @@
 // dmq-metad: the catalog of a cluster as a process of its own.
 #include <memory>
+#include <optional>
 
 #include "metad/daemon.hpp"
+#include "metad/generation.hpp"
+#include "runtime/clock.hpp"
 #include "runtime/daemon.hpp"
 #include "runtime/flags.hpp"
 
@@ -31,7 +34,23 @@ void add_flags(CLI::App& app, MetadOptions& options) {
   app.add_option("--partitions", options.partitions, "How many partitions a new cluster gets; never changes later")
       ->check(CLI::Range(1, int{kPartitionsMax}))
       ->capture_default_str();
-  add_duration(app, "--heartbeat", options.heartbeat, "How often members call; 3 missed calls mean dead");
+  app.add_option("--replicas", options.replicas, "How many workers of a new cluster hold each partition; default 1")
+      ->check(CLI::Range(1, int{kReplicationFactorMax}));
+  app.add_option("--min-in-sync", options.min_in_sync,
+                 "How many of them must have a message before it is confirmed; default 2 of 3 or more, else 1");
+  add_duration(app, "--heartbeat", options.heartbeat, "How often members call");
+  app.add_option("--missed-heartbeats", options.missed_heartbeats, "So many missed calls mean dead")
+      ->capture_default_str();
+  add_duration(app, "--handover-after", options.handover_after,
+               "A preferred leader that is in sync for so long leads again");
+  add_duration(app, "--replace-after", options.replace_after,
+               "Replicas of a worker that is away for so long are made elsewhere");
+}
+
+Result<std::string> raise(const std::string& data_dir) {
+  const auto generation = raise_generation(data_dir, wall_now());
+  if (!generation) return tl::unexpected<Error>(generation.error());
+  return "generation " + std::to_string(*generation);
 }
 
 Result<RunningService> open(zmq::context_t& context, MetadOptions options) {
@@ -51,7 +70,14 @@ int main(int argc, char** argv) {
   MetadOptions options;
   options.data_dir = "./dmq-data/metad";
   add_flags(app, options);
+  bool is_restored = false;
+  app.add_flag("--raise-generation", is_restored,
+               "After the data was restored from a backup: make workers and routers take it, and exit");
   const auto check = [&options] { return check_options(options); };
   const auto serve = [&options](zmq::context_t& context) { return open(context, options); };
-  return run_daemon(app, argc, argv, {kExamples, check, serve});
+  const auto job = [&]() -> std::optional<Result<std::string>> {
+    if (is_restored) return raise(options.data_dir);
+    return std::nullopt;
+  };
+  return run_daemon(app, argc, argv, {kExamples, check, serve, job});
 }

@@ -7,56 +7,6 @@
 namespace dmq {
 namespace {
 
-constexpr std::size_t kSyncBytesMax = 32;
-
-void pack_partition(Packer& packer, const PartitionInfo& partition) {
-  packer.map(3);
-  packer.text("id");
-  packer.number(partition.id.value);
-  packer.text("epoch");
-  packer.number(partition.epoch.value);
-  packer.text("leader");
-  packer.text(partition.leader);
-}
-
-Result<PartitionInfo> read_partition(const msgpack::object& object) {
-  PartitionInfo partition;
-  MapFields fields(object, "partition");
-  fields.number("id", partition.id.value);
-  fields.number("epoch", partition.epoch.value);
-  fields.text("leader", kMemberNameBytesMax, partition.leader);
-  fields.require(partition.id.value < kPartitionsMax, "id below the limit of partitions");
-  if (!fields.result()) return tl::unexpected<Error>(fields.result().error());
-  return partition;
-}
-
-void pack_worker(Packer& packer, const WorkerInfo& worker) {
-  packer.map(5);
-  packer.text("name");
-  packer.text(worker.name);
-  packer.text("endpoint");
-  packer.text(worker.endpoint);
-  packer.text("session");
-  packer.number(worker.session.value);
-  packer.text("alive");
-  packer.boolean(worker.alive);
-  packer.text("sync");
-  packer.text(worker.sync);
-}
-
-Result<WorkerInfo> read_worker(const msgpack::object& object) {
-  WorkerInfo worker;
-  MapFields fields(object, "worker");
-  fields.text("name", kMemberNameBytesMax, worker.name);
-  fields.text("endpoint", kEndpointBytesMax, worker.endpoint);
-  fields.number("session", worker.session.value);
-  fields.boolean("alive", worker.alive);
-  fields.text("sync", kSyncBytesMax, worker.sync);
-  fields.require(!worker.name.empty(), "name");
-  if (!fields.result()) return tl::unexpected<Error>(fields.result().error());
-  return worker;
-}
-
 // A change is a map with one key, its kind.
 struct PackChange {
   Packer& packer;
@@ -76,6 +26,10 @@ struct PackChange {
     packer.text("worker");
     pack_worker(packer, worker);
   }
+  void operator()(const ClusterInfo& cluster) const {
+    packer.text("cluster");
+    pack_cluster(packer, cluster);
+  }
 };
 
 template <class Record, class Read>
@@ -93,6 +47,7 @@ Result<void> append_change(std::vector<CatalogChange>& out, const msgpack::objec
   if (const msgpack::object* value = find_key(object, "queue_deleted")) return append(out, *value, read_deleted);
   if (const msgpack::object* value = find_key(object, "partition")) return append(out, *value, read_partition);
   if (const msgpack::object* value = find_key(object, "worker")) return append(out, *value, read_worker);
+  if (const msgpack::object* value = find_key(object, "cluster")) return append(out, *value, read_cluster);
   return {};
 }
 
@@ -123,7 +78,7 @@ void pack_all(Packer& packer, std::string_view key, const std::vector<Record>& r
 }  // namespace
 
 void pack_snapshot(Packer& packer, const CatalogSnapshot& snapshot) {
-  packer.map(7);
+  packer.map(8);
   packer.text("generation");
   packer.number(snapshot.generation);
   packer.text("version");
@@ -134,6 +89,8 @@ void pack_snapshot(Packer& packer, const CatalogSnapshot& snapshot) {
   pack_all(packer, "deleted", snapshot.deleted, [](Packer& out, QueueId id) { out.number(id.value); });
   pack_all(packer, "leaders", snapshot.partition_infos, pack_partition);
   pack_all(packer, "workers", snapshot.workers, pack_worker);
+  packer.text("cluster");
+  pack_cluster(packer, snapshot.cluster);
 }
 
 Result<CatalogSnapshot> read_snapshot(const msgpack::object& object) {
@@ -147,11 +104,17 @@ Result<CatalogSnapshot> read_snapshot(const msgpack::object& object) {
   const msgpack::object* deleted = fields.array("deleted");
   const msgpack::object* leaders = fields.array("leaders");
   const msgpack::object* workers = fields.array("workers");
+  const msgpack::object* cluster = fields.map("cluster");
   Result<void> good = fields.result();
   if (good) good = append_all(snapshot.queues, queues, read_queue);
   if (good) good = append_all(snapshot.deleted, deleted, read_queue_id);
   if (good) good = append_all(snapshot.partition_infos, leaders, read_partition);
   if (good) good = append_all(snapshot.workers, workers, read_worker);
+  if (good && cluster != nullptr) {
+    auto read = read_cluster(*cluster);
+    if (!read) return tl::unexpected<Error>(read.error());
+    snapshot.cluster = *read;
+  }
   if (!good) return tl::unexpected<Error>(good.error());
   return snapshot;
 }

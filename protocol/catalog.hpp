@@ -1,4 +1,4 @@
-// The catalog as every part of the broker sees it, the messages that carry it, and the cached copy of it.
+// The catalog as every part of the broker sees it, what carries it, and the cached copy of it.
 #pragma once
 
 #include <cstdint>
@@ -32,10 +32,28 @@ struct QueueInfo {
   bool operator==(const QueueInfo&) const = default;
 };
 
+// What holds for all partitions. Durable, and part of the snapshot.
+struct ClusterInfo {
+  std::uint64_t id = 0;  // random, made with the catalog; from 1 to 2^53; in each frame between replicas
+  std::uint8_t replication_factor = 1;
+  std::uint8_t min_in_sync = 1;  // the one that counts stands with each partition
+  bool operator==(const ClusterInfo&) const = default;
+};
+
+// Who holds a partition and who leads it; written by metad only. Names are workers'. The sets stand in the order of
+// `replicas`, hold nobody twice, and no name is in both of them.
 struct PartitionInfo {
   PartitionId id;
-  Epoch epoch;         // raised by metad whenever `leader` starts a new session
-  std::string leader;  // a worker's name; empty: nobody yet
+  Epoch epoch;                        // grows when the leader or its session changes
+  PartitionVersion version;           // grows with each change of any field
+  std::string leader;                 // a worker's name; empty: nobody
+  SessionId leader_session;           // only the worker in this session leads (rule 1); 0: nobody
+  std::uint8_t min_in_sync = 1;       // nothing is confirmed while fewer are in sync; changes with the version
+  std::vector<std::string> replicas;  // who holds it now or is to hold it, by preference as leader
+  std::vector<std::string> target;    // where a move leads; empty: no move
+  std::vector<std::string> in_sync;   // ISR: all that is confirmed is on each of them
+  std::vector<std::string> eligible;  // ELR: left the in-sync set when it was small, and miss nothing confirmed
+  bool pinned = false;                // an operator chose the replicas
   bool operator==(const PartitionInfo&) const = default;
 };
 
@@ -43,8 +61,14 @@ struct WorkerInfo {
   std::string name;
   std::string endpoint;  // where routers connect to
   SessionId session;
-  bool alive = false;  // its heartbeats arrive
-  std::string sync;    // commit, interval or none
+  bool alive = false;         // its heartbeats arrive
+  std::string sync;           // commit, interval or none
+  std::string zone;           // what fails together; empty: not said
+  std::string log_endpoint;   // its PUB socket, followers subscribe; empty: it cannot be followed
+  std::string peer_endpoint;  // its ROUTER socket for followers
+  std::string store_id;
+  bool draining = false;            // it is to hold nothing any more
+  bool fenced_by_operator = false;  // it may neither lead nor be in sync
   bool operator==(const WorkerInfo&) const = default;
 };
 
@@ -55,7 +79,7 @@ struct QueueDeleted {
 };
 
 // One change; a put replaces what has the same key.
-using CatalogChange = std::variant<QueueInfo, QueueDeleted, PartitionInfo, WorkerInfo>;
+using CatalogChange = std::variant<QueueInfo, QueueDeleted, PartitionInfo, WorkerInfo, ClusterInfo>;
 
 struct CatalogSnapshot {
   std::uint64_t generation = 0;  // raised by an operator who restored metad from a backup
@@ -65,6 +89,7 @@ struct CatalogSnapshot {
   std::vector<QueueId> deleted;  // ids of deleted queues: what a worker may drop. All else is kept.
   std::vector<PartitionInfo> partition_infos;
   std::vector<WorkerInfo> workers;
+  ClusterInfo cluster;
 };
 
 // What metad publishes after each commit, and each second without changes so that a lost tail is noticed.
@@ -75,6 +100,9 @@ struct CatalogUpdate {
   CatalogVersion version;
   std::vector<CatalogChange> changes;
 };
+
+// Is `name` one of `names`?
+bool lists(const std::vector<std::string>& names, std::string_view name);
 
 std::string encode_snapshot(const CatalogSnapshot& snapshot);
 Result<CatalogSnapshot> decode_snapshot(std::string_view bytes, MsgpackReader& reader);
@@ -100,6 +128,7 @@ class CatalogCopy {
   std::uint64_t generation() const { return generation_; }
   CatalogVersion version() const { return version_; }
   std::uint16_t partitions() const { return partitions_; }
+  const ClusterInfo& cluster() const { return cluster_; }
   const QueueInfo* find_queue(std::string_view name) const;
   const QueueInfo* find_queue(QueueId id) const;
   bool is_deleted(QueueId id) const { return deleted_.contains(id); }
@@ -115,57 +144,12 @@ class CatalogCopy {
   std::uint64_t generation_ = 0;
   CatalogVersion version_;
   std::uint16_t partitions_ = 0;
+  ClusterInfo cluster_;
   std::map<std::string, QueueInfo, std::less<>> queues_;  // by name, in order, for queue.list
   std::unordered_map<QueueId, const QueueInfo*> queue_ids_;
   std::unordered_set<QueueId> deleted_;
   std::vector<PartitionInfo> partition_infos_;  // index is the id
   std::map<std::string, WorkerInfo, std::less<>> workers_;
 };
-
-// --- requests to metad: one frame each, answered by one frame with the same id -----------------------------------
-
-struct RegisterMember {
-  enum class Role : std::uint8_t { kWorker, kRouter };
-  Role role = Role::kRouter;
-  std::string name;      // unique and lasting; a worker's is kept in its store
-  std::string endpoint;  // worker: where routers connect to
-  std::string sync;      // worker
-};
-struct MemberHeartbeat {
-  SessionId session;
-};
-struct GetSnapshot {};
-struct CreateQueue {
-  std::string name;
-  QueueSettings settings;
-  bool only_if_absent = false;  // first use: an existing queue is a success whatever its settings
-};
-struct DeleteQueue {
-  std::string name;
-};
-using MetadRequestBody = std::variant<RegisterMember, MemberHeartbeat, GetSnapshot, CreateQueue, DeleteQueue>;
-
-struct MetadRequest {
-  std::uint64_t id = 0;
-  MetadRequestBody body;
-};
-
-struct Registered {
-  SessionId session;
-  std::string feed_endpoint;  // where to subscribe
-  std::uint32_t heartbeat_ms = 0;
-};
-struct Done {};  // heartbeat
-using MetadReplyBody = std::variant<Error, Registered, Done, CatalogSnapshot, QueueInfo, QueueDeleted>;
-
-struct MetadReply {
-  std::uint64_t id = 0;
-  MetadReplyBody body;
-};
-
-std::string encode_metad_request(const MetadRequest& request);
-Result<MetadRequest> decode_metad_request(std::string_view bytes, MsgpackReader& reader);
-std::string encode_metad_reply(const MetadReply& reply);
-Result<MetadReply> decode_metad_reply(std::string_view bytes, MsgpackReader& reader);
 
 }  // namespace dmq

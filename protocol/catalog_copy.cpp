@@ -1,12 +1,19 @@
 // The cached catalog: snapshots replace it, updates that join on to it change it.
+#include <algorithm>
+
 #include "protocol/catalog.hpp"
 
 namespace dmq {
+
+bool lists(const std::vector<std::string>& names, std::string_view name) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
 
 void CatalogCopy::apply(CatalogSnapshot snapshot) {
   generation_ = snapshot.generation;
   version_ = snapshot.version;
   partitions_ = snapshot.partitions;
+  cluster_ = snapshot.cluster;
   queue_ids_.clear();
   queues_.clear();
   deleted_.clear();
@@ -47,6 +54,8 @@ void CatalogCopy::put(const CatalogChange& change) {
     if (partition->id.value < partitions_) partition_infos_[partition->id.value] = *partition;
   } else if (const auto* worker = std::get_if<WorkerInfo>(&change)) {
     workers_[worker->name] = *worker;
+  } else if (const auto* cluster = std::get_if<ClusterInfo>(&change)) {
+    cluster_ = *cluster;
   }
 }
 

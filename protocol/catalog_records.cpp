@@ -56,6 +56,17 @@ void MapFields::boolean(std::string_view key, bool& out) {
   out = value->via.boolean;
 }
 
+void MapFields::names(std::string_view key, std::vector<std::string>& out) {
+  const msgpack::object* value = array(key);
+  if (value == nullptr) return;
+  if (value->via.array.size > kReplicasMax) return fault(key, "has more names than a partition can have replicas");
+  for (std::uint32_t i = 0; i < value->via.array.size; ++i) {
+    const auto name = as_text(value->via.array.ptr[i]);
+    if (!name || name->empty() || name->size() > kMemberNameBytesMax) return fault(key, "must hold names of workers");
+    out.emplace_back(*name);
+  }
+}
+
 const msgpack::object* MapFields::array(std::string_view key) {
   const msgpack::object* value = find(key);
   if (value == nullptr || value->type == msgpack::type::ARRAY) return value;
@@ -80,6 +91,22 @@ Result<msgpack::object> read_catalog_value(std::string_view bytes, MsgpackReader
                              .map_keys = kCatalogKeysMax,
                              .string_bytes = kErrorContextBytesMax,
                              .binary_bytes = 0});
+}
+
+void pack_text(Packer& packer, std::string_view key, std::string_view value) {
+  packer.text(key);
+  packer.text(value);
+}
+
+void pack_number(Packer& packer, std::string_view key, std::uint64_t value) {
+  packer.text(key);
+  packer.number(value);
+}
+
+void pack_names(Packer& packer, std::string_view key, const std::vector<std::string>& names) {
+  packer.text(key);
+  packer.array(names.size());
+  for (const std::string& name : names) packer.text(name);
 }
 
 void pack_settings(Packer& packer, const QueueSettings& settings) {
@@ -145,6 +172,17 @@ Result<QueueDeleted> read_deleted(const msgpack::object& object) {
   fields.require(deleted.id.value != 0, "id");
   if (!fields.result()) return tl::unexpected<Error>(fields.result().error());
   return deleted;
+}
+
+Result<MetadFrame> read_metad_frame(const msgpack::object& object, std::string_view name_key) {
+  MetadFrame frame;
+  MapFields fields(object, "metad message");
+  fields.number("id", frame.id);
+  fields.text(name_key, kWordBytesMax, frame.name);
+  frame.body = fields.map("body");
+  fields.require(!frame.name.empty(), name_key);
+  fields.require(frame.body != nullptr, "body");
+  return finish<MetadFrame>(fields, std::move(frame));
 }
 
 }  // namespace dmq

@@ -26,6 +26,8 @@ using LeaseNumber = Id<struct LeaseTag, std::uint32_t>;  // grows with each leas
 using Sequence = Id<struct SequenceTag, std::uint64_t>;  // a producer's count of messages to one queue, from 1
 using SessionId = Id<struct SessionTag, std::uint64_t>;  // one life of a worker or router, given by metad
 using CatalogVersion = Id<struct CatalogVersionTag, std::uint64_t>;  // grows with each change of the catalog
+using PartitionVersion =
+    Id<struct PartitionVersionTag, std::uint64_t>;  // grows with each change of a partition's entry
 
 // Milliseconds. TimeMs is since 1970 (wall clock) or since the start of the machine (steady clock): a field says which.
 using TimeMs = Id<struct TimeTag, std::int64_t>;

@@ -37,6 +37,12 @@ inline constexpr std::size_t kListPageMax = 1000;
 inline constexpr std::uint16_t kPartitionsDefault = 64;
 inline constexpr std::uint16_t kPartitionsMax = 4096;
 inline constexpr std::uint64_t kStoreBytesMax = std::uint64_t{16} << 40;  // a worker maps three times as much
-inline constexpr std::int64_t kHeartbeatMs = 1000;                        // between parts of the broker
+inline constexpr std::int64_t kHeartbeatMs = 1000;                        // of ZeroMQ's connections; hello tells it
+
+// Between metad and its members, as far as metad does not say otherwise.
+inline constexpr std::int64_t kMemberHeartbeatMs = 300;
+inline constexpr std::uint32_t kHeartbeatsMissedDefault = 5;  // then a member is taken for dead
+inline constexpr std::uint8_t kReplicationFactorMax = 7;
+inline constexpr std::size_t kReplicasMax = 2 * kReplicationFactorMax;  // of one partition while it moves
 
 }  // namespace dmq

@@ -12,6 +12,19 @@ Error no_such_queue(std::string_view name, std::string_view advice = "dmq queue 
   return {Errc::kNoSuchQueue, "there is no queue '" + std::string(name) + "'; " + std::string(advice)};
 }
 
+// Whom the partition waits for: one of those that have all that was confirmed.
+std::string nobody_leads(PartitionId partition, const PartitionInfo* info) {
+  const std::string which = "partition " + std::to_string(partition.value);
+  if (info == nullptr || info->replicas.empty()) return "no worker leads " + which + " yet; try again";
+  if (info->eligible.empty()) {
+    return "no worker is known to have all messages of " + which + ", which has this queue; an operator must decide";
+  }
+  std::string names;
+  for (const std::string& name : info->eligible) names += (names.empty() ? "" : " and ") + name;
+  if (info->eligible.size() == 1) return "worker " + names + ", which has this queue, is away; try again";
+  return "the workers " + names + ", which have this queue, are away; one of them is needed; try again";
+}
+
 }  // namespace
 
 Admission::Admission(RouterSettings settings, const CatalogCopy& catalog)
@@ -58,9 +71,7 @@ Decision Admission::decide_for_queue(const RequestHeader& header) {
 Result<Route> Admission::route(PartitionId partition, QueueId queue) const {
   const PartitionInfo* info = catalog_.find_partition(partition);
   const WorkerInfo* worker = info == nullptr ? nullptr : catalog_.find_worker(info->leader);
-  if (worker == nullptr) {
-    return fail(Errc::kUnavailable, "no worker leads partition " + std::to_string(partition.value) + " yet; try again");
-  }
+  if (worker == nullptr) return fail(Errc::kUnavailable, nobody_leads(partition, info));
   if (!worker->alive) {
     return fail(Errc::kUnavailable, "worker " + worker->name + ", which has this queue, is away; try again");
   }

@@ -7,6 +7,7 @@
 
 #include "protocol/catalog.hpp"
 #include "protocol/header.hpp"
+#include "protocol/metad_messages.hpp"
 #include "protocol/msgpack_reader.hpp"
 
 namespace dmq {

@@ -141,6 +141,11 @@ int run_daemon(CLI::App& app, int argc, char** argv, const DaemonProgram& progra
     std::cout << "ok\n";
     return kExitOk;
   }
+  if (const auto done = program.job()) {
+    if (!*done) return fail_with(app, done->error(), kExitError);
+    std::cout << **done << std::endl;
+    return kExitOk;
+  }
   explain_bus_errors();
   zmq::context_t context;
   const auto service = program.open(context);

@@ -3,6 +3,7 @@
 
 #include <CLI/CLI.hpp>
 #include <functional>
+#include <optional>
 #include <string>
 #include <zmq.hpp>
 
@@ -27,13 +28,15 @@ struct Loop {
 };
 RunningService run_in_thread(Loop loop);
 
-// What tells one daemon from another. Both functions are called once, in this order, and never for --help and the like.
+// What tells one daemon from another. The functions are called once at the most, and never for --help and the like.
 struct DaemonProgram {
   std::string examples;  // for --help, before what it says of all daemons
   // Are the flags as they should be? Touches neither disk nor network. An error is a wrong usage.
   std::function<Result<void>()> check;
   // Starts to serve. The context outlives what it returns. An error ends the program with code 1.
   std::function<Result<RunningService>(zmq::context_t&)> open;
+  // Done instead of serving when the flags ask for it, after `check`: a line for standard output, or an error (code 1).
+  std::function<std::optional<Result<std::string>>()> job = [] { return std::optional<Result<std::string>>(); };
 };
 
 // The whole of main: `app` has a name and the program's own flags; those of all daemons are added here. Returns the

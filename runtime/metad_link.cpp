@@ -11,8 +11,11 @@ namespace {
 
 constexpr DurationMs kRequestTimeout{3000};
 constexpr std::size_t kPendingMax = 10'000;
-constexpr int kMessagesPerStep = 1000;     // replies, and updates, read in one step
-constexpr DurationMs kResendInterval{10};  // while no connection takes what is to be sent
+constexpr int kMessagesPerStep = 1000;  // replies, and updates, read in one step
+constexpr std::size_t kHeartbeatsOpenMax = 1000;
+constexpr DurationMs kSnapshotPatience{3000};
+constexpr DurationMs kRegisterPatience{1000};  // each registration that metad reads is a new session
+constexpr DurationMs kResendInterval{10};      // while no connection takes what is to be sent
 constexpr std::int64_t kCatalogFrameBytesMax = std::int64_t{1} << 30;
 constexpr const char* kFeedTopic = "catalog";
 constexpr std::int64_t kFeedIntervalMs = 1000;  // how often a feed without news speaks at the least
@@ -56,11 +59,12 @@ void MetadLink::step(TimeMs now) {
     spdlog::warn("metad answers but its feed at {} is silent; registering again", feed_endpoint_);
     register_again(now);
   }
-  if (!registered() && now >= registration_due_) registration_id_ = ask(self_, heartbeat_, now, registration_due_);
-  if (registered() && now >= heartbeat_due_) {
-    heartbeat_id_ = ask(MemberHeartbeat{session_}, heartbeat_, now, heartbeat_due_);
+  if (!registered() && now >= registration_due_) {
+    registration_id_ = ask(self_, kRegisterPatience, now, registration_due_);
+    registration_sent_ = now;
   }
-  if (snapshot_due_ && now >= *snapshot_due_) ask(GetSnapshot{}, patience(), now, *snapshot_due_);
+  if (registered() && now >= heartbeat_due_) send_heartbeat(now);
+  if (snapshot_due_ && now >= *snapshot_due_) ask(GetSnapshot{}, kSnapshotPatience, now, *snapshot_due_);
   if (unsent_ != 0 && now >= unsent_due_) send_unsent(now);
 }
 
@@ -137,17 +141,37 @@ void MetadLink::take_reply(MetadReply reply, TimeMs now) {
     take_registration(reply.body, now);
   } else if (auto* snapshot = std::get_if<CatalogSnapshot>(&reply.body)) {
     take_snapshot(std::move(*snapshot));
-  } else if (reply.id == heartbeat_id_ && std::holds_alternative<Error>(reply.body)) {
-    spdlog::warn("metad refused a heartbeat: {}", std::get<Error>(reply.body).context);
-    register_again(now);
+  } else {
+    take_heartbeat(reply.id, reply.body, now);
   }
+}
+
+// --- heartbeats --------------------------------------------------------------------------------------------------
+
+void MetadLink::send_heartbeat(TimeMs now) {
+  const std::uint64_t id = ask(MemberHeartbeat{session_}, heartbeat_, now, heartbeat_due_);
+  if (heartbeats_.size() >= kHeartbeatsOpenMax) heartbeats_.erase(heartbeats_.begin());
+  heartbeats_.emplace(id, now);
+}
+
+// metad answers in order, so those before this one will not be answered any more.
+void MetadLink::take_heartbeat(std::uint64_t id, const MetadReplyBody& body, TimeMs now) {
+  const auto sent = heartbeats_.find(id);
+  if (sent == heartbeats_.end()) return;
+  if (const auto* error = std::get_if<Error>(&body)) {
+    spdlog::warn("metad refused a heartbeat: {}", error->context);
+    return register_again(now);
+  }
+  leased_until_ = sent->second + patience();
+  heartbeats_.erase(heartbeats_.begin(), std::next(sent));
 }
 
 // --- registration ------------------------------------------------------------------------------------------------
 
 void MetadLink::register_again(TimeMs now) {
   session_ = SessionId{};
-  heartbeat_id_ = 0;
+  heartbeats_.clear();
+  leased_until_ = TimeMs{};
   registration_due_ = now;
 }
 
@@ -162,13 +186,17 @@ void MetadLink::take_registration(const MetadReplyBody& body, TimeMs now) {
   }
   session_ = registered->session;
   heartbeat_ = DurationMs{std::max<std::int64_t>(1, registered->heartbeat_ms)};
+  if (registered->missed_heartbeats != 0) missed_heartbeats_ = registered->missed_heartbeats;
   heartbeat_due_ = now + heartbeat_;
+  leased_until_ = registration_sent_ + patience();
+  floor_generation_ = registered->generation;
+  floor_ = registered->floor;
+  told_floor_ = false;
   spdlog::info("registered with metad at {} as '{}', session {}", metad_, self_.name, session_.value);
   // A feed that is well tells of a gap by itself; a large catalog is not fetched again for a new session alone, which
   // could cost the heartbeats of that session too. What was heard under the old session now counts for this one.
   if (!catalog_.empty() && feed_endpoint_ == registered->feed_endpoint && now < feed_due_) {
-    if (on_change_) on_change_(nullptr);
-    return;
+    return announce({});
   }
   connect_feed(registered->feed_endpoint);
   feed_due_ = now + feed_patience();
@@ -203,6 +231,8 @@ void MetadLink::connect_again() {
 // --- the copy ----------------------------------------------------------------------------------------------------
 
 void MetadLink::take_snapshot(CatalogSnapshot snapshot) {
+  // One that was made before this session began; metad's answer to a later request is on its way or will be asked for.
+  if (snapshot.generation == floor_generation_ && snapshot.version < floor_) return;
   snapshot_due_.reset();
   const bool older = snapshot.generation < catalog_.generation() ||
                      (snapshot.generation == catalog_.generation() && snapshot.version < catalog_.version());
@@ -217,7 +247,20 @@ void MetadLink::take_snapshot(CatalogSnapshot snapshot) {
   }
   refused_older_ = false;
   catalog_.apply(std::move(snapshot));
-  if (on_change_) on_change_(nullptr);
+  told_floor_ = false;
+  announce({});
+}
+
+bool MetadLink::behind_floor() const {
+  return catalog_.generation() < floor_generation_ ||
+         (catalog_.generation() == floor_generation_ && catalog_.version() < floor_);
+}
+
+// Tells of changes that are in the copy now, or that anything may have changed.
+void MetadLink::announce(const std::vector<CatalogChange>& changes) {
+  if (!on_change_ || behind_floor()) return;
+  if (!std::exchange(told_floor_, true)) return on_change_(nullptr);
+  for (const CatalogChange& change : changes) on_change_(&change);
 }
 
 void MetadLink::read_feed(TimeMs now) {
@@ -244,8 +287,7 @@ void MetadLink::take_update(const CatalogUpdate& update, TimeMs now) {
     case CatalogCopy::Applied::kDone:
       break;
   }
-  if (!on_change_) return;
-  for (const CatalogChange& change : update.changes) on_change_(&change);
+  announce(update.changes);
 }
 
 }  // namespace dmq

@@ -8,7 +8,7 @@
 #include <vector>
 #include <zmq.hpp>
 
-#include "protocol/catalog.hpp"
+#include "protocol/metad_messages.hpp"
 #include "protocol/msgpack_reader.hpp"
 
 namespace dmq {
@@ -22,6 +22,8 @@ namespace dmq {
 //
 // M1  The feed is subscribed before a snapshot is asked for, and not read until it came: no update falls in between.
 // M2  The copy never goes back: a snapshot older than it is refused, and said in the log.
+// M3  What is older than the registration of the session is told to nobody (rule 1 of replication): after a new session
+//     the first change that on_change sees is "anything", when the copy has reached the registration's floor.
 class MetadLink {
  public:
   // Sees each change after it is in catalog(). A snapshot or a new session gives nullptr: anything may have changed.
@@ -40,7 +42,10 @@ class MetadLink {
 
   const CatalogCopy& catalog() const { return catalog_; }
   bool registered() const { return session_.value != 0; }
-  bool connected(TimeMs steady_now) const;  // metad answered within 3 heartbeats
+  bool connected(TimeMs steady_now) const;  // metad answered within as many heartbeats as may be missed
+  // Until then metad takes nobody else for this member (rule 11): as many heartbeats as may be missed after it sent the
+  // last one that was answered. Afterwards a leader goes on safely, but another may deliver the same messages.
+  TimeMs leased_until() const { return leased_until_; }
   SessionId session() const { return session_; }
 
   // Asks metad to write. `on_reply` is called once, from step: with the answer, or with unavailable after 3 s.
@@ -55,7 +60,11 @@ class MetadLink {
   };
   bool send(const std::string& frame);
   std::uint64_t ask(MetadRequestBody body, DurationMs interval, TimeMs now, TimeMs& due);
+  void send_heartbeat(TimeMs now);
+  void take_heartbeat(std::uint64_t id, const MetadReplyBody& body, TimeMs now);
   void register_again(TimeMs now);
+  bool behind_floor() const;
+  void announce(const std::vector<CatalogChange>& changes);
   void connect_again();
   void connect_feed(const std::string& endpoint);
   void read_replies(TimeMs now);
@@ -67,7 +76,7 @@ class MetadLink {
   void send_unsent(TimeMs now);
   void expire(TimeMs now);
   bool syncing() const { return snapshot_due_.has_value(); }
-  DurationMs patience() const { return DurationMs{3 * heartbeat_.value}; }
+  DurationMs patience() const { return DurationMs{missed_heartbeats_ * heartbeat_.value}; }
   DurationMs feed_patience() const;
 
   std::string metad_;
@@ -79,13 +88,19 @@ class MetadLink {
   MsgpackReader reader_;
   CatalogCopy catalog_;
   SessionId session_;
-  DurationMs heartbeat_{kHeartbeatMs};
+  DurationMs heartbeat_{kMemberHeartbeatMs};
+  std::int64_t missed_heartbeats_ = kHeartbeatsMissedDefault;
   std::uint64_t next_id_ = 1;
-  std::map<std::uint64_t, Pending> pending_;  // the oldest, which is due first, in front
-  std::size_t unsent_ = 0;                    // how many of them still have to be sent
-  std::uint64_t registration_id_ = 0;         // the latest request of its kind; 0: none is open
-  std::uint64_t heartbeat_id_ = 0;
+  std::map<std::uint64_t, Pending> pending_;    // the oldest, which is due first, in front
+  std::size_t unsent_ = 0;                      // how many of them still have to be sent
+  std::uint64_t registration_id_ = 0;           // the latest request of its kind; 0: none is open
+  std::map<std::uint64_t, TimeMs> heartbeats_;  // without an answer so far, and when they were sent
+  TimeMs leased_until_;
+  std::uint64_t floor_generation_ = 0;  // of the registration
+  CatalogVersion floor_;
+  bool told_floor_ = true;  // on_change knows that a new session began
   TimeMs registration_due_;
+  TimeMs registration_sent_;
   TimeMs heartbeat_due_;
   TimeMs unsent_due_;
   TimeMs feed_due_;                      // when the feed's silence is too long

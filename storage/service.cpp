@@ -450,7 +450,7 @@ Result<void> Service::follow_partitions(SessionId session, Turn& turn) {
     const PartitionInfo* info = catalog_.find_partition({i});
     if (info == nullptr) continue;
     const auto known = partitions_.find(info->id);
-    if (info->leader != worker_name_) {
+    if (info->leader != worker_name_ || info->leader_session != session) {  // rule 1 of replication
       if (known != partitions_.end()) known->second.resign();
       continue;
     }

@@ -1,5 +1,5 @@
 // The messages between metad and the rest: snapshots, updates, requests, replies; and the copy that takes them in.
-#include "protocol/catalog.hpp"
+#include "protocol/metad_messages.hpp"
 #include "tests/fuzz/property.hpp"
 
 namespace {

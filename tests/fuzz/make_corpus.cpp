@@ -7,9 +7,9 @@
 #include <string_view>
 #include <vector>
 
-#include "protocol/catalog.hpp"
 #include "protocol/envelope.hpp"
 #include "protocol/header.hpp"
+#include "protocol/metad_messages.hpp"
 #include "protocol/packing.hpp"
 #include "protocol/payload.hpp"
 #include "protocol/queue_info.hpp"
@@ -244,29 +244,43 @@ void write_catalog(const fs::path& root) {
   Corpus corpus(root, "fuzz_catalog");
   add_nasty(corpus);
   const QueueInfo queue{QueueId{17}, "orders", PartitionId{3}, TimeMs{1767225600000}, {}};
-  const PartitionInfo partition{PartitionId{3}, Epoch{2}, "w1"};
-  const WorkerInfo worker{"w1", "tcp://127.0.0.1:7400", SessionId{9}, true, "commit"};
-  const CatalogSnapshot snapshot{1, CatalogVersion{12}, 4, {queue}, {QueueId{5}}, {partition}, {worker}};
+  const PartitionInfo partition{{3}, {2}, {6}, "w1", {9}, 2, {"w1", "w2", "w3"}, {"w1", "w3"}, {"w1", "w2"}, {"w3"}};
+  const WorkerInfo worker{"w1",     "tcp://127.0.0.1:7400", SessionId{9},           true,   "commit",
+                          "cellar", "tcp://127.0.0.1:7402", "tcp://127.0.0.1:7403", "ab12", false};
+  const ClusterInfo cluster{77, 3, 2};
+  const CatalogSnapshot snapshot{1, CatalogVersion{12}, 4, {queue}, {QueueId{5}}, {partition}, {worker}, cluster};
   corpus.add_frame("snapshot", encode_snapshot(snapshot));
-  corpus.add_frame(
-      "update",
-      encode_update(
-          {1, CatalogVersion{12}, CatalogVersion{13}, {queue, QueueDeleted{QueueId{5}, "old"}, partition, worker}}));
+  corpus.add_frame("update", encode_update({1,
+                                            CatalogVersion{12},
+                                            CatalogVersion{13},
+                                            {queue, QueueDeleted{QueueId{5}, "old"}, partition, worker, cluster}}));
   corpus.add("update-without-changes", encode_update({1, CatalogVersion{13}, CatalogVersion{13}, {}}));
   const std::vector<std::pair<std::string, MetadRequestBody>> requests{
-      {"register", RegisterMember{RegisterMember::Role::kWorker, "w1", "tcp://127.0.0.1:7400", "commit"}},
+      {"register", RegisterMember{RegisterMember::Role::kWorker, "w1", "tcp://127.0.0.1:7400", "commit", "cellar",
+                                  "tcp://127.0.0.1:7402", "tcp://127.0.0.1:7403", "ab12", false}},
       {"heartbeat", MemberHeartbeat{SessionId{9}}},
       {"get-snapshot", GetSnapshot{}},
       {"create-queue", CreateQueue{"orders", {}, true}},
-      {"delete-queue", DeleteQueue{"orders"}}};
+      {"delete-queue", DeleteQueue{"orders"}},
+      {"alter-in-sync", AlterInSync{{9}, {3}, {2}, {6}, {{"w1", {9}}, {"w3", {11}}}}},
+      {"resign", ResignLeader{{9}, {3}, {2}}},
+      {"unclean", ReportUnclean{{9}, {3}}},
+      {"set-cluster", SetCluster{3, 2}},
+      {"drain-worker", DrainWorker{"w1", true}},
+      {"fence-worker", FenceWorker{"w1", false}},
+      {"move-partition", MovePartition{{3}, {"w2", "w1"}}},
+      {"force-leader", ForceLeader{{3}, "w2", true}}};
   for (const auto& [name, body] : requests) corpus.add_frame(name, encode_metad_request({8, body}));
   const std::vector<std::pair<std::string, MetadReplyBody>> replies{
       {"reply-error", Error{Errc::kQueueExists, "the queue exists"}},
-      {"reply-registered", Registered{SessionId{9}, "tcp://127.0.0.1:7401", 1000}},
+      {"reply-registered", Registered{SessionId{9}, "tcp://127.0.0.1:7401", 300, 5, 1, CatalogVersion{12}}},
       {"reply-done", Done{}},
       {"reply-snapshot", snapshot},
       {"reply-queue", queue},
-      {"reply-deleted", QueueDeleted{QueueId{5}, "old"}}};
+      {"reply-deleted", QueueDeleted{QueueId{5}, "old"}},
+      {"reply-partition", partition},
+      {"reply-cluster", cluster},
+      {"reply-worker-load", WorkerLoad{2, 5}}};
   for (const auto& [name, body] : replies) corpus.add_frame(name, encode_metad_reply({8, body}));
 }
 

@@ -16,7 +16,8 @@ struct House {
     snapshot.version = {1};
     snapshot.partitions = 2;
     snapshot.queues = {{{1}, "alpha", {0}, {0}, {}}, {{2}, "beta", {1}, {0}, {}}, {{3}, "bravo", {1}, {0}, {}}};
-    snapshot.partition_infos = {{{0}, {4}, "one"}, {{1}, {5}, "two"}};
+    snapshot.partition_infos = {{.id = {0}, .epoch = {4}, .leader = "one", .leader_session = {1}},
+                                {.id = {1}, .epoch = {5}, .leader = "two", .leader_session = {2}}};
     snapshot.workers = {{"one", "tcp://one", {1}, true, "commit"}, {"two", "tcp://two", {2}, false, "interval"}};
     catalog.apply(snapshot);
   }
@@ -57,6 +58,27 @@ TEST_CASE("a request goes to the worker that leads its queue's partition", "[rou
     CHECK(h.decide(op, "alpha") == "to tcp://one queue 1 epoch 4");
   }
   CHECK(h.decide(Op::kSend, "beta") == "unavailable");  // its worker is away
+}
+
+TEST_CASE("while nobody leads a partition, clients hear for whom it waits", "[router][admission]") {
+  House h;
+  h.fill();
+  const auto message = [&](PartitionInfo partition) {
+    h.catalog.apply(CatalogUpdate{0, h.catalog.version(), {h.catalog.version().value + 1}, {std::move(partition)}});
+    RequestHeader header;
+    header.op = Op::kSend;
+    header.queue = "alpha";
+    const auto decision = h.admission.decide(header, "", false);
+    CHECK(std::get<Error>(decision).code == Errc::kUnavailable);
+    return std::get<Error>(decision).context;
+  };
+  CHECK(message({.epoch = {5}}) == "no worker leads partition 0 yet; try again");
+  CHECK(message({.epoch = {5}, .replicas = {"one"}, .eligible = {"one"}}) ==
+        "worker one, which has this queue, is away; try again");
+  CHECK(message({.epoch = {5}, .replicas = {"one", "two", "three"}, .eligible = {"one", "two"}}) ==
+        "the workers one and two, which have this queue, are away; one of them is needed; try again");
+  CHECK(message({.epoch = {5}, .replicas = {"one"}}) ==
+        "no worker is known to have all messages of partition 0, which has this queue; an operator must decide");
 }
 
 TEST_CASE("send and receive create a queue on first use, if that is allowed", "[router][admission]") {

@@ -14,10 +14,13 @@ QueueInfo queue(std::uint64_t id, const std::string& name) {
   return {QueueId{id}, name, PartitionId{1}, TimeMs{5}, {DurationMs{5000}}};
 }
 
-CatalogCounters first_start(std::uint16_t partitions) {
-  CatalogCounters counters;
-  counters.partitions = partitions;
-  return counters;
+const ClusterInfo kCluster{77, 3, 2};
+
+CatalogImage first_start(std::uint16_t partitions) {
+  CatalogImage image;
+  image.counters.partitions = partitions;
+  image.records = {kCluster};
+  return image;
 }
 
 std::unique_ptr<CatalogStore> open_store(const std::string& directory) {
@@ -34,8 +37,9 @@ std::string checksum(std::string_view key, std::string_view content) {
   return out;
 }
 
-// Changes the stored bytes of one key behind the store's back.
-void overwrite(const std::string& directory, std::string key, std::string value) {
+// Changes one key behind the store's back, with a good checksum of its own or the given one.
+void overwrite(const std::string& directory, std::string key, const std::string& text, std::string sum = "") {
+  std::string value = (sum.empty() ? checksum(key, text) : sum) + text;
   MDB_env* env = nullptr;
   MDB_txn* txn = nullptr;
   MDB_dbi dbi = 0;
@@ -57,7 +61,7 @@ TEST_CASE("a new store is an empty catalog with its partitions", "[metad][catalo
   const auto store = open_store(directory.path() + "/deep/below");
   const auto image = store->load();
   REQUIRE(image);
-  CHECK(image->records.empty());
+  CHECK(image->records == std::vector<CatalogChange>{kCluster});
   CHECK(image->counters.partitions == 16);
   CHECK(image->counters.version == CatalogVersion{0});
 }
@@ -66,7 +70,7 @@ TEST_CASE("a restart keeps everything, the last record of each key", "[metad][ca
   TemporaryDirectory directory;
   const CatalogCounters counters{1, {9}, 16, {3}, {4}};
   const WorkerInfo worker{"w", "tcp://h:1", SessionId{4}, true, "commit"};
-  const PartitionInfo partition{PartitionId{300}, Epoch{2}, "w"};
+  const PartitionInfo partition{.id = {300}, .epoch = {2}, .leader = "w", .leader_session = {4}, .replicas = {"w"}};
   {
     const auto store = open_store(directory.path());
     REQUIRE(store->commit(counters,
@@ -76,8 +80,8 @@ TEST_CASE("a restart keeps everything, the last record of each key", "[metad][ca
   const auto image = open_store(directory.path())->load();
   REQUIRE(image);
   CHECK(image->counters == counters);
-  const std::vector<CatalogChange> expected{partition, QueueDeleted{QueueId{1}, "a"}, queue(2, "b"), queue(3, "a"),
-                                            worker};
+  const std::vector<CatalogChange> expected{kCluster,      partition,     QueueDeleted{QueueId{1}, "a"},
+                                            queue(2, "b"), queue(3, "a"), worker};
   CHECK(image->records == expected);
 }
 
@@ -104,18 +108,17 @@ TEST_CASE("a directory is used by one store at a time, and free after it", "[met
 TEST_CASE("a format of the future is refused", "[metad][catalog_store]") {
   TemporaryDirectory directory;
   open_store(directory.path());
-  const std::string two("\0\0\0\0\0\0\0\2", 8);
-  overwrite(directory.path(), "mformat", checksum("mformat", two) + two);
+  overwrite(directory.path(), "mformat", std::string("\0\0\0\0\0\0\0\3", 8));
   const auto store = CatalogStore::open(directory.path(), first_start(16));
   REQUIRE_FALSE(store);
   CHECK(store.error().code == Errc::kUnsupported);
-  CHECK(store.error().context.find("format 2") != std::string::npos);
+  CHECK(store.error().context.find("format 3") != std::string::npos);
 }
 
 TEST_CASE("a damaged record is told and never read", "[metad][catalog_store]") {
   TemporaryDirectory directory;
   REQUIRE(open_store(directory.path())->commit({0, {1}, 16, {1}, {0}}, {queue(1, "a")}));
-  overwrite(directory.path(), std::string("q\0\0\0\0\0\0\0\1", 9), "nonsense that is no record");
+  overwrite(directory.path(), std::string("q\0\0\0\0\0\0\0\1", 9), "nonsense that is no record", "12345678");
   const auto image = open_store(directory.path())->load();
   REQUIRE_FALSE(image);
   CHECK(image.error().context.find("damaged") != std::string::npos);
@@ -132,5 +135,44 @@ TEST_CASE("a full store refuses the write, keeps what it had and stays usable", 
   CHECK(written.error().code == Errc::kInsufficientStorage);
   CHECK((*store)->load()->counters.version == CatalogVersion{0});
   CHECK((*store)->commit({0, {1}, 16, {1}, {0}}, {queue(1, "small")}));
-  CHECK((*store)->load()->records == std::vector<CatalogChange>{queue(1, "small")});
+  CHECK((*store)->load()->records == std::vector<CatalogChange>{kCluster, queue(1, "small")});
+}
+
+TEST_CASE("a catalog of format 1 becomes one with single replicas and a cluster", "[metad][catalog_store]") {
+  TemporaryDirectory directory;
+  REQUIRE(open_store(directory.path())
+              ->commit({0, {9}, 16, {0}, {4}}, {WorkerInfo{"here", "tcp://h:1", SessionId{4}, true, "commit"},
+                                                WorkerInfo{"away", "tcp://h:2", SessionId{3}, false, "commit"}}));
+  const auto number = [](char value) { return std::string(7, '\0') + value; };
+  // {"changes": [{"partition": {"id": ID, "epoch": 5, "leader": NAME}}]}, as that format wrote it.
+  const auto old_partition = [&](char id, const std::string& leader) {
+    overwrite(directory.path(), "p" + number(id),
+              std::string("\x81\xa7"
+                          "changes\x91\x81\xa9"
+                          "partition\x83\xa2id") +
+                  id +
+                  "\xa5"
+                  "epoch\x05\xa6leader\xa4" +
+                  leader);
+  };
+  old_partition(1, "here");
+  old_partition(2, "away");
+  overwrite(directory.path(), "mformat", number(1));
+  for (int start = 1; start <= 2; ++start) {  // the second one finds format 2
+    INFO("start " << start);
+    const auto image = open_store(directory.path())->load();
+    REQUIRE(image);
+    CHECK(image->counters.version == CatalogVersion{12});
+    REQUIRE(image->records.size() == 5);
+    CHECK(std::get<ClusterInfo>(image->records[0]) == ClusterInfo{kCluster.id, 1, 1});
+    CHECK(std::get<PartitionInfo>(image->records[1]) == PartitionInfo{.id = {1},
+                                                                      .epoch = {5},
+                                                                      .version = {1},
+                                                                      .leader = "here",
+                                                                      .leader_session = {4},
+                                                                      .replicas = {"here"},
+                                                                      .in_sync = {"here"}});
+    CHECK(std::get<PartitionInfo>(image->records[2]) ==
+          PartitionInfo{.id = {2}, .epoch = {6}, .version = {1}, .replicas = {"away"}, .eligible = {"away"}});
+  }
 }

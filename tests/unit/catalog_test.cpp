@@ -1,7 +1,7 @@
 // The catalog's codecs, and the cached copy of it.
 #include <catch2/catch.hpp>
 
-#include "protocol/catalog.hpp"
+#include "protocol/metad_messages.hpp"
 #include "protocol/msgpack_reader.hpp"
 
 using namespace dmq;
@@ -16,6 +16,35 @@ QueueInfo queue(std::uint64_t id, std::string name) {
           {DurationMs{5000}}};
 }
 
+// Two of three workers are in sync, and the partition moves on to a fourth.
+PartitionInfo partition(std::uint16_t id) {
+  return {.id = {id},
+          .epoch = {7},
+          .version = {31},
+          .leader = "w1",
+          .leader_session = {9},
+          .min_in_sync = 2,
+          .replicas = {"w1", "w2", "w3", "w4"},
+          .target = {"w1", "w2", "w4"},
+          .in_sync = {"w1", "w2"},
+          .eligible = {"w3"},
+          .pinned = true};
+}
+
+WorkerInfo worker(std::string name) {
+  return {.name = std::move(name),
+          .endpoint = "tcp://127.0.0.1:5",
+          .session = {9},
+          .alive = true,
+          .sync = "commit",
+          .zone = "cellar",
+          .log_endpoint = "tcp://127.0.0.1:6",
+          .peer_endpoint = "tcp://127.0.0.1:7",
+          .store_id = "0123456789abcdef0123456789abcdef",
+          .draining = true,
+          .fenced_by_operator = true};
+}
+
 CatalogSnapshot some_snapshot() {
   CatalogSnapshot snapshot;
   snapshot.generation = 3;
@@ -23,8 +52,9 @@ CatalogSnapshot some_snapshot() {
   snapshot.partitions = 8;
   snapshot.queues = {queue(1, "orders"), queue(4, "größe")};
   snapshot.deleted = {QueueId{2}, QueueId{3}};
-  snapshot.partition_infos = {{PartitionId{1}, Epoch{7}, "w1"}, {PartitionId{2}, Epoch{0}, ""}};
-  snapshot.workers = {{"w1", "tcp://127.0.0.1:5", SessionId{9}, true, "commit"}};
+  snapshot.partition_infos = {partition(1), {.id = {2}}};
+  snapshot.workers = {worker("w1"), WorkerInfo{"w2", "inproc://w2", SessionId{3}, false, "none"}};
+  snapshot.cluster = {std::uint64_t{1} << 53, 3, 2};
   return snapshot;
 }
 
@@ -40,6 +70,7 @@ void check_equal(const CatalogSnapshot& a, const CatalogSnapshot& b) {
   CHECK(a.deleted == b.deleted);
   CHECK(a.partition_infos == b.partition_infos);
   CHECK(a.workers == b.workers);
+  CHECK(a.cluster == b.cluster);
 }
 
 template <class Body>
@@ -83,9 +114,7 @@ TEST_CASE("a snapshot is read as it was written", "[protocol][catalog]") {
 TEST_CASE("an update is read as it was written", "[protocol][catalog]") {
   MsgpackReader reader;
   const CatalogUpdate given =
-      update(4, 8,
-             {queue(1, "a"), QueueDeleted{QueueId{1}, "a"}, PartitionInfo{PartitionId{5}, Epoch{2}, "w"},
-              WorkerInfo{"w", "inproc://w", SessionId{1}, false, "none"}});
+      update(4, 8, {queue(1, "a"), QueueDeleted{QueueId{1}, "a"}, partition(5), worker("w"), ClusterInfo{12, 7, 4}});
   const auto read = decode_update(encode_update(given), reader);
   REQUIRE(read);
   CHECK(read->generation == 3);
@@ -95,12 +124,18 @@ TEST_CASE("an update is read as it was written", "[protocol][catalog]") {
 }
 
 TEST_CASE("requests to metad are read as they were written", "[protocol][catalog]") {
-  const auto member =
-      request_there_and_back(RegisterMember{RegisterMember::Role::kWorker, "w1", "tcp://h:1", "commit"});
+  const auto member = request_there_and_back(RegisterMember{RegisterMember::Role::kWorker, "w1", "tcp://h:1", "commit",
+                                                            "cellar", "tcp://h:2", "tcp://h:3", "ab12", false});
   CHECK(member.role == RegisterMember::Role::kWorker);
   CHECK(member.name == "w1");
   CHECK(member.endpoint == "tcp://h:1");
   CHECK(member.sync == "commit");
+  CHECK(member.zone == "cellar");
+  CHECK(member.log_endpoint == "tcp://h:2");
+  CHECK(member.peer_endpoint == "tcp://h:3");
+  CHECK(member.store_id == "ab12");
+  CHECK_FALSE(member.clean);
+  CHECK(request_there_and_back(RegisterMember{RegisterMember::Role::kRouter, "r", "", ""}).clean);
   CHECK(request_there_and_back(MemberHeartbeat{SessionId{12}}).session == SessionId{12});
   request_there_and_back(GetSnapshot{});
   const auto create = request_there_and_back(CreateQueue{"q", {DurationMs{700}}, true});
@@ -110,16 +145,58 @@ TEST_CASE("requests to metad are read as they were written", "[protocol][catalog
   CHECK(request_there_and_back(DeleteQueue{"q"}).name == "q");
 }
 
+TEST_CASE("what a leader asks of metad is read as it was written", "[protocol][catalog]") {
+  const auto alter = request_there_and_back(
+      AlterInSync{SessionId{5}, PartitionId{6}, Epoch{7}, PartitionVersion{8}, {{"a", SessionId{5}}, {"b", {4}}}});
+  CHECK(alter.session == SessionId{5});
+  CHECK(alter.partition == PartitionId{6});
+  CHECK(alter.epoch == Epoch{7});
+  CHECK(alter.version == PartitionVersion{8});
+  CHECK(alter.in_sync == std::vector<InSyncMember>{{"a", SessionId{5}}, {"b", SessionId{4}}});
+  const auto resign = request_there_and_back(ResignLeader{SessionId{5}, PartitionId{6}, Epoch{7}});
+  CHECK(resign.session == SessionId{5});
+  CHECK(resign.partition == PartitionId{6});
+  CHECK(resign.epoch == Epoch{7});
+  const auto unclean = request_there_and_back(ReportUnclean{SessionId{5}, PartitionId{6}});
+  CHECK(unclean.session == SessionId{5});
+  CHECK(unclean.partition == PartitionId{6});
+}
+
+TEST_CASE("what an operator asks of metad is read as it was written", "[protocol][catalog]") {
+  const auto set = request_there_and_back(SetCluster{3, 2});
+  CHECK(set.replication_factor == 3);
+  CHECK(set.min_in_sync == 2);
+  for (const bool on : {true, false}) {
+    CHECK(request_there_and_back(DrainWorker{"w", on}).name == "w");
+    CHECK(request_there_and_back(DrainWorker{"w", on}).on == on);
+    CHECK(request_there_and_back(FenceWorker{"w", on}).name == "w");
+    CHECK(request_there_and_back(FenceWorker{"w", on}).on == on);
+    CHECK(request_there_and_back(ForceLeader{PartitionId{6}, "w", on}).accept_loss == on);
+  }
+  const auto move = request_there_and_back(MovePartition{PartitionId{6}, {"b", "a"}});
+  CHECK(move.partition == PartitionId{6});
+  CHECK(move.replicas == std::vector<std::string>{"b", "a"});
+  const auto force = request_there_and_back(ForceLeader{PartitionId{6}, "w", true});
+  CHECK(force.partition == PartitionId{6});
+  CHECK(force.worker == "w");
+}
+
 TEST_CASE("replies of metad are read as they were written", "[protocol][catalog]") {
   CHECK(reply_there_and_back(Error{Errc::kQueueExists, "no"}) == Error{Errc::kQueueExists, "no"});
-  const auto registered = reply_there_and_back(Registered{SessionId{5}, "inproc://f", 250});
+  const auto registered = reply_there_and_back(Registered{SessionId{5}, "inproc://f", 250, 5, 3, CatalogVersion{41}});
   CHECK(registered.session == SessionId{5});
   CHECK(registered.feed_endpoint == "inproc://f");
   CHECK(registered.heartbeat_ms == 250);
+  CHECK(registered.missed_heartbeats == 5);
+  CHECK(registered.generation == 3);
+  CHECK(registered.floor == CatalogVersion{41});
   reply_there_and_back(Done{});
   check_equal(reply_there_and_back(some_snapshot()), some_snapshot());
   CHECK(reply_there_and_back(queue(6, "six")) == queue(6, "six"));
   CHECK(reply_there_and_back(QueueDeleted{QueueId{6}, "six"}) == QueueDeleted{QueueId{6}, "six"});
+  CHECK(reply_there_and_back(partition(4)) == partition(4));
+  CHECK(reply_there_and_back(ClusterInfo{9, 3, 2}) == ClusterInfo{9, 3, 2});
+  CHECK(reply_there_and_back(WorkerLoad{4, 17}) == WorkerLoad{4, 17});
 }
 
 TEST_CASE("what is cut short or has bytes behind it is refused", "[protocol][catalog]") {
@@ -128,6 +205,8 @@ TEST_CASE("what is cut short or has bytes behind it is refused", "[protocol][cat
   every_prefix_is_refused(encode_update(update(1, 2, {queue(1, "a")})),
                           [&](auto bytes) { return decode_update(bytes, reader); });
   every_prefix_is_refused(encode_metad_request({1, CreateQueue{"q", {}, false}}),
+                          [&](auto bytes) { return decode_metad_request(bytes, reader); });
+  every_prefix_is_refused(encode_metad_request({1, AlterInSync{{1}, {2}, {3}, {4}, {{"a", {5}}, {"b", {6}}}}}),
                           [&](auto bytes) { return decode_metad_request(bytes, reader); });
   every_prefix_is_refused(encode_metad_reply({1, some_snapshot()}),
                           [&](auto bytes) { return decode_metad_reply(bytes, reader); });
@@ -140,13 +219,13 @@ TEST_CASE("an array that claims more items than there are bytes is refused witho
 
 TEST_CASE("unknown keys and kinds of change are ignored, missing keys get defaults", "[protocol][catalog]") {
   MsgpackReader reader;
-  // {"version": 2, "colour": 5, "changes": [{"cluster": {}}, {"queue": {"id": 1, "name": "a", "x": 1}}]}
+  // {"version": 2, "colour": 5, "changes": [{"weather": {}}, {"queue": {"id": 1, "name": "a", "x": 1}}]}
   using namespace std::string_literals;
   const auto read = decode_update(
       "\x83\xa7version\x02\xa6"
       "colour\x05\xa7"
       "changes\x92\x81\xa7"
-      "cluster\x80\x81\xa5queue\x83\xa2id\x01\xa4name\xa1"
+      "weather\x80\x81\xa5queue\x83\xa2id\x01\xa4name\xa1"
       "a\xa1x\x01"s,
       reader);
   REQUIRE(read);
@@ -177,6 +256,21 @@ TEST_CASE("a value of the wrong type or out of range is malformed", "[protocol][
   CHECK(code("\x93\x01\x02\x03") == Errc::kMalformed);
 }
 
+TEST_CASE("more names than a partition can have replicas are malformed, and so is an empty one",
+          "[protocol][catalog]") {
+  MsgpackReader reader;
+  const auto decode = [&](std::vector<std::string> names) {
+    return decode_metad_request(encode_metad_request({1, MovePartition{PartitionId{1}, std::move(names)}}), reader);
+  };
+  CHECK(decode(std::vector<std::string>(kReplicasMax, "w")));
+  CHECK(decode(std::vector<std::string>(kReplicasMax + 1, "w")).error().code == Errc::kMalformed);
+  CHECK(decode({"a", ""}).error().code == Errc::kMalformed);
+  CHECK(decode({std::string(201, 'w')}).error().code == Errc::kMalformed);
+  const std::vector<InSyncMember> crowd(kReplicasMax + 1, {"w", {1}});
+  CHECK_FALSE(decode_metad_request(encode_metad_request({1, AlterInSync{{1}, {2}, {3}, {4}, crowd}}), reader));
+  CHECK_FALSE(decode_metad_request(encode_metad_request({1, AlterInSync{{1}, {2}, {3}, {4}, {{"", {1}}}}}), reader));
+}
+
 TEST_CASE("a request with an unknown op says so", "[protocol][catalog]") {
   MsgpackReader reader;
   const auto unknown = decode_metad_request(
@@ -201,6 +295,9 @@ TEST_CASE("an empty copy takes no update, only a snapshot", "[protocol][catalog]
   CHECK(copy.find_partition(PartitionId{7})->leader.empty());
   CHECK(copy.find_partition(PartitionId{8}) == nullptr);
   CHECK(copy.find_worker("w1")->session == SessionId{9});
+  CHECK(copy.cluster().replication_factor == 3);
+  CHECK(copy.apply(update(41, 42, {ClusterInfo{1, 5, 3}})) == CatalogCopy::Applied::kDone);
+  CHECK(copy.cluster() == ClusterInfo{1, 5, 3});
 }
 
 TEST_CASE("a copy follows updates, drops old ones and reports a gap", "[protocol][catalog]") {

@@ -3,8 +3,8 @@
 #include <string>
 #include <vector>
 
-#include "protocol/catalog.hpp"
 #include "protocol/header.hpp"
+#include "protocol/metad_messages.hpp"
 #include "protocol/msgpack_reader.hpp"
 #include "protocol/packing.hpp"
 #include "protocol/payload.hpp"

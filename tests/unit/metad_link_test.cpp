@@ -272,6 +272,131 @@ TEST_CASE("a catalog that went back is refused", "[metad][metad_link]") {
   CHECK(link.catalog().find_queue("b") == nullptr);
 }
 
+namespace {
+
+// A metad whose every word is the test's. Time is the test's too; only the way of a message is waited for.
+class SpokenMetad {
+ public:
+  explicit SpokenMetad(zmq::context_t& context)
+      : requests_(context, zmq::socket_type::router), feed_(context, zmq::socket_type::pub) {
+    requests_.bind("inproc://spoken");
+    feed_.bind("inproc://spoken-feed");
+  }
+  // The link's next request of this kind; others are left without an answer.
+  template <class Body>
+  std::uint64_t await(MetadLink& link, TimeMs now) {
+    MsgpackReader reader;
+    for (int i = 0; i < 10'000; ++i) {
+      link.step(now);
+      zmq::message_t peer;
+      zmq::message_t frame;
+      if (!requests_.recv(peer, zmq::recv_flags::dontwait)) {
+        std::this_thread::yield();
+        continue;
+      }
+      REQUIRE(requests_.recv(frame));
+      peer_.copy(peer);
+      const auto request = decode_metad_request(frame.to_string_view(), reader);
+      REQUIRE(request);
+      if (std::holds_alternative<Body>(request->body)) return request->id;
+    }
+    FAIL("the link did not ask");
+    return 0;
+  }
+  void answer(std::uint64_t id, MetadReplyBody body) {
+    zmq::message_t peer;
+    peer.copy(peer_);
+    requests_.send(peer, zmq::send_flags::sndmore);
+    requests_.send(zmq::buffer(encode_metad_reply({id, std::move(body)})));
+  }
+  void publish(const CatalogUpdate& update) {
+    feed_.send(zmq::buffer(kCatalogTopic), zmq::send_flags::sndmore);
+    feed_.send(zmq::buffer(encode_update(update)));
+  }
+  static Registered registered(std::uint64_t session, std::uint64_t floor) {
+    return {SessionId{session}, "inproc://spoken-feed", 200, 5, 0, CatalogVersion{floor}};
+  }
+  static CatalogSnapshot snapshot(std::uint64_t version) {
+    CatalogSnapshot out;
+    out.version = {version};
+    out.partitions = 4;
+    return out;
+  }
+
+ private:
+  zmq::socket_t requests_;
+  zmq::socket_t feed_;
+  zmq::message_t peer_;
+};
+
+// Steps the link at one moment until `done`, or says no after a bound.
+template <class Done>
+bool step_until(MetadLink& link, TimeMs now, Done done) {
+  const TimeMs bound = steady_now() + DurationMs{kBoundMs};
+  while (!done() && steady_now() < bound) {
+    link.step(now);
+    std::this_thread::yield();
+  }
+  return done();
+}
+
+}  // namespace
+
+TEST_CASE("rule 1: what is older than the registration is told to nobody", "[metad][metad_link]") {
+  zmq::context_t context;
+  SpokenMetad metad(context);
+  std::vector<std::string> told;
+  MetadLink link(context, "inproc://spoken", worker("w"),
+                 [&](const CatalogChange* change) { told.emplace_back(change == nullptr ? "anything" : "a change"); });
+  const auto session = [&](std::uint64_t id) { return [&link, id] { return link.session() == SessionId{id}; }; };
+  const auto version = [&](std::uint64_t v) { return [&link, v] { return link.catalog().version().value == v; }; };
+  TimeMs now{1'000'000};
+  metad.answer(metad.await<RegisterMember>(link, now), SpokenMetad::registered(5, 10));
+  REQUIRE(step_until(link, now, session(5)));
+
+  metad.answer(metad.await<GetSnapshot>(link, now), SpokenMetad::snapshot(9));
+  now = now + DurationMs{3'000};  // refused, so it asks again
+  metad.answer(metad.await<GetSnapshot>(link, now), SpokenMetad::snapshot(10));
+  REQUIRE(step_until(link, now, version(10)));
+  CHECK(told == std::vector<std::string>{"anything"});
+
+  now = now + DurationMs{200};
+  metad.answer(metad.await<MemberHeartbeat>(link, now), Error{Errc::kUnavailable, "unknown session"});
+  metad.answer(metad.await<RegisterMember>(link, now), SpokenMetad::registered(6, 15));
+  REQUIRE(step_until(link, now, session(6)));
+  metad.publish({0, {10}, {12}, {ClusterInfo{1, 1, 1}}});
+  REQUIRE(step_until(link, now, version(12)));
+  CHECK(told.size() == 1);  // still of the old session
+  metad.publish({0, {12}, {15}, {ClusterInfo{1, 2, 1}}});
+  REQUIRE(step_until(link, now, version(15)));
+  CHECK(told == std::vector<std::string>{"anything", "anything"});
+  metad.publish({0, {15}, {16}, {ClusterInfo{1, 3, 1}}});
+  REQUIRE(step_until(link, now, version(16)));
+  CHECK(told.back() == "a change");
+}
+
+TEST_CASE("rule 11: the lease runs from when the last answered heartbeat was sent", "[metad][metad_link]") {
+  zmq::context_t context;
+  SpokenMetad metad(context);
+  MetadLink link(context, "inproc://spoken", worker("w"), nullptr);
+  const TimeMs start{1'000'000};
+  CHECK(link.leased_until() == TimeMs{0});
+  const std::uint64_t registration = metad.await<RegisterMember>(link, start);
+  metad.answer(registration, SpokenMetad::registered(5, 1));
+  const TimeMs heard = start + DurationMs{900};
+  REQUIRE(step_until(link, heard, [&] { return link.registered(); }));
+  CHECK(link.leased_until() == start + DurationMs{1'000});
+  const std::uint64_t first = metad.await<MemberHeartbeat>(link, heard + DurationMs{200});
+  const std::uint64_t second = metad.await<MemberHeartbeat>(link, heard + DurationMs{400});
+  CHECK(second > first);
+  metad.answer(first, Done{});
+  REQUIRE(step_until(link, heard + DurationMs{500}, [&] { return link.leased_until() > start + DurationMs{1'000}; }));
+  CHECK(link.leased_until() == heard + DurationMs{1'200});
+  metad.answer(second, Error{Errc::kUnavailable, "unknown session"});
+  REQUIRE(step_until(link, heard + DurationMs{500}, [&] { return !link.registered(); }));
+  CHECK(link.leased_until() == TimeMs{0});
+}
+
 TEST_CASE("metad on every interface wants to know the name by which it is reached", "[metad][daemon]") {
   zmq::context_t context;
   TemporaryDirectory directory;

@@ -41,7 +41,7 @@ class ServiceScript {
     snapshot.version = {1};
     snapshot.partitions = 1;
     snapshot.queues = {{{1}, "q", {0}, {0}, {}}, {{2}, "r", {0}, {0}, {}}};
-    snapshot.partition_infos = {{{0}, {1}, "w"}};
+    snapshot.partition_infos = {{.id = {0}, .epoch = {1}, .leader = "w", .leader_session = {7}}};
     snapshot.workers = {{"w", "inproc://w", {7}, true, "commit"}};
     catalog.apply(snapshot);
     follow();

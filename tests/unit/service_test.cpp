@@ -263,19 +263,27 @@ TEST_CASE("headers travel with the message", "[storage][service]") {
 
 TEST_CASE("a request for a partition or queue that is not here is handed back", "[storage][service]") {
   ServiceScript s;
-  s.change(PartitionInfo{{0}, {2}, "other"});
+  s.change(PartitionInfo{.id = {0}, .epoch = {2}, .leader = "other", .leader_session = {7}});
   CHECK(s.send({"a"}) == "hand back");
-  s.change(PartitionInfo{{0}, {3}, "w"});
+  s.change(PartitionInfo{.id = {0}, .epoch = {3}, .leader = "w", .leader_session = {7}});
   CHECK(s.send({"a"}) == "ok: 0-1");
   s.change(QueueDeleted{{1}, "q"});
   CHECK(s.send({"a"}) == "hand back");
 }
 
+TEST_CASE("rule 1: a worker leads only in the session that the catalog names", "[storage][service]") {
+  ServiceScript s;
+  s.change(PartitionInfo{.id = {0}, .epoch = {2}, .leader = "w", .leader_session = {6}});
+  CHECK(s.send({"a"}) == "hand back");
+  s.change(PartitionInfo{.id = {0}, .epoch = {3}, .leader = "w", .leader_session = {7}});
+  CHECK(s.send({"a"}) == "ok: 0-1");
+}
+
 TEST_CASE("an epoch that goes back stops the worker", "[storage][service]") {
   ServiceScript s;
   CHECK(s.followed);
-  s.change(PartitionInfo{{0}, {1}, "other"});
-  s.change(PartitionInfo{{0}, {1}, "w"});
+  s.change(PartitionInfo{.id = {0}, .epoch = {1}, .leader = "other", .leader_session = {7}});
+  s.change(PartitionInfo{.id = {0}, .epoch = {1}, .leader = "w", .leader_session = {7}});
   CHECK_FALSE(s.followed);
 }
 
@@ -284,7 +292,7 @@ TEST_CASE("receipts of the process's own earlier terms are good, others are stal
   s.send({"a", "b"});
   s.receive(2);
   const auto receipts = s.receipts;
-  s.change(PartitionInfo{{0}, {5}, "w"});
+  s.change(PartitionInfo{.id = {0}, .epoch = {5}, .leader = "w", .leader_session = {7}});
   CHECK(s.ack(receipts[0]) == "ok: ok");
   Receipt forged = *parse_receipt(receipts[1]);
   forged.epoch = {0};
