@@ -13,7 +13,7 @@ struct Entry {
   bool retry;
 };
 
-constexpr std::array<Entry, 15> kTable{{
+constexpr std::array<Entry, 16> kTable{{
     {Errc::kOk, "ok", "done", false},
     {Errc::kMalformed, "malformed", "the request does not have the shape that the protocol gives", false},
     {Errc::kUnsupportedVersion, "unsupported_version", "this broker speaks protocol version 1", false},
@@ -31,6 +31,7 @@ constexpr std::array<Entry, 15> kTable{{
     {Errc::kOutOfSequence, "out_of_sequence", "the sequence does not follow the producer's last one", false},
     {Errc::kUnsupported, "unsupported", "this broker does not offer that", false},
     {Errc::kInternal, "internal", "the broker has a fault; its log says more", false},
+    {Errc::kNotEnoughReplicas, "not_enough_replicas", "too few replicas are in sync to keep this safe; try again", true},
 }};
 
 }  // namespace

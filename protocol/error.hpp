@@ -26,6 +26,7 @@ enum class Errc : std::uint8_t {
   kOutOfSequence = 12,        // a producer's sequence does not follow its last one
   kUnsupported = 13,          // known to the protocol, not offered by this broker
   kInternal = 14,             // a fault of the broker itself
+  kNotEnoughReplicas = 15,    // too few replicas are in sync to keep it safe; nothing was done
 };
 
 // The symbolic code on the wire ("no_such_queue").

@@ -34,6 +34,7 @@ const std::vector<Row> kContract{
     {Errc::kOutOfSequence, 12, "out_of_sequence", false},
     {Errc::kUnsupported, 13, "unsupported", false},
     {Errc::kInternal, 14, "internal", false},
+    {Errc::kNotEnoughReplicas, 15, "not_enough_replicas", true},
 };
 
 }  // namespace

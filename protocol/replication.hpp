@@ -1,0 +1,113 @@
+// What the replicas of one partition say to each other: shapes, and their codec.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "protocol/error.hpp"
+#include "protocol/ids.hpp"
+
+namespace dmq {
+
+class MsgpackReader;
+
+// A log's end is written as the LSN that comes next: a log with the records 1 to 5 has the end 6, an empty one 1.
+
+// The first record of a term. Terms without records have no entry.
+struct EpochStart {
+  Epoch epoch;
+  Lsn first;
+  bool operator==(const EpochStart&) const = default;
+};
+
+// Leader to all, on its PUB socket (rule 4): the records [first, first + count) of its term, without gaps. With
+// count = 0 it is a heartbeat, and `first` the leader's end, so that a lost tail is noticed.
+struct AppendRecords {
+  Lsn first;
+  std::uint32_t count = 0;
+  Epoch prev_epoch;  // of the record before `first`
+  Lsn commit;        // end of what is committed
+  Lsn trim;          // end of what every replica has: control records below it can go
+};
+// Follower to leader: all below `end` is on my disk (rule 5).
+struct AckRecords {
+  Lsn end;
+};
+// Follower to leader (rule 6). `end` counts only what is on disk. A snapshot under way goes on at `resume`.
+struct FetchRecords {
+  std::uint64_t nonce = 0;  // echoed; only the outstanding one is taken, once
+  Lsn end;
+  Epoch last_epoch;  // of the record before `end`
+  Lsn resume;        // 0: no snapshot is under way
+};
+// Leader to one follower: what follows `first`, without what is settled and gone.
+struct FetchedRecords {
+  std::uint64_t nonce = 0;
+  Lsn first;         // the follower's end
+  Lsn end;           // the follower's end once it has these; records missing in between are settled
+  Epoch prev_epoch;  // of the record before `first`
+  Lsn commit;
+  Lsn trim;
+  Lsn leader_end;                  // fetch again while behind it
+  std::vector<EpochStart> epochs;  // terms that begin in [first, end)
+};
+// Leader to one follower: your log is another one behind `end`, or behind your own end of `epoch` if that is lower.
+struct TruncateRecords {
+  std::uint64_t nonce = 0;
+  Epoch epoch;
+  Lsn end;
+};
+struct SnapshotProducer {
+  QueueId queue;
+  std::string name;
+  Sequence last;
+  TimeMs used_ms;  // since 1970
+};
+// Leader to one follower that is behind `trim`: which messages live in [first, end). A record that the follower has
+// already (below its own end) is named by its place alone, the others come whole. It ends where `end` reaches `stamp`.
+struct SnapshotRecords {
+  std::uint64_t nonce = 0;
+  Lsn first;
+  Lsn end;
+  Lsn stamp;  // the follower's end once the snapshot is complete: what the leader had applied when it began
+  std::vector<EpochStart> epochs;           // all of them below `stamp`, with the last part
+  std::vector<SnapshotProducer> producers;  // likewise
+};
+
+using PeerBody =
+    std::variant<AppendRecords, AckRecords, FetchRecords, FetchedRecords, TruncateRecords, SnapshotRecords>;
+
+// Around each of them. A frame of another cluster, partition or epoch is dropped.
+struct PeerMessage {
+  std::uint64_t cluster = 0;
+  PartitionId partition;
+  Epoch epoch;
+  std::string sender;  // worker's name
+  SessionId session;   // the sender's; in answers to a fetch the fetcher's
+  PeerBody body;
+};
+
+std::string encode_peer_message(const PeerMessage& message);
+// Errors: malformed.
+Result<PeerMessage> decode_peer_message(std::string_view bytes, MsgpackReader& reader);
+
+// The records that go with a message, in a frame of their own, one after the other (docs/protocol.md, "Inside the
+// broker"): lsn u64, deliveries u32, ready_ms i64, bytes u32, all little-endian, then the record as on disk.
+struct ShippedRecord {
+  Lsn lsn;
+  std::uint32_t deliveries = 0;  // in a snapshot: how often it came back
+  TimeMs ready_ms;               // in a snapshot: since 1970; 0: at once
+  std::string_view bytes;        // empty in a snapshot: the follower has it
+};
+inline constexpr std::size_t kShippedRecordOverhead = 24;
+
+void ship_record(std::string& out, const ShippedRecord& record);
+// The same with room for the record's bytes: returns where they are to be written.
+std::size_t ship_record_space(std::string& out, Lsn lsn, std::size_t bytes);
+// Takes the first record off `bytes`. Errors: malformed.
+Result<ShippedRecord> take_shipped_record(std::string_view& bytes);
+
+}  // namespace dmq
