@@ -12,9 +12,9 @@ Committer::~Committer() {
   thread_.join();
 }
 
-void Committer::start(const WriteBatch& batch) {
+void Committer::start(const Turn& turn) {
   busy_ = true;
-  post(Job::kCommit, &batch);
+  post(Job::kCommit, &turn);
 }
 
 void Committer::start_sync() {
@@ -22,11 +22,11 @@ void Committer::start_sync() {
   post(Job::kSync, nullptr);
 }
 
-void Committer::post(Job job, const WriteBatch* batch) {
+void Committer::post(Job job, const Turn* turn) {
   {
     const std::lock_guard lock(mutex_);
     job_ = job;
-    batch_ = batch;
+    turn_ = turn;
   }
   changed_.notify_all();
 }
@@ -57,11 +57,11 @@ void Committer::run() {
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [this] { return job_ != Job::kNone; });
     const Job job = job_;
-    const WriteBatch* const batch = batch_;
+    const Turn* const turn = turn_;
     job_ = Job::kNone;
     lock.unlock();
     if (job == Job::kStop) return;
-    auto result = job == Job::kCommit ? log_.commit(*batch) : log_.sync();
+    auto result = job == Job::kCommit ? log_.commit(turn->effects, turn->writes) : log_.sync();
     lock.lock();
     result_ = std::move(result);
     lock.unlock();

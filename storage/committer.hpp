@@ -8,7 +8,7 @@
 
 #include "protocol/error.hpp"
 #include "runtime/wakeup.hpp"
-#include "storage/write_batch.hpp"
+#include "storage/turn.hpp"
 
 namespace dmq {
 
@@ -24,8 +24,8 @@ class Committer {
   Committer(const Committer&) = delete;
   Committer& operator=(const Committer&) = delete;
 
-  // REQUIRES: not busy. `batch` lives until the result was taken.
-  void start(const WriteBatch& batch);
+  // REQUIRES: not busy. The turn lives, unchanged, until the result was taken.
+  void start(const Turn& turn);
   void start_sync();  // brings earlier unsynced commits to the disk
   bool busy() const { return busy_; }
   int done_fd() const { return done_.fd(); }  // readable when a result waits
@@ -34,7 +34,7 @@ class Committer {
 
  private:
   enum class Job { kNone, kCommit, kSync, kStop };
-  void post(Job job, const WriteBatch* batch);
+  void post(Job job, const Turn* turn);
   void run();
 
   Log& log_;
@@ -43,7 +43,7 @@ class Committer {
   std::mutex mutex_;
   std::condition_variable changed_;
   Job job_ = Job::kNone;
-  const WriteBatch* batch_ = nullptr;
+  const Turn* turn_ = nullptr;
   std::optional<Result<void>> result_;
   std::thread thread_;
 };

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <optional>
 #include <random>
 #include <thread>
 
@@ -16,13 +17,15 @@
 namespace dmq {
 namespace {
 
-constexpr std::uint32_t kStoreVersion = 1;
+constexpr std::uint32_t kStoreVersion = 2;        // version 1 is read too, and becomes 2
 constexpr std::uint64_t kReserveBytes = 4 << 20;  // of disk, for acks and epochs when it is full
-constexpr std::size_t kRecordBytesMax = kRecordHeaderBytes + kMessageHeaderBytesMax + 64 + kMessageBytesMax;
+constexpr std::size_t kRecordBytesMax =
+    kRecordHeaderBytes + kProducerBytesMax + kMessageHeaderBytesMax + 64 + kMessageBytesMax;
 
 // Second byte of a key of a side row, behind kSideRows.
 constexpr char kPartitionRow = 'm';
-constexpr char kDeliveriesRow = 'd';
+constexpr char kEpochsRow = 'e';
+constexpr char kReturnsRow = 'd';
 constexpr char kProducerRow = 'p';
 constexpr char kStoreRow = 's';
 
@@ -49,7 +52,7 @@ std::string side_key(char row, Parts... parts) {
 
 template <class... Numbers>
 std::string side_value(Numbers... numbers) {
-  return packed("1", numbers...);  // the first byte is the version of the row
+  return packed("2", numbers...);  // the first byte is the version of the row; the lengths tell versions apart
 }
 
 std::string producer_key(const ProducerKey& key) {
@@ -100,17 +103,48 @@ int each_row(MDB_txn* txn, MDB_dbi table, Row row) {
   return code == MDB_NOTFOUND ? 0 : code;
 }
 
+// Version 1 of the row knew no replication: all of its log was applied.
+std::optional<PartitionState> read_partition_state(std::string_view row) {
+  const auto* at = reinterpret_cast<const unsigned char*>(row.data());
+  PartitionState state;
+  if (row.size() != 13 && row.size() != 30) return std::nullopt;
+  state.epoch = {get_big_endian<std::uint32_t>(at + 1)};
+  state.next_lsn = state.applied = state.trimmed = {get_big_endian<std::uint64_t>(at + 5)};
+  if (row.size() == 13) return state;
+  state.applied = {get_big_endian<std::uint64_t>(at + 13)};
+  state.trimmed = {get_big_endian<std::uint64_t>(at + 21)};
+  state.rebuilding = at[29] != 0;
+  return state;
+}
+
+EpochTable read_epochs(std::string_view row) {
+  const auto* at = reinterpret_cast<const unsigned char*>(row.data());
+  std::vector<EpochStart> starts;
+  for (std::size_t i = 1; i + 12 <= row.size(); i += 12) {
+    starts.push_back({{get_big_endian<std::uint32_t>(at + i)}, {get_big_endian<std::uint64_t>(at + i + 4)}});
+  }
+  return EpochTable(std::move(starts));
+}
+
+std::string epochs_value(const EpochTable& epochs) {
+  std::string row = side_value();
+  for (const EpochStart& start : epochs.starts()) row = packed(std::move(row), start.epoch.value, start.first.value);
+  return row;
+}
+
 void visit_side_row(const MDB_val& key, const MDB_val& value, const LogVisitor& visitor) {
   constexpr std::size_t kPlace = 1 + 1 + 2;  // kSideRows, the row's letter, the partition
   const std::string_view name = text_of(key);
   if (name.size() < kPlace || value.mv_size == 0) return;
   const PartitionId partition{get_big_endian<std::uint16_t>(bytes_at(key, 2))};
-  if (name[1] == kPartitionRow && name.size() == kPlace && value.mv_size == 13) {
-    visitor.partition(partition, {{get_big_endian<std::uint32_t>(bytes_at(value, 1))},
-                                  {get_big_endian<std::uint64_t>(bytes_at(value, 5))}});
-  } else if (name[1] == kDeliveriesRow && name.size() == kPlace + 8 && value.mv_size == 5) {
-    visitor.deliveries({partition, {get_big_endian<std::uint64_t>(bytes_at(key, kPlace))}},
-                       get_big_endian<std::uint32_t>(bytes_at(value, 1)));
+  if (name[1] == kPartitionRow && name.size() == kPlace) {
+    if (const auto state = read_partition_state(text_of(value))) visitor.partition(partition, *state);
+  } else if (name[1] == kEpochsRow && name.size() == kPlace) {
+    visitor.epochs(partition, read_epochs(text_of(value)));
+  } else if (name[1] == kReturnsRow && name.size() == kPlace + 8 && (value.mv_size == 5 || value.mv_size == 13)) {
+    const TimeMs ready{value.mv_size == 5 ? 0 : get_big_endian<std::int64_t>(bytes_at(value, 5))};
+    visitor.returned({partition, {get_big_endian<std::uint64_t>(bytes_at(key, kPlace))}},
+                     {get_big_endian<std::uint32_t>(bytes_at(value, 1)), ready});
   } else if (name[1] == kProducerRow && name.size() > kPlace + 8 && value.mv_size == 17) {
     visitor.producer(
         {partition, {get_big_endian<std::uint64_t>(bytes_at(key, kPlace))}, std::string(name.substr(kPlace + 8))},
@@ -122,7 +156,7 @@ void visit_record(const MDB_val& key, const MDB_val& value, const LogVisitor& vi
   if (chunk_of(bytes_at(key)) != 0) return;
   const RecordPlace place = place_of(bytes_at(key));
   const auto header = read_record_header(text_of(value));
-  header ? visitor.message(place, *header) : visitor.damaged(place, header.error().context);
+  header ? visitor.record(place, *header) : visitor.damaged(place, header.error().context);
 }
 
 }  // namespace
@@ -136,12 +170,6 @@ Result<SyncMode> sync_from_name(std::string_view name) {
     if (sync_name(mode) == name) return mode;
   }
   return fail(Errc::kInvalidArgument, "sync mode '" + std::string(name) + "' is not commit, interval or none");
-}
-
-std::uint64_t stored_bytes(std::size_t record_bytes) {
-  constexpr std::uint64_t kNodeOverhead = 10 + kLogKeyBytes;
-  if (record_bytes <= kInlineBytesMax) return record_bytes + kNodeOverhead;
-  return chunk_count(record_bytes) * (4096 + kNodeOverhead + 8);
 }
 
 Result<std::unique_ptr<Log>> Log::open(const LogOptions& options) {
@@ -202,8 +230,9 @@ Result<void> Log::check_version() {
     if (mdb_get(txn, table_, &key, &value) == 0) store_id_ = std::string(text_of(value));
     mdb_txn_abort(txn);
     if (version == kStoreVersion) return {};
+    if (version == 1) return raise_version();
     return fail(Errc::kInternal, "the store in " + directory_.path() + " has format " + std::to_string(version) +
-                                     "; this program reads format 1 only");
+                                     "; this program reads formats 1 and 2 only");
   }
   MDB_stat stat{};
   mdb_stat(txn, table_, &stat);
@@ -228,21 +257,44 @@ Result<void> Log::check_version() {
   return {};
 }
 
-Result<void> Log::commit(const WriteBatch& batch) {
-  if (batch.empty()) return {};
-  auto outcome = commit_once(batch);
-  const bool full = !outcome && outcome.error().code == Errc::kInsufficientStorage;
-  // What makes room, or is small and cannot be refused, has the reserve to be written with.
-  if (full && batch.messages.empty() && reserve_.release()) return commit_once(batch);
-  if (outcome && !batch.removals.empty()) reserve_.restore();
-  return outcome;
-}
-
-Result<void> Log::commit_once(const WriteBatch& batch) {
+// From now on records of version 2 are written, which an older program would not know.
+Result<void> Log::raise_version() {
   MDB_txn* txn = nullptr;
   int code = mdb_txn_begin(env_, nullptr, 0, &txn);
   if (code != 0) return failure("cannot begin a transaction", code, directory_.path());
-  code = write(txn, batch);
+  const std::string name = side_key(kStoreRow) + "version";
+  const std::string row = side_value(kStoreVersion);
+  MDB_val key = val(name);
+  MDB_val value = val(row);
+  code = mdb_put(txn, table_, &key, &value, 0);
+  if (code == 0) {
+    code = mdb_txn_commit(txn);
+  } else {
+    mdb_txn_abort(txn);
+  }
+  if (code != 0) return failure("cannot raise the store's format", code, directory_.path());
+  return {};
+}
+
+Result<void> Log::commit(const WriteBatch& effects, const WriteBatch& writes) {
+  if (effects.empty() && writes.empty()) return {};
+  auto outcome = commit_once(effects, writes);
+  const bool full = !outcome && outcome.error().code == Errc::kInsufficientStorage;
+  // What makes room, or is small and cannot be refused, has the reserve to be written with.
+  const bool messages = std::any_of(writes.records.begin(), writes.records.end(), [](const PutRecord& put) {
+    return put.record.header.type == RecordType::kMessage;
+  });
+  if (full && !messages && reserve_.release()) return commit_once(effects, writes);
+  if (outcome && !(effects.removals.empty() && writes.removals.empty())) reserve_.restore();
+  return outcome;
+}
+
+Result<void> Log::commit_once(const WriteBatch& effects, const WriteBatch& writes) {
+  MDB_txn* txn = nullptr;
+  int code = mdb_txn_begin(env_, nullptr, 0, &txn);
+  if (code != 0) return failure("cannot begin a transaction", code, directory_.path());
+  code = write(txn, effects);
+  if (code == 0) code = write(txn, writes);
   if (code != 0) {
     mdb_txn_abort(txn);
     return failure("cannot write", code, directory_.path());
@@ -253,13 +305,42 @@ Result<void> Log::commit_once(const WriteBatch& batch) {
 }
 
 int Log::write(MDB_txn* txn, const WriteBatch& batch) {
+  if (const int code = write_truncations(txn, batch); code != 0) return code;
   if (const int code = write_removals(txn, batch); code != 0) return code;
-  if (const int code = write_messages(txn, batch); code != 0) return code;
+  if (const int code = write_records(txn, batch); code != 0) return code;
   return write_side(txn, batch);
 }
 
-int Log::write_messages(MDB_txn* txn, const WriteBatch& batch) {
-  if (batch.messages.empty()) return 0;
+int Log::write_truncations(MDB_txn* txn, const WriteBatch& batch) {
+  int code = 0;
+  for (const RecordPlace place : batch.truncations) {
+    const LogKey first = log_key(place, 0);
+    const std::string returns = side_key(kReturnsRow, place.partition.value, place.lsn.value);
+    if (code == 0) code = delete_from(txn, text_of(val(first)), 1 + 2);
+    if (code == 0) code = delete_from(txn, returns, 1 + 1 + 2);
+  }
+  return code;
+}
+
+// Deletes the rows from `first` on that begin with as many of its bytes. They are few: looking for the first one again
+// and again needs no knowledge of where a cursor stands after a deletion.
+int Log::delete_from(MDB_txn* txn, std::string_view first, std::size_t prefix_bytes) {
+  MDB_cursor* cursor = nullptr;
+  int code = mdb_cursor_open(txn, table_, &cursor);
+  if (code != 0) return code;
+  while (code == 0) {
+    MDB_val key = val(first);
+    MDB_val value{};
+    code = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
+    if (code != 0 || !text_of(key).starts_with(first.substr(0, prefix_bytes))) break;
+    code = mdb_cursor_del(cursor, 0);
+  }
+  mdb_cursor_close(cursor);
+  return code == MDB_NOTFOUND ? 0 : code;
+}
+
+int Log::write_records(MDB_txn* txn, const WriteBatch& batch) {
+  if (batch.records.empty()) return 0;
   MDB_cursor* cursor = nullptr;
   if (const int opened = mdb_cursor_open(txn, table_, &cursor); opened != 0) return opened;
   // A record behind all others is appended: LMDB then fills pages instead of splitting them in halves.
@@ -269,13 +350,14 @@ int Log::write_messages(MDB_txn* txn, const WriteBatch& batch) {
   bool any = mdb_cursor_get(cursor, &key, &value, MDB_LAST) == 0 && is_log_key(bytes_at(key), key.mv_size);
   if (any) last = place_of(bytes_at(key));
   int code = 0;
-  for (const PutMessage& message : batch.messages) {
-    const unsigned flags = !any || last < message.place ? MDB_APPEND : 0u;
-    if (flags != 0) last = message.place;
+  for (const PutRecord& put_record : batch.records) {
+    const RecordPlace place = put_record.place;
+    const unsigned flags = !any || last < place ? MDB_APPEND : 0u;
+    if (flags != 0) last = place;
     any = true;
-    const std::size_t bytes = record_bytes(message.header);
+    const std::size_t bytes = record_bytes(put_record.record.header);
     const auto put = [&](std::uint16_t chunk, MDB_val* data, unsigned more) {
-      const LogKey log = log_key(message.place, chunk);
+      const LogKey log = log_key(place, chunk);
       MDB_val k = val(log);
       return mdb_cursor_put(cursor, &k, data, flags | more);
     };
@@ -283,12 +365,18 @@ int Log::write_messages(MDB_txn* txn, const WriteBatch& batch) {
       MDB_val space{bytes, nullptr};
       code = put(0, &space, MDB_RESERVE);
       if (code != 0) break;
-      write_record(static_cast<char*>(space.mv_data), message.place, message.header, message.attributes, message.body);
+      if (put_record.encoded.empty()) {
+        write_record(static_cast<char*>(space.mv_data), place, put_record.record);
+      } else {
+        std::memcpy(space.mv_data, put_record.encoded.data(), bytes);
+      }
       continue;
     }
-    scratch_.resize(bytes);
-    write_record(scratch_.data(), message.place, message.header, message.attributes, message.body);
-    const std::string_view rest(scratch_);
+    if (put_record.encoded.empty()) {
+      scratch_.resize(bytes);
+      write_record(scratch_.data(), place, put_record.record);
+    }
+    const std::string_view rest = put_record.encoded.empty() ? std::string_view(scratch_) : put_record.encoded;
     for (std::size_t chunk = 0; chunk < chunk_count(bytes) && code == 0; ++chunk) {
       MDB_val part = val(rest.substr(chunk * kChunkBytesMax, kChunkBytesMax));
       code = put(static_cast<std::uint16_t>(chunk), &part, 0);
@@ -343,14 +431,17 @@ int Log::write_side(MDB_txn* txn, const WriteBatch& batch) {
   // First the removals: a producer that is forgotten and sends again in one turn stays.
   for (const ProducerKey& key : batch.forgotten_producers) remove(producer_key(key));
   for (const auto& [partition, state] : batch.partitions) {
-    put(side_key(kPartitionRow, partition.value), side_value(state.epoch.value, state.next_lsn.value));
+    put(side_key(kPartitionRow, partition.value),
+        side_value(state.epoch.value, state.next_lsn.value, state.applied.value, state.trimmed.value,
+                   static_cast<std::uint8_t>(state.rebuilding ? 1 : 0)));
   }
-  for (const auto& [place, count] : batch.deliveries) {
-    const std::string name = side_key(kDeliveriesRow, place.partition.value, place.lsn.value);
-    count == 0 ? remove(name) : put(name, side_value(count));
+  for (const auto& [partition, epochs] : batch.epochs) put(side_key(kEpochsRow, partition.value), epochs_value(epochs));
+  for (const auto& [place, state] : batch.returns) {
+    const std::string name = side_key(kReturnsRow, place.partition.value, place.lsn.value);
+    state.deliveries == 0 ? remove(name) : put(name, side_value(state.deliveries, state.ready_ms.value));
   }
   for (const auto& [key, state] : batch.producers) {
-    put(producer_key(key), side_value(state.last.value, static_cast<std::uint64_t>(state.used_ms.value)));
+    put(producer_key(key), side_value(state.last.value, state.used_ms.value));
   }
   return code;
 }

@@ -33,9 +33,10 @@ struct LogOptions {
 struct LogVisitor {
   std::function<void(PartitionId, const PartitionState&)> partition;
   std::function<void(const ProducerKey&, const ProducerState&)> producer;
-  std::function<void(RecordPlace, std::uint32_t)> deliveries;
-  std::function<void(RecordPlace, const RecordHeader&)> message;  // the checksum is verified at delivery, not here
-  std::function<void(RecordPlace, const std::string&)> damaged;   // a header that cannot be read; the record is kept
+  std::function<void(PartitionId, EpochTable)> epochs;
+  std::function<void(RecordPlace, const ReturnState&)> returned;
+  std::function<void(RecordPlace, const RecordHeader&)> record;  // the checksum is verified at delivery, not here
+  std::function<void(RecordPlace, const std::string&)> damaged;  // a header that cannot be read; the record is kept
 };
 
 // Thread rule: commit and sync from one thread at a time (any); readers (log_reader.hpp) from their own thread.
@@ -47,9 +48,10 @@ class Log {
   static Result<std::unique_ptr<Log>> open(const LogOptions& options);
   ~Log();
 
-  // Writes all of the batch in one transaction, on disk (sync = commit) when it returns.
+  // Writes both in one transaction, `effects` first, on disk (sync = commit) when it returns.
   // Errors: insufficient_storage (map or disk full: nothing was written), internal (the disk fails: stop).
-  Result<void> commit(const WriteBatch& batch);
+  Result<void> commit(const WriteBatch& effects, const WriteBatch& writes);
+  Result<void> commit(const WriteBatch& writes) { return commit({}, writes); }
 
   // For kInterval: brings what was committed to the disk. Errors: internal.
   Result<void> sync();
@@ -68,9 +70,12 @@ class Log {
   Result<void> open_table();
   Result<void> check_version();
   std::jthread read_ahead() const;
-  Result<void> commit_once(const WriteBatch& batch);
+  Result<void> commit_once(const WriteBatch& effects, const WriteBatch& writes);
   int write(MDB_txn* txn, const WriteBatch& batch);
-  int write_messages(MDB_txn* txn, const WriteBatch& batch);
+  Result<void> raise_version();
+  int write_truncations(MDB_txn* txn, const WriteBatch& batch);
+  int delete_from(MDB_txn* txn, std::string_view first, std::size_t prefix_bytes);
+  int write_records(MDB_txn* txn, const WriteBatch& batch);
   int write_removals(MDB_txn* txn, const WriteBatch& batch);
   int write_side(MDB_txn* txn, const WriteBatch& batch);
 
@@ -81,8 +86,5 @@ class Log {
   std::string store_id_;
   std::string scratch_;  // a record of several chunks is built here
 };
-
-// What a record of so many bytes takes on disk, for the quota: bytes with LMDB's overhead, pages for chunks.
-std::uint64_t stored_bytes(std::size_t record_bytes);
 
 }  // namespace dmq

@@ -57,4 +57,11 @@ inline std::size_t chunk_count(std::size_t bytes) {
   return bytes <= kInlineBytesMax ? 1 : (bytes + kChunkBytesMax - 1) / kChunkBytesMax;
 }
 
+// What a record of so many bytes takes on disk, for the quota: bytes with LMDB's overhead, pages for chunks.
+inline std::uint64_t stored_bytes(std::size_t record_bytes) {
+  constexpr std::uint64_t kNodeOverhead = 10 + kLogKeyBytes;
+  if (record_bytes <= kInlineBytesMax) return record_bytes + kNodeOverhead;
+  return chunk_count(record_bytes) * (4096 + kNodeOverhead + 8);
+}
+
 }  // namespace dmq

@@ -11,6 +11,8 @@ namespace {
 
 std::string_view text_of(const MDB_val& value) { return {static_cast<const char*>(value.mv_data), value.mv_size}; }
 
+const unsigned char* bytes_at(const MDB_val& value) { return static_cast<const unsigned char*>(value.mv_data); }
+
 tl::unexpected<Error> damaged(RecordPlace place, const std::string& what) {
   return fail(Errc::kInternal, "message " + message_id_text(place.partition, place.lsn) + ": " + what);
 }
@@ -41,29 +43,52 @@ void LogReader::release() {
   open_ = false;
 }
 
+Result<std::string_view> LogReader::assemble(RecordPlace place, std::string_view first) {
+  const auto header = read_record_header(first);
+  if (!header) return damaged(place, header.error().context);
+  const std::size_t chunks = chunk_count(record_bytes(*header));
+  if (chunks == 1) return first;
+  assembled_.assign(first);
+  for (std::size_t chunk = 1; chunk < chunks; ++chunk) {
+    MDB_val key{};
+    MDB_val value{};
+    const bool there = mdb_cursor_get(cursor_, &key, &value, MDB_NEXT) == 0 && is_log_key(bytes_at(key), key.mv_size) &&
+                       place_of(bytes_at(key)) == place && chunk_of(bytes_at(key)) == chunk;
+    if (!there) return damaged(place, "a part of the record is missing");
+    assembled_.append(text_of(value));
+  }
+  return assembled_;
+}
+
 Result<RecordView> LogReader::read(RecordPlace place) {
   const LogKey first = log_key(place, 0);
   MDB_val key{first.size(), const_cast<unsigned char*>(first.data())};
   MDB_val value{};
   if (mdb_cursor_get(cursor_, &key, &value, MDB_SET_KEY) != 0) return damaged(place, "record is missing");
-  const auto header = read_record_header(text_of(value));
-  if (!header) return damaged(place, header.error().context);
-  std::string_view bytes = text_of(value);
-  if (const std::size_t chunks = chunk_count(record_bytes(*header)); chunks > 1) {
-    assembled_.assign(bytes);
-    for (std::size_t chunk = 1; chunk < chunks; ++chunk) {
-      const bool there = mdb_cursor_get(cursor_, &key, &value, MDB_NEXT) == 0 &&
-                         is_log_key(static_cast<const unsigned char*>(key.mv_data), key.mv_size) &&
-                         place_of(static_cast<const unsigned char*>(key.mv_data)) == place &&
-                         chunk_of(static_cast<const unsigned char*>(key.mv_data)) == chunk;
-      if (!there) return damaged(place, "a part of the record is missing");
-      assembled_.append(text_of(value));
-    }
-    bytes = assembled_;
-  }
-  auto record = read_record(bytes, place);
+  const auto bytes = assemble(place, text_of(value));
+  if (!bytes) return tl::unexpected<Error>(bytes.error());
+  auto record = read_record(*bytes, place);
   if (!record) return damaged(place, record.error().context);
   return record;
+}
+
+Result<void> LogReader::scan(RecordPlace from, const RecordSource::Visit& visit) {
+  const LogKey first = log_key(from, 0);
+  MDB_val key{first.size(), const_cast<unsigned char*>(first.data())};
+  MDB_val value{};
+  int code = mdb_cursor_get(cursor_, &key, &value, MDB_SET_RANGE);
+  for (; code == 0 && is_log_key(bytes_at(key), key.mv_size); code = mdb_cursor_get(cursor_, &key, &value, MDB_NEXT)) {
+    const RecordPlace place = place_of(bytes_at(key));
+    if (place.partition != from.partition) return {};
+    if (chunk_of(bytes_at(key)) != 0) return damaged(place, "the first part of the record is missing");
+    const auto bytes = assemble(place, text_of(value));
+    if (!bytes) return tl::unexpected<Error>(bytes.error());
+    const auto record = read_record(*bytes, place);
+    if (!record) return damaged(place, record.error().context);
+    if (!visit(place.lsn, *bytes, *record)) return {};
+  }
+  if (code != 0 && code != MDB_NOTFOUND) return fail(Errc::kInternal, mdb_strerror(code));
+  return {};
 }
 
 }  // namespace dmq

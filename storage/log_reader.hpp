@@ -4,7 +4,7 @@
 #include <string>
 
 #include "protocol/error.hpp"
-#include "storage/record.hpp"
+#include "storage/record_source.hpp"
 
 struct MDB_cursor;
 struct MDB_txn;
@@ -29,8 +29,13 @@ class LogReader {
   // REQUIRES: refresh() since the last release(). The views are valid until the next call.
   // Errors: internal (absent, damaged): the message must not be delivered.
   Result<RecordView> read(RecordPlace place);
+  // Each record of the partition from `from` on, until `visit` returns false. Errors: internal, at a damaged one.
+  Result<void> scan(RecordPlace from, const RecordSource::Visit& visit);
 
  private:
+  // The whole record whose first part is `first`; leaves the cursor on its last part.
+  Result<std::string_view> assemble(RecordPlace place, std::string_view first);
+
   Log& log_;
   MDB_txn* txn_ = nullptr;
   MDB_cursor* cursor_ = nullptr;

@@ -5,6 +5,7 @@
 #include "runtime/daemon.hpp"
 #include "runtime/endpoint.hpp"
 #include "runtime/flags.hpp"
+#include "runtime/sockets.hpp"
 #include "storage/worker.hpp"
 
 namespace {
@@ -24,6 +25,12 @@ void add_flags(CLI::App& app, Flags& flags) {
       ->capture_default_str();
   app.add_option("--advertise", flags.worker.advertise,
                  "Endpoint that routers connect to (default: the one of --listen); needed when listening on 0.0.0.0");
+  app.add_option("--log-listen", flags.worker.peers.log_listen,
+                 "Endpoint from which other workers copy its log (default: a free port of the host in --listen)");
+  app.add_option("--peer-listen", flags.worker.peers.peer_listen,
+                 "Endpoint where they acknowledge what they have (default: likewise)");
+  app.add_option("--zone", flags.worker.zone,
+                 "What fails together with this worker (a rack, a room): copies go elsewhere");
   app.add_option("--metad", flags.worker.metad, "Endpoint of dmq-metad")->capture_default_str();
   app.add_option("--name", flags.worker.name, "Lasting name of this worker (default: made from its store)");
   app.add_option("--sync", flags.sync,
@@ -43,6 +50,11 @@ dmq::Result<void> check(const dmq::WorkerOptions& options) {
   auto good = dmq::check_endpoint("--listen", options.listen, dmq::EndpointUse::kListen);
   if (good) good = dmq::check_endpoint("--metad", options.metad, dmq::EndpointUse::kConnect);
   if (!good) return good;
+  for (const auto& [flag, endpoint] :
+       {std::pair{"--log-listen", options.peers.log_listen}, std::pair{"--peer-listen", options.peers.peer_listen}}) {
+    if (!endpoint.empty()) good = dmq::check_endpoint(flag, endpoint, dmq::EndpointUse::kListen);
+    if (!good) return good;
+  }
   if (!options.advertise.empty()) {
     return dmq::check_endpoint("--advertise", options.advertise, dmq::EndpointUse::kConnect);
   }
@@ -50,6 +62,22 @@ dmq::Result<void> check(const dmq::WorkerOptions& options) {
   return dmq::fail(
       dmq::Errc::kInvalidArgument,
       "listening on every interface needs --advertise tcp://HOST:PORT, by which routers reach this worker");
+}
+
+// "tcp://10.0.0.2:7320" gives "10.0.0.2"; what is no TCP endpoint gives nothing.
+std::string host_of(const std::string& endpoint) {
+  const std::string full = dmq::endpoint_of(endpoint);
+  const std::size_t begin = std::string("tcp://").size();
+  return full.starts_with("tcp://") ? full.substr(begin, full.rfind(':') - begin) : std::string();
+}
+
+void complete(dmq::WorkerOptions& options) {
+  const std::string host = host_of(options.listen);
+  if (host.empty()) return;
+  dmq::PeerOptions& peers = options.peers;
+  if (peers.log_listen.empty()) peers.log_listen = "tcp://" + host + ":*";
+  if (peers.peer_listen.empty()) peers.peer_listen = "tcp://" + host + ":*";
+  peers.advertise_host = host_of(options.advertise);
 }
 
 dmq::Result<dmq::RunningService> open(zmq::context_t& context, dmq::WorkerOptions options) {
@@ -72,6 +100,7 @@ int main(int argc, char** argv) {
   add_flags(app, flags);
   const auto check_flags = [&flags] {
     flags.worker.sync = *dmq::sync_from_name(flags.sync);
+    complete(flags.worker);
     return check(flags.worker);
   };
   const auto serve = [&flags](zmq::context_t& context) { return open(context, flags.worker); };

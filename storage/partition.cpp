@@ -1,69 +1,263 @@
-// LSNs and appends of one partition.
+// Appending: the ways by which records come into a partition's log, and out of it again.
 #include "storage/partition.hpp"
+
+#include <algorithm>
+
+#include "protocol/invariant.hpp"
+#include "storage/log_keys.hpp"
 
 namespace dmq {
 
-void Partition::restore(const PartitionState& state) {
-  state_.epoch = state.epoch;
-  state_.next_lsn = std::max(state_.next_lsn, state.next_lsn);
-  committed_next_ = state_.next_lsn;
-}
-
-void Partition::restore_message(Lsn lsn, const RecordHeader& header, std::uint32_t deliveries) {
-  queues_[header.queue].append(lsn, static_cast<std::uint32_t>(record_bytes(header)), deliveries);
-  state_.next_lsn = std::max(state_.next_lsn, Lsn{lsn.value + 1});
-  committed_next_ = state_.next_lsn;
-}
-
-Result<void> Partition::lead(Epoch epoch, WriteBatch& writes) {
-  if (epoch <= state_.epoch) {
-    return fail(Errc::kInternal, "partition " + std::to_string(id_.value) + " was led here in epoch " +
-                                     std::to_string(state_.epoch.value) + ", but metad gives epoch " +
-                                     std::to_string(epoch.value) + ": was metad restored from a backup?");
-  }
-  state_.epoch = epoch;
-  first_epoch_ = std::min(first_epoch_, epoch);
-  leading_ = true;
-  writes.partitions[id_] = state_;
-  return {};
-}
-
-Result<Partition::Appended> Partition::append(const Sender& sender, const std::vector<const SendItem*>& items,
-                                              TimeMs wall_now, WriteBatch& writes) {
-  Appended appended{state_.next_lsn, 0};
-  if (!sender.producer.empty()) {
-    const auto taken = producers_.admit(sender.queue, sender.producer, sender.sequence, items.size(), wall_now, writes);
-    if (!taken) return tl::unexpected<Error>(taken.error());
-    appended.duplicates = *taken;
-  }
-  for (std::size_t i = appended.duplicates; i < items.size(); ++i) {
-    RecordHeader header;
-    header.epoch = state_.epoch;
-    header.queue = sender.queue;
-    header.sent_ms = wall_now;
-    header.attribute_bytes = static_cast<std::uint32_t>(items[i]->attributes.size());
-    header.body_bytes = static_cast<std::uint32_t>(items[i]->body.size());
-    writes.messages.push_back({{id_, state_.next_lsn}, header, items[i]->attributes, items[i]->body});
-    ++state_.next_lsn.value;
-  }
-  if (appended.duplicates < items.size()) writes.partitions[id_] = state_;
-  return appended;
-}
-
-void Partition::committed(const WriteBatch& writes) {
-  const auto state = writes.partitions.find(id_);
-  if (state != writes.partitions.end()) committed_next_ = state->second.next_lsn;
-  producers_.committed(writes);
-}
-
-void Partition::roll_back() {
-  state_.next_lsn = committed_next_;
-  producers_.roll_back();
-}
+Partition::Partition(PartitionId id, std::string worker, std::uint64_t& stored)
+    : id_(id), stored_(stored), replica_(id, std::move(worker)), producers_(id) {}
 
 Queue* Partition::find_queue(QueueId id) {
   const auto found = queues_.find(id);
   return found == queues_.end() ? nullptr : &found->second;
+}
+
+// --- at start --------------------------------------------------------------------------------------------------------
+
+void Partition::restore(const PartitionState& state, EpochTable epochs) {
+  epoch_ = state.epoch;
+  rebuilding_ = state.rebuilding;
+  if (rebuilding_) return;  // neither what was here before the snapshot nor what it brought is whole
+  applied_ = state.applied;
+  trimmed_ = state.trimmed;
+  stored_epochs_ = epochs;
+  replica_.restore(std::move(epochs), state.next_lsn, state.applied);
+  replica_.trimmed(state.trimmed);
+}
+
+void Partition::restore_message(Lsn lsn, const RecordHeader& header, const ReturnState& returned, const Now& now) {
+  const auto bytes = static_cast<std::uint32_t>(record_bytes(header));
+  stored_ += stored_bytes(bytes);
+  Queue& queue = queues_[header.queue];
+  queue.append(lsn, bytes, returned.deliveries);
+  if (returned.ready_ms > now.wall) {
+    queue.give_back(lsn, returned.deliveries, steady_of(returned.ready_ms, now), now.steady);
+  }
+}
+
+Result<void> Partition::restore_entry(Lsn lsn, const RecordView& record) {
+  const RecordHeader& header = record.header;
+  LogEntry entry{lsn,
+                 header.type,
+                 false,
+                 header.queue,
+                 static_cast<std::uint32_t>(record_bytes(header)),
+                 header.sequence,
+                 header.sent_ms,
+                 nullptr,
+                 nullptr};
+  if (header.type != RecordType::kMessage) {
+    auto body = decode_control(header.type, record.body);
+    if (!body) return tl::unexpected<Error>(body.error());
+    entry.control = std::make_unique<ControlBody>(std::move(*body));
+  } else {
+    if (!record.producer.empty()) entry.producer = producers_.logged(header.queue, record.producer, header.sequence);
+    stored_ += stored_bytes(entry.bytes);
+  }
+  tail_.push_back(std::move(entry));
+  return {};
+}
+
+TimeMs Partition::steady_of(TimeMs wall, const Now& now) const {
+  return wall.value == 0 ? now.steady : now.steady + (wall - now.wall);
+}
+
+// --- terms -----------------------------------------------------------------------------------------------------------
+
+// Rules 1 and 12: a term is led once, and terms only grow.
+Result<void> Partition::lead(Turn& turn, const Now& now) {
+  if (replica_.epoch() <= epoch_) {
+    return fail(Errc::kInternal, "partition " + std::to_string(id_.value) + " was served here in epoch " +
+                                     std::to_string(epoch_.value) + ", but metad gives epoch " +
+                                     std::to_string(replica_.epoch().value) + ": was metad restored from a backup?");
+  }
+  epoch_ = replica_.epoch();
+  if (replica_.alone()) {
+    first_epoch_ = std::min(first_epoch_, epoch_);
+  } else {
+    // Somebody else may have led in between: leases of then are nobody's.
+    first_epoch_ = epoch_;
+    for (auto& [id, queue] : queues_) queue.end_leases();
+    // Rule 3. An empty log has nothing to commit, and stays empty, so that metad can put a new partition anywhere.
+    if (replica_.end() > Lsn{1}) append_control(RecordType::kEpochStart, {}, {}, now, turn);
+  }
+  note_end(turn);
+  return {};
+}
+
+// The only replica that there is keeps its leases until it leads again.
+void Partition::resign() {
+  if (replica_.alone()) return;
+  first_epoch_ = Epoch{UINT32_MAX};
+  for (auto& [id, queue] : queues_) queue.end_leases();
+}
+
+Result<void> Partition::note_epoch() {
+  if (replica_.epoch() < epoch_) {
+    return fail(Errc::kInternal, "partition " + std::to_string(id_.value) + " was served here in epoch " +
+                                     std::to_string(epoch_.value) + ", but metad gives epoch " +
+                                     std::to_string(replica_.epoch().value) + ": was metad restored from a backup?");
+  }
+  epoch_ = replica_.epoch();
+  return {};
+}
+
+// --- the leader's records --------------------------------------------------------------------------------------------
+
+RecordHeader Partition::header_of(RecordType type, QueueId queue, const Now& now) const {
+  RecordHeader header;
+  header.type = type;
+  header.epoch = epoch_;
+  header.queue = queue;
+  header.sent_ms = now.wall;
+  return header;
+}
+
+Result<Partition::Appended> Partition::append(const Sender& sender, const std::vector<const SendItem*>& items,
+                                              const Now& now, Turn& turn) {
+  Producers::Admitted admitted{0, nullptr};
+  if (!sender.producer.empty()) {
+    const auto taken = producers_.admit(sender.queue, sender.producer, sender.sequence, items.size());
+    if (!taken) return tl::unexpected<Error>(taken.error());
+    admitted = *taken;
+  }
+  const std::size_t fresh = items.size() - admitted.duplicates;
+  const Appended appended{fresh == 0 ? replica_.end() : replica_.append(static_cast<std::uint32_t>(fresh)),
+                          admitted.duplicates};
+  if (fresh == 0) return appended;
+  RecordHeader header = header_of(RecordType::kMessage, sender.queue, now);
+  header.producer_bytes = static_cast<std::uint8_t>(sender.producer.size());
+  std::string_view producer;
+  if (!sender.producer.empty()) producer = turn.kept_strings.emplace_back(sender.producer);
+  Lsn lsn = appended.first;
+  for (std::size_t i = admitted.duplicates; i < items.size(); ++i, ++lsn.value) {
+    header.attribute_bytes = static_cast<std::uint32_t>(items[i]->attributes.size());
+    header.body_bytes = static_cast<std::uint32_t>(items[i]->body.size());
+    if (admitted.row != nullptr) header.sequence = Sequence{sender.sequence.value + i};
+    const auto bytes = static_cast<std::uint32_t>(record_bytes(header));
+    std::string_view attributes;
+    if (!items[i]->attributes.empty()) attributes = turn.kept_strings.emplace_back(items[i]->attributes);
+    turn.writes.records.push_back({{id_, lsn}, {header, producer, attributes, items[i]->body}, {}});
+    tail_.push_back({lsn,
+                     RecordType::kMessage,
+                     replica_.alone(),
+                     sender.queue,
+                     bytes,
+                     header.sequence,
+                     now.wall,
+                     admitted.row,
+                     {}});
+    stored_ += stored_bytes(bytes);
+    turn.stored_bytes += stored_bytes(bytes);
+  }
+  if (admitted.row != nullptr) {
+    Producers::logged(*admitted.row, header.sequence);
+    if (replica_.alone()) turn.writes.producers[producers_.key_of(*admitted.row)] = {header.sequence, now.wall};
+  }
+  note_end(turn);
+  return appended;
+}
+
+void Partition::forget_idle_producers(TimeMs before, std::size_t most, const Now& now, Turn& turn) {
+  for (const auto& [queue, names] : producers_.idle(before, most)) {
+    append_control(RecordType::kForgetProducers, queue, names, now, turn);
+  }
+}
+
+// Where nobody else needs the log, a control record's effect is written in its place.
+void Partition::append_control(RecordType type, QueueId queue, ControlBody body, const Now& now, Turn& turn) {
+  LogEntry entry;
+  entry.lsn = replica_.append(1);
+  entry.type = type;
+  entry.effect_stored = replica_.alone();
+  entry.queue = queue;
+  entry.control = std::make_unique<ControlBody>(std::move(body));
+  if (entry.effect_stored) {
+    store_effect(entry, turn.writes);
+    trimmed_ = Lsn{entry.lsn.value + 1};
+  } else {
+    const std::string& bytes = turn.kept_strings.emplace_back(encode_control(*entry.control));
+    RecordHeader header = header_of(type, queue, now);
+    header.body_bytes = static_cast<std::uint32_t>(bytes.size());
+    turn.writes.records.push_back({{id_, entry.lsn}, {header, {}, {}, bytes}, {}});
+  }
+  tail_.push_back(std::move(entry));
+  note_end(turn);
+}
+
+void Partition::note_end(Turn& turn) { turn.ends[id_] = {replica_.end(), generation_}; }
+
+// --- a follower's records --------------------------------------------------------------------------------------------
+
+Result<void> Partition::append_encoded(Lsn lsn, std::string_view bytes, Turn& turn) {
+  const auto record = read_record(bytes, {id_, lsn});
+  if (!record) return tl::unexpected<Error>(record.error());
+  if (record->header.epoch != replica_.epochs().at(lsn)) return fail(Errc::kInternal, "record is of another term");
+  if (auto restored = restore_entry(lsn, *record); !restored) return restored;
+  turn.writes.records.push_back({{id_, lsn}, *record, bytes});
+  turn.stored_bytes += stored_bytes(bytes.size());
+  return {};
+}
+
+void Partition::extend(Turn& turn) { note_end(turn); }
+
+void Partition::truncate(Turn& turn) {
+  const RecordPlace from{id_, replica_.end()};
+  std::erase_if(turn.writes.records,
+                [&](const PutRecord& put) { return put.place.partition == id_ && put.place.lsn >= from.lsn; });
+  turn.effects.truncations.push_back(from);
+  cut_tail(from.lsn);
+  note_end(turn);
+}
+
+void Partition::cut_tail(Lsn end) {
+  ++generation_;
+  for (; !tail_.empty() && tail_.back().lsn >= end; tail_.pop_back()) {
+    const LogEntry& entry = tail_.back();
+    if (entry.type == RecordType::kMessage) stored_ -= stored_bytes(entry.bytes);
+    Queue* const queue = find_queue(entry.queue);
+    if (queue == nullptr || entry.control == nullptr) continue;
+    if (const auto* acks = std::get_if<Acks>(entry.control.get())) {
+      for (const AckedMessage& ack : *acks) queue->restore(ack.lsn);
+    } else if (const auto* returns = std::get_if<Returns>(entry.control.get())) {
+      for (const ReturnedMessage& message : *returns) queue->restore(message.lsn);
+    }
+  }
+  producers_.roll_back();
+  for (LogEntry& entry : tail_) {
+    if (entry.producer != nullptr) Producers::logged(*entry.producer, entry.sequence);
+  }
+  producers_.prune();
+}
+
+// --- a turn's outcome ------------------------------------------------------------------------------------------------
+
+void Partition::on_disk(const LogEnd& end, TimeMs now, ReplicaEffects& out) {
+  if (end.generation == generation_) replica_.on_disk(end.end, now, out);
+}
+
+void Partition::roll_back(Turn& next) {
+  if (rebuilding_) return start_over(next);
+  replica_.roll_back();
+  cut_tail(replica_.end());
+}
+
+PartitionState Partition::state() const {
+  const auto pending =
+      std::find_if(tail_.begin(), tail_.end(), [](const LogEntry& entry) { return !entry.effect_stored; });
+  const Lsn stored = pending != tail_.end() ? pending->lsn : tail_.empty() ? applied_ : replica_.end();
+  return {epoch_, replica_.end(), std::max(applied_, stored), trimmed_, rebuilding_};
+}
+
+void Partition::seal(Turn& turn) {
+  turn.writes.partitions[id_] = state();
+  if (replica_.epochs() == stored_epochs_) return;
+  stored_epochs_ = replica_.epochs();
+  turn.writes.epochs[id_] = stored_epochs_;
 }
 
 }  // namespace dmq

@@ -1,70 +1,156 @@
-// The core of one partition: gives LSNs, knows its producers, holds its queues.
+// The core of one partition: its log's end, what of it is applied, its producers and queues.
 #pragma once
 
+#include <deque>
 #include <map>
+#include <memory>
+#include <set>
 #include <string_view>
 #include <vector>
 
 #include "protocol/payload.hpp"
+#include "storage/control.hpp"
 #include "storage/producers.hpp"
 #include "storage/queue.hpp"
-#include "storage/write_batch.hpp"
+#include "storage/replica.hpp"
+#include "storage/turn.hpp"
 
 namespace dmq {
 
-// Knows no socket, disk, thread or clock. Not thread-safe.
+// A record that is in the log and not yet applied.
+struct LogEntry {
+  Lsn lsn;
+  RecordType type = RecordType::kMessage;
+  bool effect_stored = false;  // the transaction that appended it wrote its effect too: nobody else needs the log
+  QueueId queue;
+  std::uint32_t bytes = 0;
+  Sequence sequence;
+  TimeMs sent_ms;
+  Producers::Row* producer = nullptr;    // null: anonymous
+  std::unique_ptr<ControlBody> control;  // null: a message
+};
+
+// Knows no socket, disk, thread or clock. Not thread-safe. A replica is a log and what its committed records made of
+// queues and producers; leader and followers append and apply in the same way, and any new kind of state is a new
+// kind of record with its case in apply().
 //
-// I1  An LSN is given once, also across restarts: `next` is written with the records that use it.
-// I2  What waits for a commit is forgotten by roll_back(); then LSNs go on behind the last committed one.
+//            append                 commit (all in-sync replicas have it)        every replica has it
+//   (none) ----------> in the tail -------------------------------------> applied --------------------> trimmed
+//                          | truncate, roll_back                (effects are written)   (control records go)
+//                          '-> (none)
+//
+// I1  An LSN is given once in a term, also across restarts: `next_lsn` is written with the records that use it.
+// I2  Below `applied` the log holds live messages, and control records from `trimmed` on; behind it, it is dense.
 class Partition {
  public:
-  explicit Partition(PartitionId id) : id_(id), producers_(id) {}
+  // `stored` counts the bytes of all partitions of a worker and outlives them.
+  Partition(PartitionId id, std::string worker, std::uint64_t& stored);
 
-  // From the store, at start.
-  void restore(const PartitionState& state);
-  void restore_message(Lsn lsn, const RecordHeader& header, std::uint32_t deliveries);
+  // From the store, at start: in this order, messages and entries by LSN.
+  void restore(const PartitionState& state, EpochTable epochs);
+  void restore_message(Lsn lsn, const RecordHeader& header, const ReturnState& returned, const Now& now);
+  void restore_control(Lsn lsn) { controls_.push_back(lsn); }     // applied, not trimmed
+  Result<void> restore_entry(Lsn lsn, const RecordView& record);  // not applied. Errors: internal: damaged
 
-  // This worker leads from now on, in a term that must be higher than any before (rule 4 of replication).
-  // Errors: internal, when it is not: metad has gone back in time.
-  Result<void> lead(Epoch epoch, WriteBatch& writes);
-  bool leads() const { return leading_; }
-  void resign() { leading_ = false; }
+  // This worker leads, since replica().follow() said so. Errors: internal: metad has gone back in time.
+  Result<void> lead(Turn& turn, const Now& now);
+  void resign();
+  Result<void> note_epoch();
 
-  // Adds one request's messages to `writes`, all of them or, when a producer's sequence says so, only the new ones.
-  // REQUIRES: no item has an error. The views in `writes` are those of the items.
-  struct Appended {
-    Lsn first;               // of the first new message
-    std::size_t duplicates;  // at the start of the request: sent before
-  };
+  // Appends one request's messages, all of them or, when a producer's sequence says so, only the new ones.
+  // REQUIRES: replica().takes_appends(), no item has an error; the items' views live until the turn is over.
   struct Sender {
     QueueId queue;
     std::string_view producer;  // empty: anonymous
     Sequence sequence;
   };
-  Result<Appended> append(const Sender& sender, const std::vector<const SendItem*>& items, TimeMs wall_now,
-                          WriteBatch& writes);
+  struct Appended {
+    Lsn first;               // of the first new message
+    std::size_t duplicates;  // at the start of the request: sent before
+  };
+  Result<Appended> append(const Sender& sender, const std::vector<const SendItem*>& items, const Now& now, Turn& turn);
+  // What was decided about messages of a queue, or about its producers.
+  void append_control(RecordType type, QueueId queue, ControlBody body, const Now& now, Turn& turn);
+  void forget_idle_producers(TimeMs before, std::size_t most, const Now& now, Turn& turn);
 
-  void committed(const WriteBatch& writes);
-  void roll_back();
+  // A record of the leader's, as it is. Errors: internal, when it is damaged.
+  Result<void> append_encoded(Lsn lsn, std::string_view bytes, Turn& turn);
+  // The end grew without records, or with append_encoded().
+  void extend(Turn& turn);
+  void truncate(Turn& turn);  // to replica().end()
 
-  // Receipts of every term that this process has led are good: its leases went on through them.
-  bool knows(Epoch epoch) const { return epoch >= first_epoch_ && epoch <= state_.epoch; }
+  // For a follower's snapshot.
+  ReturnState returned(QueueId queue, Lsn lsn, const Now& now) const;
+  // A snapshot takes the place of all that is here.
+  void begin_snapshot(Turn& turn);
+  void snapshot_message(Lsn lsn, const RecordHeader& header, const ReturnState& returned, const Now& now, Turn& turn);
+  void end_snapshot(Turn& turn);
+  void start_over(Turn& turn);  // with nothing: what is here cannot be used
+
+  // What became of a turn that appended here.
+  void on_disk(const LogEnd& end, TimeMs now, ReplicaEffects& out);
+  void roll_back(Turn& next);
+  std::uint64_t generation() const { return generation_; }
+
+  // Applies what is committed; trims what everybody has.
+  struct Applied {
+    std::set<QueueId> touched;  // may have more ready messages
+    bool delivers_now = false;  // and did not before
+  };
+  void advance(const Now& now, Turn& turn, Applied& applied);
+  void hold_trim(Lsn end, TimeMs until);  // a snapshot stamped with `end` is under way
+
+  PartitionState state() const;  // for the transaction that ends a turn
+  void seal(Turn& turn);         // adds what must be known after a restart
+
+  // Receipts of every term that this process has led without a break are good: its leases went on through them.
+  bool knows(Epoch epoch) const { return epoch >= first_epoch_ && epoch <= epoch_; }
+  // Replies that wait for the replicas.
+  std::deque<PendingReply>& waiting() { return waiting_; }
 
   PartitionId id() const { return id_; }
-  Epoch epoch() const { return state_.epoch; }
+  Epoch epoch() const { return epoch_; }
+  Lsn applied() const { return applied_; }
+  Lsn trimmed() const { return trimmed_; }
+  bool rebuilding() const { return rebuilding_; }
+  Replica& replica() { return replica_; }
+  const Replica& replica() const { return replica_; }
   Producers& producers() { return producers_; }
   Queue& queue(QueueId id) { return queues_[id]; }
   Queue* find_queue(QueueId id);
   std::map<QueueId, Queue>& queues() { return queues_; }
 
  private:
-  PartitionId id_;
-  PartitionState state_{{}, Lsn{1}};  // with what waits for its commit
-  Lsn committed_next_{1};
-  Epoch first_epoch_{UINT32_MAX};  // the first term of this process
-  bool leading_ = false;
+  RecordHeader header_of(RecordType type, QueueId queue, const Now& now) const;
+  void note_end(Turn& turn);
+  void apply(const LogEntry& entry, const Now& now, WriteBatch& effects, Applied& applied);
+  void apply_acks(const LogEntry& entry, WriteBatch& effects);
+  void apply_returns(const LogEntry& entry, const Now& now, WriteBatch& effects);
+  void apply_forget(const LogEntry& entry, WriteBatch& effects);
+  void store_effect(const LogEntry& entry, WriteBatch& writes);
+  bool trim(TimeMs now, WriteBatch& effects);
+  void cut_tail(Lsn end);
+  void clear(Turn& turn);
+  TimeMs steady_of(TimeMs wall, const Now& now) const;
+
+  const PartitionId id_;
+  std::uint64_t& stored_;
+  Replica replica_;
+  Epoch epoch_;                    // the last term that was led or followed
+  Epoch first_epoch_{UINT32_MAX};  // the first term of this process's leases
+  std::deque<LogEntry> tail_;
+  Lsn applied_{1};
+  Lsn trimmed_{1};
+  std::deque<Lsn> controls_;  // applied control records that are still in the log
+  Lsn trim_held_{UINT64_MAX};
+  TimeMs trim_held_until_;
+  bool rebuilding_ = false;
+  bool delivers_ = false;
+  EpochTable stored_epochs_;
+  std::uint64_t generation_ = 0;
   Producers producers_;
   std::map<QueueId, Queue> queues_;
+  std::deque<PendingReply> waiting_;
 };
 
 }  // namespace dmq

@@ -12,39 +12,51 @@ namespace dmq {
 
 inline constexpr std::size_t kProducersMax = 100'000;  // of one partition, all queues together
 
-// A (producer, sequence) is committed at most once. A request is judged against what is committed and against what
-// waits for its commit; when that commit fails, roll_back() forgets the waiting part. Not thread-safe.
+// A (producer, sequence) is committed at most once. A request is judged against what is applied and against what is
+// in the log behind it. Every replica keeps the same table, from the records alone. Not thread-safe.
 class Producers {
  public:
+  struct Entry {
+    ProducerState applied;
+    Sequence logged;  // the last sequence in the log, applied or not
+  };
+  using Table = std::map<std::pair<QueueId, std::string>, Entry, std::less<>>;
+  using Row = Table::value_type;  // stays where it is while something of it is logged and not applied
+
   explicit Producers(PartitionId partition) : partition_(partition) {}
 
-  // From the store, at start.
+  // From the store or a snapshot.
   void restore(const ProducerKey& key, const ProducerState& state);
+  void clear() { table_.clear(); }
 
-  // A request of `count` messages from `first` on. Returns how many at its start were taken before (0 to count), or
-  // out_of_sequence: the request does not follow the producer's last sequence, or the producer is not known and
-  // does not begin at 1; or unavailable: too many producers. The rest counts as waiting for its commit.
-  Result<std::size_t> admit(QueueId queue, std::string_view producer, Sequence first, std::size_t count,
-                            TimeMs wall_now, WriteBatch& writes);
+  // A request of `count` messages from `first` on, at the leader: how many at its start were taken before (0 to
+  // count), and the producer's row. Errors: out_of_sequence: the request does not follow the producer's last
+  // sequence, or the producer is not known and does not begin at 1; unavailable: too many producers.
+  struct Admitted {
+    std::size_t duplicates;
+    Row* row;
+  };
+  Result<Admitted> admit(QueueId queue, std::string_view producer, Sequence first, std::size_t count);
+  // A message with this sequence is in the log, at any replica.
+  Row* logged(QueueId queue, std::string_view producer, Sequence sequence);
+  static void logged(Row& row, Sequence sequence) { row.second.logged = std::max(row.second.logged, sequence); }
+  // It is committed.
+  static void apply(Row& row, Sequence sequence, TimeMs sent_ms);
 
-  // What was written in a batch that is committed now.
-  void committed(const WriteBatch& writes);
+  // The log was cut: only what is applied counts, and what logged() tells again. Then prune() drops who has nothing.
   void roll_back();
+  void prune();
 
-  // Forgets producers unused since `before`, at most `most` at a time, unless something of theirs waits.
-  void forget_idle(TimeMs before, std::size_t most, WriteBatch& writes);
+  // Producers of which nothing was heard since `before` and nothing waits, at most `most`, by queue.
+  std::map<QueueId, std::vector<std::string>> idle(TimeMs before, std::size_t most) const;
+  void forget(QueueId queue, const std::string& producer);  // as a record says; later messages may begin anew
   void forget_queue(QueueId queue, WriteBatch& writes);
 
+  ProducerKey key_of(const Row& row) const { return {partition_, row.first.first, row.first.second}; }
+  const Table& table() const { return table_; }
   std::size_t size() const { return table_.size(); }
 
  private:
-  struct Entry {
-    ProducerState committed;
-    Sequence waiting;  // the last sequence, commits under way included
-  };
-  using Table = std::map<std::pair<QueueId, std::string>, Entry, std::less<>>;
-  ProducerKey key_of(const Table::value_type& row) const { return {partition_, row.first.first, row.first.second}; }
-
   PartitionId partition_;
   Table table_;
 };

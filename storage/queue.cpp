@@ -5,10 +5,13 @@
 #include <cassert>
 #include <cstdlib>
 
+#include "storage/log_keys.hpp"
+
 namespace dmq {
 
 void Queue::append(Lsn lsn, std::uint32_t bytes, std::uint32_t deliveries) {
   bytes_ += bytes;
+  stored_ += stored_bytes(bytes);
   if (deliveries == 0 && (fresh_.empty() || fresh_.back() < lsn)) {
     fresh_.push_back(lsn);
   } else {
@@ -30,6 +33,7 @@ Lease Queue::lease_first(TimeMs deadline, std::uint32_t bytes) {
     if (const auto known = deliveries_.extract(lsn)) deliveries = known.mapped();
   } else {
     fresh_.pop_front();
+    skip_gone();
   }
   ++last_lease_.value;
   const Lease lease{deadline, last_lease_, deliveries + 1, bytes};
@@ -40,40 +44,81 @@ Lease Queue::lease_first(TimeMs deadline, std::uint32_t bytes) {
 
 void Queue::drop_first(std::uint32_t bytes) {
   bytes_ -= bytes;
-  const Lsn lsn = *first_ready();
-  if (!returned_.empty() && *returned_.begin() == lsn) {
-    returned_.erase(returned_.begin());
-    deliveries_.erase(lsn);
-  } else {
-    fresh_.pop_front();
-  }
+  take_out(*first_ready());
 }
 
 std::optional<Lease> Queue::begin_settle(Lsn lsn, LeaseNumber number) {
   const auto found = leases_.find(lsn);
   if (found == leases_.end() || found->second.number != number) return std::nullopt;
-  const Lease lease = found->second;
-  leases_.erase(found);
-  ++settling_;
-  return lease;
+  return settling_.insert(leases_.extract(found)).position->second;
 }
 
-void Queue::settled(const Lease& lease) {
-  --settling_;
-  bytes_ -= lease.bytes;
+void Queue::restore(Lsn lsn) {
+  const auto found = settling_.find(lsn);
+  if (found == settling_.end()) return;
+  const auto lease = leases_.insert(settling_.extract(found)).position;
+  push_deadline({lease->second.deadline, lsn, lease->second.number});
 }
 
-void Queue::give_back(Lsn lsn, const Lease& lease, TimeMs ready_at, TimeMs now) {
-  --settling_;
-  if (ready_at <= now) return return_to_ready(lsn, lease.deliveries);
-  deliveries_[lsn] = lease.deliveries;
+bool Queue::remove(Lsn lsn, std::uint32_t bytes) {
+  if (!take_out(lsn)) return false;
+  bytes_ -= bytes;
+  stored_ -= stored_bytes(bytes);
+  return true;
+}
+
+bool Queue::give_back(Lsn lsn, std::uint32_t deliveries, TimeMs ready_at, TimeMs now) {
+  if (!take_out(lsn)) return false;
+  if (ready_at <= now) {
+    return_to_ready(lsn, deliveries);
+    return true;
+  }
+  deliveries_[lsn] = deliveries;
   delayed_.emplace(ready_at, lsn);
+  delayed_until_.emplace(lsn, ready_at);
+  return true;
 }
 
-void Queue::restore(Lsn lsn, const Lease& lease) {
-  --settling_;
-  leases_.emplace(lsn, lease);
-  push_deadline({lease.deadline, lsn, lease.number});
+void Queue::end_leases() {
+  for (const auto& [lsn, lease] : leases_) return_to_ready(lsn, lease.deliveries - 1);
+  for (const auto& [lsn, lease] : settling_) return_to_ready(lsn, lease.deliveries - 1);
+  leases_.clear();
+  settling_.clear();
+  deadlines_.clear();
+}
+
+Queue::Returned Queue::returned(Lsn lsn) const {
+  for (const auto* leases : {&settling_, &leases_}) {
+    if (const auto lease = leases->find(lsn); lease != leases->end()) return {lease->second.deliveries - 1, {}};
+  }
+  const auto count = deliveries_.find(lsn);
+  if (count == deliveries_.end()) return {};
+  const auto delayed = delayed_until_.find(lsn);
+  return {count->second, delayed == delayed_until_.end() ? std::nullopt : std::optional(delayed->second)};
+}
+
+// Out of whatever state it is in.
+bool Queue::take_out(Lsn lsn) {
+  if (settling_.erase(lsn) > 0 || leases_.erase(lsn) > 0) return true;
+  deliveries_.erase(lsn);
+  if (returned_.erase(lsn) > 0) return true;
+  if (const auto delayed = delayed_until_.find(lsn); delayed != delayed_until_.end()) {
+    delayed_.erase({delayed->second, lsn});
+    delayed_until_.erase(delayed);
+    return true;
+  }
+  if (!is_fresh(lsn)) return false;
+  gone_.insert(lsn);
+  skip_gone();
+  return true;
+}
+
+bool Queue::is_fresh(Lsn lsn) const {
+  return std::binary_search(fresh_.begin(), fresh_.end(), lsn) && !gone_.contains(lsn);
+}
+
+void Queue::skip_gone() {
+  while (!fresh_.empty() && !gone_.empty() && gone_.erase(fresh_.front()) > 0) fresh_.pop_front();
 }
 
 bool Queue::extend(Lsn lsn, LeaseNumber number, TimeMs deadline) {
@@ -108,6 +153,7 @@ bool Queue::wake_delayed(TimeMs now) {
   bool any = false;
   while (!delayed_.empty() && delayed_.begin()->first <= now) {
     returned_.insert(delayed_.begin()->second);
+    delayed_until_.erase(delayed_.begin()->second);
     delayed_.erase(delayed_.begin());
     any = true;
   }
@@ -122,13 +168,16 @@ std::optional<TimeMs> Queue::next_deadline() const {
 }
 
 QueueCounts Queue::counts() const {
-  return {fresh_.size() + returned_.size(), leases_.size() + settling_, delayed_.size(), bytes_};
+  return {fresh_.size() - gone_.size() + returned_.size(), leases_.size() + settling_.size(), delayed_.size(), bytes_,
+          stored_};
 }
 
 std::vector<Lsn> Queue::all() const {
-  std::vector<Lsn> lsns(fresh_.begin(), fresh_.end());
+  std::vector<Lsn> lsns;
+  std::copy_if(fresh_.begin(), fresh_.end(), std::back_inserter(lsns), [&](Lsn lsn) { return !gone_.contains(lsn); });
   lsns.insert(lsns.end(), returned_.begin(), returned_.end());
   for (const auto& [lsn, lease] : leases_) lsns.push_back(lsn);
+  for (const auto& [lsn, lease] : settling_) lsns.push_back(lsn);
   for (const auto& [at, lsn] : delayed_) lsns.push_back(lsn);
   return lsns;
 }
@@ -160,6 +209,8 @@ void Queue::check_invariants() const {
   std::set<Lsn> seen;
   for (const Lsn lsn : all()) must(seen.insert(lsn).second);  // I1
   must(std::is_sorted(fresh_.begin(), fresh_.end()));         // I3
+  must(delayed_.size() == delayed_until_.size());
+  must(gone_.empty() || !gone_.contains(fresh_.front()));
   for (const auto& [lsn, count] : deliveries_) must(!leases_.contains(lsn) && count > 0);
   for (const auto& [lsn, lease] : leases_) {
     must(lease.number <= last_lease_ && lease.deliveries > 0);  // I2

@@ -7,6 +7,7 @@
 #include <optional>
 #include <set>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "protocol/error.hpp"
@@ -26,18 +27,21 @@ struct QueueCounts {
   std::uint64_t ready = 0;
   std::uint64_t leased = 0;  // being settled included, until that is committed
   std::uint64_t delayed = 0;
-  std::uint64_t bytes = 0;  // sum of the records
+  std::uint64_t bytes = 0;   // sum of the records
+  std::uint64_t stored = 0;  // what they take on disk
 };
 
 // One queue's committed messages, as LSNs; bodies stay in the log. Knows no socket, disk, thread or clock. Not
 // thread-safe: it belongs to one loop. Times are of the steady clock.
 //
-//   append            lease              begin_settle            settled
-//  --------> READY ----------> LEASED ----------------> SETTLING ----------> (gone)
-//              ^                 ^ |                      |  |
-//              |<-- undo_lease --|-'<---- restore --------'  |
-//              '<-- give_back ---|---------------------------'
-//              '<-- wake_delayed -- DELAYED <-- give_back, for later
+//   append            lease              begin_settle
+//  --------> READY ----------> LEASED ----------------> SETTLING
+//              ^                 ^ |                      |
+//              |<-- undo_lease --|-'<---- restore --------'
+//              '-- wake_delayed -- DELAYED
+//
+// The log decides what becomes of a message: remove() and give_back() apply what is committed, in any state, because a
+// follower, and a leader after its predecessor, has messages acked that it never leased itself.
 //
 // I1  A message is in exactly one of the states.
 // I2  A lease number is used once in a term, so a late settle never matches a later lease.
@@ -59,11 +63,23 @@ class Queue {
   void drop_first(std::uint32_t bytes);
 
   // The lease that `lsn` and `number` name, now SETTLING, so that neither its end nor a second ack can touch it; empty
-  // when there is none. One of the next three calls must follow.
+  // when there is none. remove(), give_back() or restore() follows.
   std::optional<Lease> begin_settle(Lsn lsn, LeaseNumber number);
-  void settled(const Lease& lease);                                          // it is gone for good
-  void give_back(Lsn lsn, const Lease& lease, TimeMs ready_at, TimeMs now);  // ready again, at once or later
-  void restore(Lsn lsn, const Lease& lease);                                 // nothing was committed: leased as before
+  void restore(Lsn lsn);  // nothing was committed: leased as before. Not SETTLING: nothing happens.
+
+  // What is committed. Not here (any more): nothing happens, since a snapshot may be ahead of the log.
+  bool remove(Lsn lsn, std::uint32_t bytes);                                       // it is gone for good
+  bool give_back(Lsn lsn, std::uint32_t deliveries, TimeMs ready_at, TimeMs now);  // ready again, at once or later
+  // Another leads, or this one anew: what was leased is ready again, uncounted.
+  void end_leases();
+  // It came back before, so the store knows its deliveries.
+  bool is_counted(Lsn lsn) const { return returned(lsn).deliveries > 0; }
+  // How often it came back, the current lease not counted, and when it is ready again.
+  struct Returned {
+    std::uint32_t deliveries = 0;
+    std::optional<TimeMs> ready_at;  // empty: it is not delayed
+  };
+  Returned returned(Lsn lsn) const;
 
   bool extend(Lsn lsn, LeaseNumber number, TimeMs deadline);
   // The hand-out reached nobody: ready again, not counted. False: no such lease.
@@ -81,8 +97,8 @@ class Queue {
   std::optional<TimeMs> next_deadline() const;
 
   QueueCounts counts() const;
-  bool empty() const { return counts().ready + leases_.size() + settling_ + delayed_.size() == 0; }
-  // Each LSN of every state but SETTLING: for dropping a queue. O(n).
+  bool empty() const { return counts().ready + leases_.size() + settling_.size() + delayed_.size() == 0; }
+  // Each LSN, in any state: for dropping a queue. O(n).
   std::vector<Lsn> all() const;
   void check_invariants() const;  // O(n); tests call it after every step
 
@@ -96,17 +112,23 @@ class Queue {
   void push_deadline(const Deadline& deadline);
   void return_to_ready(Lsn lsn, std::uint32_t deliveries);
   bool is_live(const Deadline& deadline) const;
+  bool is_fresh(Lsn lsn) const;
+  bool take_out(Lsn lsn);
+  void skip_gone();
 
   std::deque<Lsn> fresh_;                              // never handed out, ascending: 8 bytes each
-  std::set<Lsn> returned_;                             // handed out before; each is below fresh_.front()
+  std::unordered_set<Lsn> gone_;                       // in fresh_, but not there any more; never its front
+  std::set<Lsn> returned_;                             // handed out before
   std::unordered_map<Lsn, std::uint32_t> deliveries_;  // of ready and delayed messages that were handed out before
   // Leases come and go with each message: their nodes come from a pool, not from the heap.
   std::pmr::unsynchronized_pool_resource pool_;
   std::pmr::unordered_map<Lsn, Lease> leases_{&pool_};
   std::vector<Deadline> deadlines_;  // heap; entries of settled or extended leases are skipped
+  std::pmr::unordered_map<Lsn, Lease> settling_{&pool_};
   std::set<std::pair<TimeMs, Lsn>> delayed_;
-  std::uint64_t settling_ = 0;
+  std::unordered_map<Lsn, TimeMs> delayed_until_;
   std::uint64_t bytes_ = 0;
+  std::uint64_t stored_ = 0;
   LeaseNumber last_lease_;
 };
 

@@ -8,7 +8,7 @@
 namespace dmq {
 namespace {
 
-constexpr std::uint8_t kRecordVersion = 1;
+constexpr std::size_t kHeaderBytesV1 = 56;
 
 template <class T>
 void put(char* out, std::size_t at, T value) {
@@ -27,13 +27,18 @@ std::uint64_t checksum(const char* record, std::size_t size, RecordPlace place) 
   return XXH3_64bits_withSeed(record + 8, size - 8, seed);
 }
 
+char* append(char* out, std::string_view bytes) {
+  if (!bytes.empty()) std::memcpy(out, bytes.data(), bytes.size());
+  return out + bytes.size();
+}
+
 }  // namespace
 
-void write_record(char* out, RecordPlace place, const RecordHeader& header, std::string_view attributes,
-                  std::string_view body) {
+void write_record(char* out, RecordPlace place, const RecordView& record) {
+  const RecordHeader& header = record.header;
   put(out, 8, kRecordVersion);
   put(out, 9, header.type);
-  put(out, 10, std::uint8_t{0});
+  put(out, 10, header.producer_bytes);
   put(out, 11, header.priority);
   put(out, 12, header.epoch.value);
   put(out, 16, header.queue.value);
@@ -42,18 +47,24 @@ void write_record(char* out, RecordPlace place, const RecordHeader& header, std:
   put(out, 40, header.expires_ms.value);
   put(out, 48, header.attribute_bytes);
   put(out, 52, header.body_bytes);
-  if (!attributes.empty()) std::memcpy(out + kRecordHeaderBytes, attributes.data(), attributes.size());
-  if (!body.empty()) std::memcpy(out + kRecordHeaderBytes + attributes.size(), body.data(), body.size());
+  put(out, 56, header.sequence.value);
+  append(append(append(out + kRecordHeaderBytes, record.producer), record.attributes), record.body);
   put(out, 0, checksum(out, record_bytes(header), place));
 }
 
 Result<RecordHeader> read_record_header(std::string_view bytes) {
-  if (bytes.size() < kRecordHeaderBytes) return fail(Errc::kInternal, "record is shorter than its header");
+  if (bytes.size() < kHeaderBytesV1) return fail(Errc::kInternal, "record is shorter than its header");
   const char* const at = bytes.data();
-  if (get<std::uint8_t>(at, 8) != kRecordVersion) return fail(Errc::kInternal, "record is of an unknown version");
   RecordHeader header;
+  header.version = get<std::uint8_t>(at, 8);
+  if (header.version != 1 && header.version != kRecordVersion) {
+    return fail(Errc::kInternal, "record is of an unknown version");
+  }
+  if (bytes.size() < header_bytes(header)) return fail(Errc::kInternal, "record is shorter than its header");
   header.type = get<RecordType>(at, 9);
-  if (header.type != RecordType::kMessage) return fail(Errc::kInternal, "record is of an unknown type");
+  if (header.type < RecordType::kMessage || header.type > RecordType::kForgetProducers) {
+    return fail(Errc::kInternal, "record is of an unknown type");
+  }
   header.priority = get<std::uint8_t>(at, 11);
   header.epoch.value = get<std::uint32_t>(at, 12);
   header.queue.value = get<std::uint64_t>(at, 16);
@@ -62,6 +73,9 @@ Result<RecordHeader> read_record_header(std::string_view bytes) {
   header.expires_ms.value = get<std::int64_t>(at, 40);
   header.attribute_bytes = get<std::uint32_t>(at, 48);
   header.body_bytes = get<std::uint32_t>(at, 52);
+  if (header.version == 1) return header;
+  header.producer_bytes = get<std::uint8_t>(at, 10);
+  header.sequence.value = get<std::uint64_t>(at, 56);
   return header;
 }
 
@@ -72,8 +86,10 @@ Result<RecordView> read_record(std::string_view bytes, RecordPlace place) {
   if (get<std::uint64_t>(bytes.data(), 0) != checksum(bytes.data(), bytes.size(), place)) {
     return fail(Errc::kInternal, "record does not match its checksum");
   }
-  return RecordView{*header, bytes.substr(kRecordHeaderBytes, header->attribute_bytes),
-                    bytes.substr(kRecordHeaderBytes + header->attribute_bytes)};
+  const std::string_view rest = bytes.substr(header_bytes(*header));
+  return RecordView{*header, rest.substr(0, header->producer_bytes),
+                    rest.substr(header->producer_bytes, header->attribute_bytes),
+                    rest.substr(header->producer_bytes + header->attribute_bytes)};
 }
 
 }  // namespace dmq

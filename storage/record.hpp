@@ -1,4 +1,4 @@
-// One record of the log as bytes on disk: a fixed header, the attributes, the body, under one checksum.
+// One record of the log as bytes on disk: a fixed header, producer, attributes and body, under one checksum.
 #pragma once
 
 #include <cstdint>
@@ -9,28 +9,43 @@
 
 namespace dmq {
 
-enum class RecordType : std::uint8_t { kMessage = 1 };
+// What was decided. All but messages are control records: their effect is kept elsewhere once they are applied, and
+// they go when no replica needs them any more.
+enum class RecordType : std::uint8_t {
+  kMessage = 1,
+  kEpochStart = 2,       // a term begins; no body
+  kAcks = 3,             // messages are done for good; body: acks (storage/control.hpp)
+  kReturns = 4,          // messages came back; body: returns
+  kForgetProducers = 5,  // producers that were silent for long; body: names
+};
 
-// Layout, version 1, little-endian (docs/disk-format.md, "Record"):
-//   0 u64 checksum of all that follows, seeded with partition and lsn | 8 u8 version | 9 u8 type | 10 u8 flags (0)
+inline constexpr std::uint8_t kRecordVersion = 2;
+
+// Layout, version 2, little-endian (docs/disk-format.md, "Record"):
+//   0 u64 checksum of all that follows, seeded with partition and lsn | 8 u8 version | 9 u8 type | 10 u8 producer bytes
 //   11 u8 priority | 12 u32 epoch | 16 u64 queue | 24 i64 sent_ms | 32 i64 ready_ms | 40 i64 expires_ms
-//   48 u32 attribute bytes | 52 u32 body bytes | 56 attributes, body
+//   48 u32 attribute bytes | 52 u32 body bytes | 56 u64 sequence | 64 producer, attributes, body
+// Version 1 is read too: it has neither producer nor sequence, and what follows begins at 56.
 struct RecordHeader {
   RecordType type = RecordType::kMessage;
-  std::uint8_t priority = 0;  // 0: none yet
-  Epoch epoch;                // the term in which it was appended
+  std::uint8_t version = kRecordVersion;
+  std::uint8_t producer_bytes = 0;  // 0: sent by an anonymous producer
+  std::uint8_t priority = 0;        // 0: none yet
+  Epoch epoch;                      // the term in which it was appended
   QueueId queue;
   TimeMs sent_ms;     // since 1970, when the leader took it
   TimeMs ready_ms;    // since 1970; 0: at once
   TimeMs expires_ms;  // since 1970; 0: never
   std::uint32_t attribute_bytes = 0;
   std::uint32_t body_bytes = 0;
+  Sequence sequence;  // of the producer
 };
 
-inline constexpr std::size_t kRecordHeaderBytes = 56;
+inline constexpr std::size_t kRecordHeaderBytes = 64;
 
+inline std::size_t header_bytes(const RecordHeader& header) { return header.version == 1 ? 56 : kRecordHeaderBytes; }
 inline std::size_t record_bytes(const RecordHeader& header) {
-  return kRecordHeaderBytes + header.attribute_bytes + header.body_bytes;
+  return header_bytes(header) + header.producer_bytes + header.attribute_bytes + header.body_bytes;
 }
 
 // Where a record lies; it seeds the checksum, so that a record found in a wrong place is as bad as a torn one.
@@ -40,16 +55,17 @@ struct RecordPlace {
   auto operator<=>(const RecordPlace&) const = default;
 };
 
-// Writes the whole record at `out`, which has record_bytes(header) bytes.
-void write_record(char* out, RecordPlace place, const RecordHeader& header, std::string_view attributes,
-                  std::string_view body);
-
-// A record in memory; the views point into the decoded bytes.
+// A record in memory; the views point into the decoded bytes, or to where a new record's parts lie.
 struct RecordView {
   RecordHeader header;
+  std::string_view producer;
   std::string_view attributes;
   std::string_view body;
 };
+
+// Writes the whole record at `out`, which has record_bytes(header) bytes. REQUIRES: this version, and lengths in the
+// header that are those of the views.
+void write_record(char* out, RecordPlace place, const RecordView& record);
 
 // The header alone, without the checksum: enough to index the record. `bytes` may be the start of a record.
 // Errors: internal (too short, unknown version or type).

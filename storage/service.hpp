@@ -14,6 +14,7 @@
 #include "protocol/catalog.hpp"
 #include "protocol/header.hpp"
 #include "protocol/msgpack_reader.hpp"
+#include "storage/outbox.hpp"
 #include "storage/partition.hpp"
 #include "storage/record_source.hpp"
 #include "storage/turn.hpp"
@@ -34,36 +35,48 @@ class Service {
   // `catalog` and `records` outlive the service.
   Service(std::string worker_name, ServiceLimits limits, const CatalogCopy& catalog, RecordSource& records);
 
-  // From the store, at start.
-  Partition& partition(PartitionId id);
-  void restore_message(RecordPlace place, const RecordHeader& header, std::uint32_t deliveries);
+  // From the store, at start, in this order: each partition's state, its producers, its records by LSN. A record that
+  // is not applied yet is read from `records`. Errors: internal, when one of those is damaged.
+  void restore_partition(PartitionId id, const PartitionState& state, EpochTable epochs);
+  void restore_producer(const ProducerKey& key, const ProducerState& state);
+  Result<void> restore_record(RecordPlace place, const RecordHeader& header, const ReturnState& returned,
+                              const Now& now);
 
-  // The catalog changed in one place, or anywhere (null): leads the partitions that it gives to this worker's
-  // session, drops deleted queues. Errors: internal: this worker must stop.
-  Result<void> follow_catalog(SessionId session, const CatalogChange* change, const Now& now, Turn& turn,
-                              std::vector<Reply>& replies);
+  // The catalog changed in one place, or anywhere (null): leads and follows the partitions that it gives to this
+  // worker's session, drops deleted queues. Errors: internal: this worker must stop.
+  Result<void> follow_catalog(SessionId session, const CatalogChange* change, const Now& now, Turn& turn, Outbox& out);
 
-  // One request. What must be durable first goes into `turn`, with its reply; other replies are in `replies`.
+  // One request. What must be durable first goes into `turn`, with its reply; other replies are in `out`.
   // False: not for this worker; hand it back.
-  bool handle(const Request& request, const Now& now, Turn& turn, std::vector<Reply>& replies);
+  bool handle(const Request& request, const Now& now, Turn& turn, Outbox& out);
   // A receive's reply that found no client: its messages are ready again, uncounted.
-  void undeliverable(const Envelope& envelope, std::string_view payload, const Now& now, std::vector<Reply>& replies);
+  void undeliverable(const Envelope& envelope, std::string_view payload, const Now& now, Outbox& out);
 
-  // The outcome of a turn, oldest first. Messages that became ready go to waiting receives. After failed() the turns
-  // gathered since must fail too, because their LSNs follow; for a second only acks and nacks are taken, so that a
-  // full store can be emptied.
-  void committed(Turn& turn, const Now& now, std::vector<Reply>& replies);
-  void failed(Turn& turn, const Error& error, const Now& now, std::vector<Reply>& replies);
+  // From another replica, with the records that go with it. True: `turn` has views into `records` now.
+  bool handle_peer(const PeerMessage& message, std::string_view records, const Now& now, Turn& turn, Outbox& out);
+  // metad's answer to a proposal; it is in the catalog a little later. Errors: as for follow_catalog().
+  Result<void> proposal_answered(const PartitionInfo& info, const Now& now, Turn& turn, Outbox& out);
 
-  // Ends leases, wakes delayed messages, answers receives that waited long enough, forgets idle producers.
-  void tick(const Now& now, Turn& turn, std::vector<Reply>& replies);
+  // The turn takes no more: what must be known after a restart is added, what is to be published is in `out`.
+  void seal(Turn& turn, const Now& now, Outbox& out);
+  // The outcome of a turn, oldest first; `next` is the one that is being gathered. Messages that became ready go to
+  // waiting receives. After failed() the turns gathered since must fail too, because their LSNs follow; for a second
+  // only acks and nacks are taken, so that a full store can be emptied.
+  void committed(Turn& turn, const Now& now, Turn& next, Outbox& out);
+  void failed(Turn& turn, const Error& error, const Now& now, Turn& next, Outbox& out);
+
+  // Ends leases, wakes delayed messages, answers receives that waited long enough, forgets idle producers, keeps
+  // replicas together.
+  void tick(const Now& now, Turn& turn, Outbox& out);
   // When tick has something to do, on the steady clock; it may be early, never late.
   std::optional<TimeMs> next_deadline() const;
 
   // The worker ends: every waiting receive is answered, with nothing.
-  void unpark_all(std::vector<Reply>& replies);
+  void unpark_all(Outbox& out);
 
   std::uint64_t stored() const { return stored_; }
+  Partition& partition(PartitionId id);
+  const std::map<PartitionId, Partition>& partitions() const { return partitions_; }
 
  private:
   struct QueueKey {
@@ -94,34 +107,59 @@ class Service {
     Partition& partition;
     QueueId queue;
     Turn& turn;
-    std::vector<Reply>& replies;
+    Outbox& out;
     QueueKey key() const { return {partition.id(), queue}; }
   };
 
+  // service.cpp
   void refuse(const Call& call, const Error& error);
   void answer(const Call& call, std::string payload);
+  void answer_later(const Call& call, std::string payload);
   void send(const Call& call);
   void append(const Call& call, const std::vector<const SendItem*>& good);
-  void receive(const Call& call);
-  void park(const Call& call, const Parked& parked);
-  void settle(const Call& call);
-  void extend(const Call& call);
   void describe(const Call& call);
-
-  // Leases up to `parked.max` messages; the payload of the reply, empty when nothing is ready.
-  std::string deliver(const QueueKey& key, const Parked& parked, const Now& now);
-  void serve_parked(const QueueKey& key, const Now& now, std::vector<Reply>& replies);
-  void finish_settling(const Settling& settling, const Now& now, bool committed);
-  void expire_leases(const QueueKey& key, Queue& queue, const Now& now, Turn& turn);
-  void expire_parked(const Now& now, std::vector<Reply>& replies);
-  void forget_idle_producers(const Now& now, Turn& turn);
-  void drop_queue(const QueueKey& key, Turn& turn, std::vector<Reply>& replies);
-  void remove_doomed(Turn& turn);
-  Result<void> follow_partitions(SessionId session, Turn& turn);
-  void watch(const QueueKey& key, const Queue& queue);
+  void advance(Partition& partition, const Now& now, Turn& turn, Outbox& out);
+  void release(Partition& partition, Outbox& out);
+  bool is_full(const Now& now, std::uint64_t more) const;
   Queue* find_queue(const QueueKey& key);
   DurationMs lease_of(QueueId queue) const;
-  bool is_full(const Now& now, std::uint64_t more) const;
+
+  // service_delivery.cpp
+  void receive(const Call& call);
+  void park(const Call& call, const Parked& parked);
+  // Leases up to `parked.max` messages; the payload of the reply, empty when nothing is ready.
+  std::string deliver(const QueueKey& key, const Parked& parked, const Now& now);
+  void serve_parked(const QueueKey& key, const Now& now, Outbox& out);
+  void serve_all_parked(PartitionId partition, const Now& now, Outbox& out);
+  void unpark(PartitionId partition, Outbox& out);
+  void expire_parked(const Now& now, Outbox& out);
+
+  // service_settle.cpp
+  void settle(const Call& call);
+  void extend(const Call& call);
+  bool is_ours(const Call& call, const Receipt& receipt) const;
+  void expire_leases(const QueueKey& key, Queue& queue, const Now& now, Turn& turn);
+  void forget_idle_producers(const Now& now, Turn& turn);
+  void watch(const QueueKey& key, const Queue& queue);
+
+  // service_catalog.cpp
+  Result<void> follow_partitions(SessionId session, const Now& now, Turn& turn, Outbox& out);
+  Result<void> follow_partition(const PartitionInfo& info, SessionId session, const Now& now, Turn& turn, Outbox& out);
+  void begin_leading(Partition& partition);
+  void stop_leading(Partition& partition, Outbox& out);
+  void drop_queue(const QueueKey& key, WriteBatch& effects, Outbox& out);
+  void remove_doomed(WriteBatch& effects);
+
+  // service_peers.cpp
+  void publish(Turn& turn, const Now& now, Outbox& out);
+  bool append_records(Partition& partition, Lsn first, Lsn end, std::string_view records, Turn& turn);
+  void start_over(Partition& partition, const std::string& leader, Turn& turn, Outbox& out);
+  bool take_snapshot(Partition& partition, const SnapshotRecords& part, std::string_view records, const Now& now,
+                     Turn& turn);
+  void serve_fetch(Partition& partition, const FetchToServe& fetch, const Now& now, Outbox& out);
+  PeerFrame fetched(const Partition& partition, const FetchToServe& fetch);
+  PeerFrame snapshot(Partition& partition, const FetchToServe& fetch, const Now& now);
+  void pass_on(Partition& partition, ReplicaEffects& effects, const Now& now, Outbox& out);
 
   const std::string worker_name_;
   const ServiceLimits limits_;
@@ -134,12 +172,14 @@ class Service {
   std::vector<SendItem> items_;
   std::vector<Queue::Expired> expired_;
   std::map<PartitionId, Partition> partitions_;
+  std::set<PartitionId> replicated_;  // those that other workers hold too
   std::map<QueueKey, std::map<Ticket, Parked>> parked_;
   std::set<std::tuple<TimeMs, QueueKey, Ticket>> parked_until_;
   Ticket next_ticket_ = 1;
   std::set<std::pair<TimeMs, QueueKey>> watch_;  // queues by their next deadline, each once
   std::map<QueueKey, TimeMs> watched_;
   std::deque<Doomed> doomed_;
+  std::map<std::pair<PartitionId, std::string>, Lsn> snapshots_;  // stamps of those under way
   TimeMs producers_due_;
   TimeMs full_until_;         // steady; sends are refused: the disk was full a moment ago
   std::uint64_t stored_ = 0;  // bytes of all records, LMDB's overhead included

@@ -2,13 +2,15 @@
 #pragma once
 
 #include <deque>
+#include <map>
+#include <memory>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "protocol/envelope.hpp"
 #include "protocol/header.hpp"
-#include "storage/queue.hpp"
 #include "storage/write_batch.hpp"
 
 namespace dmq {
@@ -38,33 +40,40 @@ struct Reply {
   std::string payload;
 };
 
-// One message on its way out of LEASED.
-struct Settling {
-  enum class Kind : std::uint8_t { kAck, kGiveBack };
-  Kind kind = Kind::kAck;
-  RecordPlace place;
-  QueueId queue;
-  Lease lease;
-  TimeMs ready_at;  // kGiveBack; steady clock
-};
-
-// A reply that waits for the commit.
+// A reply that waits until its partition has committed all below `end`.
 struct PendingReply {
   ReplyTo to;
   RequestId id;
   std::string payload;  // once committed
+  PartitionId partition;
+  Epoch epoch;  // in which it was asked
+  Lsn end;
 };
 
-// One group commit. Order: commit `writes`, apply the settlings, then send the replies. A reply sent before its commit
-// promises what a crash can undo.
-struct Turn {
-  WriteBatch writes;
-  std::vector<Settling> settlings;
-  std::vector<PendingReply> replies;
-  std::uint64_t stored_bytes = 0;        // what `writes.messages` adds to the store; bounds the turn
-  std::deque<std::string> kept_strings;  // what views in `writes` point into, besides the frames
+// How far a turn brings one partition's log. A log that was cut back meanwhile has another generation.
+struct LogEnd {
+  Lsn end;
+  std::uint64_t generation = 0;
+};
 
-  bool empty() const { return writes.empty() && replies.empty() && settlings.empty(); }
+// One group commit. Order: one transaction with `effects`, then `writes`; then send the replies whose partition has
+// committed. A reply sent before promises what a crash can undo.
+struct Turn {
+  WriteBatch effects;  // of what is committed already: kept for the next turn when this one cannot be written
+  WriteBatch writes;
+  std::vector<PendingReply> replies;
+  std::map<PartitionId, LogEnd> ends;    // the partitions that `writes` appends to
+  std::set<PartitionId> changed;         // partitions whose state is to be written
+  std::uint64_t stored_bytes = 0;        // what `writes.records` adds to the store; bounds the turn
+  std::deque<std::string> kept_strings;  // what views in `writes` point into, besides the frames
+  std::vector<std::shared_ptr<const std::string>> kept_records;  // likewise
+
+  bool empty() const { return !urgent() && effects.empty() && changed.empty(); }
+  // Somebody waits for it. Effects alone can wait for company.
+  bool urgent() const {
+    return !writes.empty() || !replies.empty() || !ends.empty() || effects.removals.size() >= kEffectsMax;
+  }
+  static constexpr std::size_t kEffectsMax = 1000;
 };
 
 }  // namespace dmq

@@ -11,25 +11,37 @@
 namespace dmq {
 namespace {
 
-constexpr std::size_t kTurnMessagesMax = 10'000;  // LMDB slows down beyond
+constexpr std::size_t kTurnRecordsMax = 10'000;  // LMDB slows down beyond
 constexpr std::uint64_t kTurnBytesMax = 64 * 1024 * 1024;
 constexpr std::size_t kDrainMax = 256;         // requests a turn, so that time and commits get theirs
 constexpr std::size_t kInlineRequestsMax = 1;  // alone, a commit inline saves the thread hop
 constexpr DurationMs kSyncEvery{1000};
+constexpr DurationMs kEffectsWait{20};
 
 }  // namespace
 
 Result<RecordView> TurnRecords::read(RecordPlace place) {
-  if (!fresh_) {
-    if (auto refreshed = reader_.refresh(); !refreshed) {
-      failure_ = refreshed;
-      return fail(Errc::kUnavailable, refreshed.error().context);
-    }
-    fresh_ = true;
-  }
+  if (auto refreshed = refresh(); !refreshed) return tl::unexpected<Error>(refreshed.error());
   auto record = reader_.read(place);
   if (!record) spdlog::error("a damaged record is not delivered and stays in the store: {}", record.error().context);
   return record;
+}
+
+Result<void> TurnRecords::scan(RecordPlace from, const Visit& visit) {
+  if (auto refreshed = refresh(); !refreshed) return refreshed;
+  auto scanned = reader_.scan(from, visit);
+  if (!scanned) spdlog::error("a damaged record is not passed on: {}", scanned.error().context);
+  return scanned;
+}
+
+Result<void> TurnRecords::refresh() {
+  if (fresh_) return {};
+  if (auto refreshed = reader_.refresh(); !refreshed) {
+    failure_ = refreshed;
+    return fail(Errc::kUnavailable, refreshed.error().context);
+  }
+  fresh_ = true;
+  return {};
 }
 
 void TurnRecords::release() {
@@ -49,16 +61,19 @@ Result<std::unique_ptr<Worker>> Worker::open(zmq::context_t& context, WorkerOpti
   auto bound = bind_socket(worker->socket_, worker->options_.listen);
   if (!bound) return tl::unexpected<Error>(bound.error());
   worker->endpoint_ = worker->options_.advertise.empty() ? *bound : worker->options_.advertise;
+  auto peers = PeerLinks::open(context, worker->options_.peers);
+  if (!peers) return tl::unexpected<Error>(peers.error());
+  worker->peers_ = std::move(*peers);
   RegisterMember self{RegisterMember::Role::kWorker, worker->name_, worker->endpoint_,
                       std::string(sync_name(worker->options_.sync))};
+  self.zone = worker->options_.zone;
+  self.log_endpoint = worker->peers_->log_endpoint();
+  self.peer_endpoint = worker->peers_->peer_endpoint();
+  self.store_id = worker->log_->store_id();
   Worker* const raw = worker.get();
   try {
-    worker->link_ =
-        std::make_unique<MetadLink>(context, worker->options_.metad, self, [raw](const CatalogChange* change) {
-          auto followed = raw->service_->follow_catalog(raw->link_->session(), change, raw->now_, raw->gathering_->turn,
-                                                        raw->replies_);
-          if (!followed && raw->failure_) raw->failure_ = followed;
-        });
+    worker->link_ = std::make_unique<MetadLink>(context, worker->options_.metad, self,
+                                                [raw](const CatalogChange* change) { raw->follow_catalog(change); });
   } catch (const zmq::error_t& error) {
     return fail(Errc::kInvalidArgument, "metad endpoint '" + worker->options_.metad + "': " + error.what());
   }
@@ -78,34 +93,59 @@ Worker::Worker(zmq::context_t& context, WorkerOptions options, std::unique_ptr<L
       gathering_(std::make_unique<Gathered>()),
       now_(now()) {}
 
+// The side rows stand before the records.
 Result<void> Worker::restore() {
-  std::map<RecordPlace, std::uint32_t> deliveries;
-  LogVisitor visitor;
-  visitor.partition = [this](PartitionId id, const PartitionState& state) { service_->partition(id).restore(state); };
-  visitor.producer = [this](const ProducerKey& key, const ProducerState& state) {
-    service_->partition(std::get<PartitionId>(key)).producers().restore(key, state);
+  std::map<PartitionId, PartitionState> states;
+  std::map<PartitionId, EpochTable> epochs;
+  std::map<RecordPlace, ReturnState> returns;
+  std::vector<std::pair<ProducerKey, ProducerState>> producers;
+  Result<void> outcome;
+  bool prepared = false;
+  const auto prepare = [&] {
+    if (std::exchange(prepared, true)) return;
+    for (auto& [id, state] : states) service_->restore_partition(id, state, std::move(epochs[id]));
+    for (const auto& [key, state] : producers) service_->restore_producer(key, state);
   };
-  visitor.deliveries = [&](RecordPlace place, std::uint32_t count) { deliveries.emplace(place, count); };
-  visitor.message = [&](RecordPlace place, const RecordHeader& header) {
-    const auto counted = deliveries.find(place);
-    service_->restore_message(place, header, counted == deliveries.end() ? 0 : counted->second);
-    ++messages_found_;
+  LogVisitor visitor;
+  visitor.partition = [&](PartitionId id, const PartitionState& state) { states[id] = state; };
+  visitor.epochs = [&](PartitionId id, EpochTable table) { epochs[id] = std::move(table); };
+  visitor.producer = [&](const ProducerKey& key, const ProducerState& state) { producers.emplace_back(key, state); };
+  visitor.returned = [&](RecordPlace place, const ReturnState& state) { returns.emplace(place, state); };
+  visitor.record = [&](RecordPlace place, const RecordHeader& header) {
+    prepare();
+    const auto returned = returns.find(place);
+    auto restored =
+        service_->restore_record(place, header, returned == returns.end() ? ReturnState{} : returned->second, now_);
+    if (!restored && outcome) outcome = restored;
+    messages_found_ += header.type == RecordType::kMessage ? 1 : 0;
   };
   visitor.damaged = [](RecordPlace place, const std::string& what) {
     spdlog::error("message {} is damaged and stays in the store: {}", message_id_text(place.partition, place.lsn),
                   what);
   };
-  return log_->visit(visitor);
+  if (auto visited = log_->visit(visitor); !visited) return visited;
+  prepare();
+  records_.release();
+  return outcome;
+}
+
+void Worker::follow_catalog(const CatalogChange* change) {
+  auto followed = service_->follow_catalog(link_->session(), change, now_, gathering_->turn, out_);
+  if (!followed && failure_) failure_ = followed;
+  const bool queues_only = change != nullptr && (std::holds_alternative<QueueInfo>(*change) ||
+                                                 std::holds_alternative<QueueDeleted>(*change));
+  if (!queues_only) peers_->follow(link_->catalog(), name_);
 }
 
 bool Worker::turn(TimeMs) {
   now_ = now();
   link_->step(now_.steady);
-  bool moved = drain_requests();
-  service_->tick(now_, gathering_->turn, replies_);
+  bool moved = drain_peers();
+  moved |= drain_requests();
+  service_->tick(now_, gathering_->turn, out_);
   moved |= advance_commits();
-  moved |= !replies_.empty();
-  send_replies();
+  moved |= !out_.replies.empty();
+  send_all();
   records_.release();
   if (!records_.failure() && failure_) failure_ = records_.failure();
   return moved;
@@ -115,20 +155,23 @@ Now Worker::now() const { return {steady_now(), wall_now()}; }
 
 bool Worker::turn_is_full() const {
   const Turn& turn = gathering_->turn;
-  return turn.writes.messages.size() + turn.settlings.size() >= kTurnMessagesMax || turn.stored_bytes >= kTurnBytesMax;
+  return turn.writes.records.size() + turn.writes.removals.size() + turn.writes.returns.size() >= kTurnRecordsMax ||
+         turn.stored_bytes >= kTurnBytesMax;
 }
 
 void Worker::add_poll_items(std::vector<zmq::pollitem_t>& items) {
   items.push_back({nullptr, committer_.done_fd(), ZMQ_POLLIN, 0});
   // A full turn takes no more: requests wait in the sockets until it is committed.
   if (!turn_is_full()) items.push_back({socket_.handle(), 0, ZMQ_POLLIN, 0});
+  peers_->add_poll_items(items);
   link_->add_poll_items(items);
 }
 
 TimeMs Worker::next_deadline() const {
-  if (!committer_.busy() && !gathering_->turn.empty()) return now_.steady;
-  const TimeMs link = link_->next_deadline();
-  return std::min(link, service_->next_deadline().value_or(link));
+  if (!committer_.busy() && gathering_->turn.urgent()) return now_.steady;
+  TimeMs next = link_->next_deadline();
+  if (!committer_.busy() && !gathering_->turn.empty()) next = std::min(next, effects_due_);
+  return std::min(next, service_->next_deadline().value_or(next));
 }
 
 bool Worker::drain_requests() {
@@ -141,6 +184,14 @@ bool Worker::drain_requests() {
   return count > 0;
 }
 
+bool Worker::drain_peers() {
+  return peers_->drain([this](const PeerMessage& message, zmq::message_t& records) {
+    // A deque: the frame stays where the views point.
+    zmq::message_t& kept = gathering_->frames.emplace_back(std::move(records));
+    if (!service_->handle_peer(message, bytes_of(kept), now_, gathering_->turn, out_)) gathering_->frames.pop_back();
+  });
+}
+
 void Worker::take_request(std::vector<zmq::message_t>& frames) {
   if (frames.size() < 3 || frames.size() > 4) return;  // routers send three frames and a payload
   Request request;
@@ -149,7 +200,7 @@ void Worker::take_request(std::vector<zmq::message_t>& frames) {
   if (!envelope) return;
   request.envelope = *envelope;
   if (envelope->kind == EnvelopeKind::kUndeliverable) {
-    if (frames.size() == 4) service_->undeliverable(*envelope, bytes_of(frames[3]), now_, replies_);
+    if (frames.size() == 4) service_->undeliverable(*envelope, bytes_of(frames[3]), now_, out_);
     return;
   }
   set_envelope_kind(request.to.envelope.data(), EnvelopeKind::kReply);
@@ -159,15 +210,15 @@ void Worker::take_request(std::vector<zmq::message_t>& frames) {
     payload = &gathering_->frames.emplace_back(std::move(frames[3]));
     request.payload = bytes_of(*payload);
   }
-  const std::size_t messages = gathering_->turn.writes.messages.size();
-  const bool mine = service_->handle(request, now_, gathering_->turn, replies_);
+  const std::size_t records = gathering_->turn.writes.records.size();
+  const bool mine = service_->handle(request, now_, gathering_->turn, out_);
   ++gathering_->requests;
   if (!mine) {
     if (payload != nullptr) frames[3] = std::move(*payload);
     hand_back(frames);
   }
   // Only a send's payload is looked at again.
-  if (payload != nullptr && messages == gathering_->turn.writes.messages.size()) gathering_->frames.pop_back();
+  if (payload != nullptr && records == gathering_->turn.writes.records.size()) gathering_->frames.pop_back();
 }
 
 void Worker::hand_back(std::vector<zmq::message_t>& frames) {
@@ -184,7 +235,7 @@ bool Worker::advance_commits() {
     failure_ = *outcome;
   }
   if (committer_.busy()) return false;
-  if (!gathering_->turn.empty()) {
+  if (commit_is_due()) {
     commit_gathered();
     return true;
   }
@@ -195,13 +246,28 @@ bool Worker::advance_commits() {
   return outcome.has_value();
 }
 
+// Effects that nobody waits for go with the next turn, or alone after a while.
+bool Worker::commit_is_due() {
+  const Turn& turn = gathering_->turn;
+  if (turn.urgent()) return true;
+  if (turn.empty()) {
+    effects_due_ = now_.steady + kEffectsWait;
+    return false;
+  }
+  return now_.steady >= effects_due_;
+}
+
 void Worker::commit_gathered() {
+  service_->seal(gathering_->turn, now_, out_);
+  for (PeerFrame& frame : out_.peers) peers_->send(std::move(frame));  // side by side with our own commit
+  out_.peers.clear();
   auto gathered = std::exchange(gathering_, std::make_unique<Gathered>());
+  effects_due_ = now_.steady + kEffectsWait;
   if (gathered->requests <= kInlineRequestsMax || gathered->turn.writes.empty()) {
-    finish(*gathered, log_->commit(gathered->turn.writes));
+    finish(*gathered, log_->commit(gathered->turn.effects, gathered->turn.writes));
   } else {
     committing_ = std::move(gathered);
-    committer_.start(committing_->turn.writes);
+    committer_.start(committing_->turn);
   }
 }
 
@@ -209,26 +275,42 @@ void Worker::finish(Gathered& gathered, const Result<void>& outcome) {
   records_.release();  // so that the core sees what was committed just now
   now_ = now();
   if (outcome) {
-    service_->committed(gathered.turn, now_, replies_);
+    service_->committed(gathered.turn, now_, gathering_->turn, out_);
     return;
   }
   spdlog::error("a commit failed: {}", outcome.error().context);
-  service_->failed(gathered.turn, outcome.error(), now_, replies_);
   // What was gathered since counts on the LSNs of the failed turn.
-  if (gathering_.get() != &gathered && !gathering_->turn.empty()) {
-    auto next = std::exchange(gathering_, std::make_unique<Gathered>());
-    service_->failed(next->turn, outcome.error(), now_, replies_);
-  }
+  auto since = std::exchange(gathering_, std::make_unique<Gathered>());
+  service_->failed(since->turn, outcome.error(), now_, gathering_->turn, out_);
+  service_->failed(gathered.turn, outcome.error(), now_, gathering_->turn, out_);
   if (outcome.error().code != Errc::kInsufficientStorage && failure_) failure_ = outcome;
+}
+
+void Worker::send_all() {
+  for (PeerFrame& frame : std::exchange(out_.peers, {})) peers_->send(std::move(frame));
+  for (AlterInSync& proposal : std::exchange(out_.proposals, {})) {
+    link_->request(std::move(proposal), now_.steady, [this](const MetadReplyBody& answer) {
+      const auto* partition = std::get_if<PartitionInfo>(&answer);
+      if (partition == nullptr) return;
+      auto followed = service_->proposal_answered(*partition, now_, gathering_->turn, out_);
+      if (!followed && failure_) failure_ = followed;
+    });
+  }
+  for (const ResignLeader& resignation : std::exchange(out_.resignations, {})) {
+    spdlog::warn("partition {}: this worker could not write and asks for another leader", resignation.partition.value);
+    link_->request(resignation, now_.steady, [](const MetadReplyBody&) {});
+  }
+  for (const std::string& notice : std::exchange(out_.notices, {})) spdlog::error("{}", notice);
+  send_replies();
 }
 
 void Worker::send_replies() {
   // Undeliverable replies may make room for further ones.
-  for (std::size_t i = 0; i < replies_.size(); ++i) {
-    Reply reply = std::move(replies_[i]);
+  for (std::size_t i = 0; i < out_.replies.size(); ++i) {
+    Reply reply = std::move(out_.replies[i]);
     send_reply(reply);
   }
-  replies_.clear();
+  out_.replies.clear();
 }
 
 void Worker::send_reply(Reply& reply) {
@@ -240,7 +322,7 @@ void Worker::send_reply(Reply& reply) {
   frames.push_back(make_frame(std::move(reply.payload)));
   if (send_frames(socket_, frames) == SendOutcome::kSent) return;
   const auto envelope = decode_envelope(reply.to.envelope);
-  service_->undeliverable(*envelope, bytes_of(frames[3]), now_, replies_);
+  service_->undeliverable(*envelope, bytes_of(frames[3]), now_, out_);
 }
 
 void Worker::end() {
@@ -250,11 +332,12 @@ void Worker::end() {
     committing_.reset();
   }
   if (failure_ && !gathering_->turn.empty()) {
+    service_->seal(gathering_->turn, now_, out_);
     auto turn = std::exchange(gathering_, std::make_unique<Gathered>());
-    finish(*turn, log_->commit(turn->turn.writes));
+    finish(*turn, log_->commit(turn->turn.effects, turn->turn.writes));
   }
-  service_->unpark_all(replies_);
-  send_replies();
+  service_->unpark_all(out_);
+  send_all();
   records_.release();
   constexpr int kLastRepliesMs = 1000;
   socket_.set(zmq::sockopt::linger, kLastRepliesMs);

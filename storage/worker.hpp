@@ -12,6 +12,7 @@
 #include "storage/committer.hpp"
 #include "storage/log.hpp"
 #include "storage/log_reader.hpp"
+#include "storage/peer_links.hpp"
 #include "storage/service.hpp"
 
 namespace dmq {
@@ -24,6 +25,8 @@ struct WorkerOptions {
   std::string name;  // lasting; empty: made from the store's identity
   SyncMode sync = SyncMode::kCommit;
   ServiceLimits limits;
+  PeerOptions peers;
+  std::string zone;  // what fails together with this worker: a rack, a room
 };
 
 // Records of the log for the request core: a read transaction that lives no longer than a turn of the loop.
@@ -31,10 +34,13 @@ class TurnRecords : public RecordSource {
  public:
   explicit TurnRecords(Log& log) : reader_(log) {}
   Result<RecordView> read(RecordPlace place) override;
+  Result<void> scan(RecordPlace from, const Visit& visit) override;
   void release();                                           // at the end of a turn, and after each commit
   const Result<void>& failure() const { return failure_; }  // the store cannot be read any more
 
  private:
+  Result<void> refresh();
+
   LogReader reader_;
   bool fresh_ = false;
   Result<void> failure_;
@@ -74,6 +80,10 @@ class Worker : public Part {
   bool advance_commits();
   void commit_gathered();
   void finish(Gathered& gathered, const Result<void>& outcome);
+  void follow_catalog(const CatalogChange* change);
+  bool drain_peers();
+  bool commit_is_due();
+  void send_all();
   void send_replies();
   void send_reply(Reply& reply);
   bool turn_is_full() const;
@@ -90,7 +100,9 @@ class Worker : public Part {
   Committer committer_;
   std::unique_ptr<Gathered> gathering_;
   std::unique_ptr<Gathered> committing_;
-  std::vector<Reply> replies_;
+  std::unique_ptr<PeerLinks> peers_;
+  Outbox out_;
+  TimeMs effects_due_;
   Now now_{};
   TimeMs sync_due_;
   std::uint64_t messages_found_ = 0;

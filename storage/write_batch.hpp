@@ -8,23 +8,33 @@
 #include <tuple>
 #include <vector>
 
+#include "storage/epoch_table.hpp"
 #include "storage/record.hpp"
 
 namespace dmq {
 
-// A message to append. The views belong to the request's frames, which the turn keeps until it is committed.
-struct PutMessage {
+// A record to append. The views belong to frames or strings that the turn keeps until it is committed.
+struct PutRecord {
   RecordPlace place;
-  RecordHeader header;
-  std::string_view attributes;
-  std::string_view body;
+  RecordView record;
+  std::string_view encoded;  // the whole record, where it exists already; then it is written as it is
 };
 
 // What a partition must still know after a restart, besides its records.
 struct PartitionState {
-  Epoch epoch;   // the last term that was led here: never served again
-  Lsn next_lsn;  // never given twice
+  Epoch epoch;              // the last term that was led or followed here: never led again
+  Lsn next_lsn{1};          // the log's end
+  Lsn applied{1};           // end of what is applied: below, the log is what lives; from here on it is dense
+  Lsn trimmed{1};           // end of what has lost its control records
+  bool rebuilding = false;  // a snapshot is under way: neither the old nor the new content is whole
   bool operator==(const PartitionState&) const = default;
+};
+
+// Of a message that came back at least once.
+struct ReturnState {
+  std::uint32_t deliveries = 0;  // 0: forget it
+  TimeMs ready_ms;               // since 1970; 0: at once
+  bool operator==(const ReturnState&) const = default;
 };
 
 struct ProducerState {
@@ -36,18 +46,24 @@ struct ProducerState {
 // Producers count per queue, so that a queue can move without the others.
 using ProducerKey = std::tuple<PartitionId, QueueId, std::string>;
 
-// Later entries of the maps replace earlier ones: a row is written once per transaction.
+// The log applies the parts in this order. Later entries of the maps replace earlier ones: a row is written once per
+// transaction.
 struct WriteBatch {
-  std::vector<PutMessage> messages;
-  std::vector<RecordPlace> removals;                // messages that are done for good
-  std::map<RecordPlace, std::uint32_t> deliveries;  // how often a message that came back was handed out
-  std::map<PartitionId, PartitionState> partitions;
-  std::map<ProducerKey, ProducerState> producers;
+  std::vector<RecordPlace> truncations;  // this record and all behind it go
+  std::vector<RecordPlace> removals;     // records that are done for good
+  std::vector<PutRecord> records;
   std::vector<ProducerKey> forgotten_producers;
+  std::map<RecordPlace, ReturnState> returns;
+  std::map<PartitionId, PartitionState> partitions;
+  std::map<PartitionId, EpochTable> epochs;
+  std::map<ProducerKey, ProducerState> producers;
+
+  // What an older batch that could not be written was to write comes first.
+  void prepend(WriteBatch&& older);
 
   bool empty() const {
-    return messages.empty() && removals.empty() && deliveries.empty() && partitions.empty() && producers.empty() &&
-           forgotten_producers.empty();
+    return truncations.empty() && removals.empty() && records.empty() && forgotten_producers.empty() &&
+           returns.empty() && partitions.empty() && epochs.empty() && producers.empty();
   }
 };
 

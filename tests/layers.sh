@@ -33,7 +33,7 @@ check_includes() {
       library["lmdb.h"] = "^(storage/log[a-z_]*|metad/catalog_store)[.][ch]pp$"
       library["msgpack.hpp"] = "^protocol/"
       library["msgpack.h"] = "^protocol/"
-      zmq = "^(runtime/|broker/|clients/|storage/(worker|main)|metad/(daemon|main)|router/(router|main))"
+      zmq = "^(runtime/|broker/|clients/|storage/(worker|peer_links|main)|metad/(daemon|main)|router/(router|main))"
       library["zmq.hpp"] = library["zmq_addon.hpp"] = library["zmq.h"] = zmq
     }
     function fault(why) { print file ": " why ": " line; faults = 1 }

@@ -210,10 +210,11 @@ void write_records(const fs::path& root) {
     RecordHeader header;
     header.epoch = {1};
     header.queue = {2};
+    header.producer_bytes = 1;
     header.attribute_bytes = 2;
     header.body_bytes = static_cast<std::uint32_t>(body.size());
     std::string bytes(record_bytes(header), '\0');
-    write_record(bytes.data(), {{1}, {2}}, header, "ab", body);
+    write_record(bytes.data(), {{1}, {2}}, {header, "p", "ab", body});
     corpus.add_frame("record-" + std::to_string(body.size()), bytes);
   }
 }

@@ -2,8 +2,10 @@
 #include "storage/log.hpp"
 
 #include <lmdb.h>
+#include <xxhash.h>
 
 #include <catch2/catch.hpp>
+#include <cstring>
 #include <fstream>
 #include <map>
 #include <optional>
@@ -23,7 +25,7 @@ RecordHeader header_of(std::string_view body, QueueId queue = {1}) {
   return header;
 }
 
-PutMessage put(RecordPlace place, std::string_view body) { return {place, header_of(body), {}, body}; }
+PutRecord put(RecordPlace place, std::string_view body) { return {place, {header_of(body), {}, {}, body}, {}}; }
 
 constexpr std::size_t kStoreRows = 2;  // version and identity
 
@@ -55,16 +57,18 @@ struct Store {
     LogVisitor visitor;
     visitor.partition = [this](PartitionId id, const PartitionState& state) { partitions[id] = state; };
     visitor.producer = [this](const ProducerKey& key, const ProducerState& state) { producers[key] = state; };
-    visitor.deliveries = [this](RecordPlace place, std::uint32_t count) { deliveries[place] = count; };
-    visitor.message = std::move(message);
+    visitor.epochs = [this](PartitionId id, EpochTable table) { epochs[id] = std::move(table); };
+    visitor.returned = [this](RecordPlace place, const ReturnState& state) { returns[place] = state; };
+    visitor.record = std::move(message);
     visitor.damaged = [this](RecordPlace, const std::string&) { ++damaged; };
-    partitions.clear(), producers.clear(), deliveries.clear();
+    partitions.clear(), producers.clear(), returns.clear(), epochs.clear();
     REQUIRE(log->visit(visitor));
   }
   std::uint64_t map;
   std::map<PartitionId, PartitionState> partitions;
   std::map<ProducerKey, ProducerState> producers;
-  std::map<RecordPlace, std::uint32_t> deliveries;
+  std::map<RecordPlace, ReturnState> returns;
+  std::map<PartitionId, EpochTable> epochs;
   int damaged = 0;
 };
 
@@ -86,11 +90,11 @@ TEST_CASE("bodies of every size around the limits of pages survive a restart", "
   Store store;
   std::vector<std::string> bodies;
   for (const std::size_t size :
-       {0u, 1u, 1960u, 1961u, 1962u, 4023u, 4024u, 4025u, 8103u, 8104u, 8105u, 100'000u, 3'000'000u}) {
+       {0u, 1u, 1952u, 1953u, 1954u, 4015u, 4016u, 4017u, 8095u, 8096u, 8097u, 100'000u, 3'000'000u}) {
     bodies.emplace_back(size, static_cast<char>('a' + bodies.size()));
   }
   WriteBatch batch;
-  for (std::size_t i = 0; i < bodies.size(); ++i) batch.messages.push_back(put(at(i + 1), bodies[i]));
+  for (std::size_t i = 0; i < bodies.size(); ++i) batch.records.push_back(put(at(i + 1), bodies[i]));
   REQUIRE(store.log->commit(batch));
   store.open();
   for (std::size_t i = 0; i < bodies.size(); ++i) CHECK(store.body(at(i + 1)) == bodies[i]);
@@ -100,9 +104,9 @@ TEST_CASE("a part of a large record takes exactly one page", "[storage][log]") {
   Store store;
   const std::string body(100'000, 'x');
   WriteBatch batch;
-  batch.messages.push_back(put(at(1), body));
+  batch.records.push_back(put(at(1), body));
   const std::string small(kInlineBytesMax - kRecordHeaderBytes, 'y');
-  batch.messages.push_back(put(at(2), small));
+  batch.records.push_back(put(at(2), small));
   REQUIRE(store.log->commit(batch));
   MDB_txn* txn = nullptr;
   REQUIRE(mdb_txn_begin(store.log->env(), nullptr, MDB_RDONLY, &txn) == 0);
@@ -119,7 +123,7 @@ TEST_CASE("removal takes all parts of a record and no neighbour", "[storage][log
   const std::string large(50'000, 'x');
   WriteBatch batch;
   for (std::uint64_t lsn = 1; lsn <= 5; ++lsn)
-    batch.messages.push_back(put(at(lsn), lsn % 2 == 0 ? std::string_view(large) : std::string_view("small")));
+    batch.records.push_back(put(at(lsn), lsn % 2 == 0 ? std::string_view(large) : std::string_view("small")));
   REQUIRE(store.log->commit(batch));
   WriteBatch removal;
   removal.removals = {at(2), at(3), at(5), at(99)};  // the last was never there
@@ -138,11 +142,11 @@ TEST_CASE("records of several partitions do not mix", "[storage][log]") {
   Store store;
   WriteBatch batch;
   for (const std::uint16_t partition : std::initializer_list<std::uint16_t>{9, 0, 4}) {
-    for (std::uint64_t lsn = 1; lsn <= 300; ++lsn) batch.messages.push_back(put(at(lsn, partition), "body"));
+    for (std::uint64_t lsn = 1; lsn <= 300; ++lsn) batch.records.push_back(put(at(lsn, partition), "body"));
   }
   REQUIRE(store.log->commit(batch));
   WriteBatch more;
-  for (std::uint64_t lsn = 301; lsn <= 600; ++lsn) more.messages.push_back(put(at(lsn, 4), "body"));
+  for (std::uint64_t lsn = 301; lsn <= 600; ++lsn) more.records.push_back(put(at(lsn, 4), "body"));
   REQUIRE(store.log->commit(more));
   CHECK(store.places().size() == 1200);
 }
@@ -152,23 +156,100 @@ TEST_CASE("the side tables survive a restart, and rows are removed", "[storage][
   const ProducerKey producer{{3}, {8}, "maker"};
   const ProducerKey idle{{3}, {8}, "idle"};
   WriteBatch batch;
-  batch.partitions[{3}] = {{5}, {100}};
+  const PartitionState state{{5}, {100}, {90}, {80}, true};
+  const EpochTable epochs({{{2}, {1}}, {{5}, {95}}});
+  batch.partitions[{3}] = state;
+  batch.epochs[{3}] = epochs;
   batch.producers[producer] = {{41}, {1000}};
   batch.producers[idle] = {{1}, {1}};
-  batch.deliveries[at(7)] = 3;
-  batch.deliveries[at(8)] = 1;
+  batch.returns[at(7)] = {3, {1'700'000'000'000}};
+  batch.returns[at(8)] = {1, {}};
   REQUIRE(store.log->commit(batch));
   WriteBatch removal;
   removal.forgotten_producers = {idle};
-  removal.deliveries[at(8)] = 0;
+  removal.returns[at(8)] = {};
   REQUIRE(store.log->commit(removal));
   const std::string identity = store.log->store_id();
   store.open();
   store.visit([](RecordPlace, const RecordHeader&) {});
-  CHECK(store.partitions == std::map<PartitionId, PartitionState>{{{3}, {{5}, {100}}}});
+  CHECK(store.partitions == std::map<PartitionId, PartitionState>{{{3}, state}});
+  CHECK(store.epochs == std::map<PartitionId, EpochTable>{{{3}, epochs}});
   CHECK(store.producers == std::map<ProducerKey, ProducerState>{{producer, {{41}, {1000}}}});
-  CHECK(store.deliveries == std::map<RecordPlace, std::uint32_t>{{at(7), 3}});
+  CHECK(store.returns == std::map<RecordPlace, ReturnState>{{at(7), {3, {1'700'000'000'000}}}});
   CHECK(store.log->store_id() == identity);
+}
+
+TEST_CASE("a log that is cut back loses what is behind, and nothing else", "[storage][log]") {
+  Store store;
+  WriteBatch batch;
+  const std::string large(20'000, 'x');
+  for (const std::uint16_t partition : std::initializer_list<std::uint16_t>{3, 4}) {
+    for (std::uint64_t lsn = 1; lsn <= 5; ++lsn) batch.records.push_back(put(at(lsn, partition), large));
+  }
+  batch.returns[at(2, 3)] = {1, {}};
+  batch.returns[at(4, 3)] = {1, {}};
+  batch.returns[at(4, 4)] = {1, {}};
+  REQUIRE(store.log->commit(batch));
+  WriteBatch effects;
+  effects.truncations = {at(3, 3), at(6, 4), at(1, 9)};
+  WriteBatch writes;
+  writes.records = {put(at(3, 3), "new")};
+  REQUIRE(store.log->commit(effects, writes));
+  CHECK(store.places().size() == 3 + 5);
+  CHECK(store.body(at(3, 3)) == "new");
+  CHECK(store.body(at(5, 4)) == large);
+  CHECK(store.returns == std::map<RecordPlace, ReturnState>{{at(2, 3), {1, {}}}, {at(4, 4), {1, {}}}});
+}
+
+TEST_CASE("a scan gives the records of one partition, whole, and stops when told", "[storage][log]") {
+  Store store;
+  WriteBatch batch;
+  const std::string large(9'000, 'x');
+  batch.records = {put(at(1, 3), "a"), put(at(2, 3), large), put(at(4, 3), "d"), put(at(1, 4), "other")};
+  REQUIRE(store.log->commit(batch));
+  LogReader reader(*store.log);
+  REQUIRE(reader.refresh());
+  std::vector<std::uint64_t> lsns;
+  const auto visit = [&](Lsn lsn, std::string_view bytes, const RecordView& record) {
+    lsns.push_back(lsn.value);
+    CHECK(bytes.size() == record_bytes(record.header));
+    return lsns.size() < 2 || lsn.value != 2;
+  };
+  CHECK(reader.scan(at(2, 3), visit));
+  CHECK(lsns == std::vector<std::uint64_t>{2, 4});
+  lsns.clear();
+  CHECK(reader.scan(at(1, 3), visit));
+  CHECK(lsns == std::vector<std::uint64_t>{1, 2});
+}
+
+TEST_CASE("a store of format 1 is read, and has format 2 from then on", "[storage][log]") {
+  Store store;
+  std::string record(56 + 4, '\0');  // as version 1 wrote it: no producer, no sequence
+  record[8] = record[9] = 1;
+  record[16] = 9;
+  record[52] = 4;
+  record.replace(56, 4, "body");
+  const std::uint64_t sum = XXH3_64bits_withSeed(record.data() + 8, record.size() - 8, 5 ^ (std::uint64_t{3} << 48));
+  std::memcpy(record.data(), &sum, sizeof sum);
+  const std::map<std::string, std::string> rows{
+      {std::string("\0sversion", 9), std::string("1\0\0\0\1", 5)},
+      {std::string("\0m\0\3", 4), std::string("1\0\0\0\7\0\0\0\0\0\0\0\6", 13)},
+      {std::string("\0d\0\3\0\0\0\0\0\0\0\5", 12), std::string("1\0\0\0\2", 5)},
+      {std::string("\1\0\3\0\0\0\0\0\0\0\5\0\0", 13), record}};
+  MDB_txn* txn = nullptr;
+  REQUIRE(mdb_txn_begin(store.log->env(), nullptr, 0, &txn) == 0);
+  for (const auto& [name, row] : rows) {
+    MDB_val key{name.size(), const_cast<char*>(name.data())};
+    MDB_val value{row.size(), const_cast<char*>(row.data())};
+    REQUIRE(mdb_put(txn, store.log->table(), &key, &value, 0) == 0);
+  }
+  REQUIRE(mdb_txn_commit(txn) == 0);
+  store.open();
+  store.open();
+  CHECK(store.places() == std::map<RecordPlace, std::uint32_t>{{at(5, 3), 4}});
+  CHECK(store.body(at(5, 3)) == "body");
+  CHECK(store.partitions == std::map<PartitionId, PartitionState>{{{3}, {{7}, {6}, {6}, {6}, false}}});
+  CHECK(store.returns == std::map<RecordPlace, ReturnState>{{at(5, 3), {2, {}}}});
 }
 
 TEST_CASE("a producer that is forgotten and sends again in one turn stays", "[storage][log]") {
@@ -189,7 +270,7 @@ TEST_CASE("a full map refuses the whole batch and leaves room for removals", "[s
   Result<void> outcome;
   while (outcome && lsn < 10'000) {
     WriteBatch batch;
-    for (int i = 0; i < 10; ++i) batch.messages.push_back(put(at(lsn++), body));
+    for (int i = 0; i < 10; ++i) batch.records.push_back(put(at(lsn++), body));
     outcome = store.log->commit(batch);
   }
   REQUIRE_FALSE(outcome);
@@ -218,7 +299,7 @@ TEST_CASE("a store of an unknown format is refused", "[storage][log]") {
   MDB_dbi side = 0;
   REQUIRE(mdb_dbi_open(txn, nullptr, 0, &side) == 0);
   std::string key("\0sversion", 9);
-  std::string value("1\0\0\0\2", 5);
+  std::string value("1\0\0\0\3", 5);
   MDB_val k{key.size(), key.data()};
   MDB_val v{value.size(), value.data()};
   REQUIRE(mdb_put(txn, side, &k, &v, 0) == 0);
@@ -226,7 +307,7 @@ TEST_CASE("a store of an unknown format is refused", "[storage][log]") {
   store.log.reset();
   const auto opened = Log::open({store.directory.path() + "/store"});
   REQUIRE_FALSE(opened);
-  CHECK(opened.error().context.find("format 2") != std::string::npos);
+  CHECK(opened.error().context.find("format 3") != std::string::npos);
 }
 
 TEST_CASE("another program's LMDB database is refused", "[storage][log]") {
@@ -259,7 +340,7 @@ TEST_CASE("a damaged body is not read, its neighbours are", "[storage][log]") {
   Store store;
   WriteBatch batch;
   const std::string chunked = std::string(9000, 'c') + "TAIL-OF-A-LARGE-BODY";
-  batch.messages = {put(at(1), "first"), put(at(2), "DAMAGE-ME"), put(at(3), "third"), put(at(4), chunked)};
+  batch.records = {put(at(1), "first"), put(at(2), "DAMAGE-ME"), put(at(3), "third"), put(at(4), chunked)};
   REQUIRE(store.log->commit(batch));
   store.log.reset();
   const std::string file = store.directory.path() + "/store/data.mdb";

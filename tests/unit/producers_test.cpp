@@ -9,17 +9,29 @@ namespace {
 constexpr QueueId kQueue{5};
 constexpr TimeMs kNow{1000};
 
+// Requests go to the log at once; commit() applies them.
 struct Bench {
   Producers producers{{0}};
-  WriteBatch writes;
+  std::vector<std::pair<Producers::Row*, Sequence>> waiting;
 
-  std::string admit(std::uint64_t first, std::size_t count, std::string_view name = "p") {
-    const auto taken = producers.admit(kQueue, name, {first}, count, kNow, writes);
-    return taken ? std::to_string(*taken) + " known" : std::string(code_name(taken.error().code));
+  std::string admit(std::uint64_t first, std::size_t count, std::string_view name = "p", QueueId queue = kQueue) {
+    const auto taken = producers.admit(queue, name, {first}, count);
+    if (!taken) return std::string(code_name(taken.error().code));
+    if (taken->duplicates < count) {
+      const Sequence last{first + count - 1};
+      Producers::logged(*taken->row, last);
+      waiting.emplace_back(taken->row, last);
+    }
+    return std::to_string(taken->duplicates) + " known";
   }
   void commit() {
-    producers.committed(writes);
-    writes = {};
+    for (const auto& [row, last] : waiting) Producers::apply(*row, last, kNow);
+    waiting.clear();
+  }
+  void roll_back() {
+    waiting.clear();
+    producers.roll_back();
+    producers.prune();
   }
 };
 
@@ -50,7 +62,7 @@ TEST_CASE("after a failed commit the same request is new again", "[storage][prod
   b.commit();
   CHECK(b.admit(3, 2) == "0 known");
   CHECK(b.admit(1, 1, "fresh") == "0 known");
-  b.producers.roll_back();
+  b.roll_back();
   CHECK(b.admit(3, 2) == "0 known");
   CHECK(b.admit(1, 1, "fresh") == "0 known");
 }
@@ -58,20 +70,31 @@ TEST_CASE("after a failed commit the same request is new again", "[storage][prod
 TEST_CASE("an idle producer is forgotten, one with a commit under way is not", "[storage][producers]") {
   Bench b;
   b.admit(1, 1);
+  CHECK(b.producers.idle({kNow.value + 1}, 10).empty());
   b.commit();
-  b.producers.forget_idle(kNow, 10, b.writes);
-  CHECK(b.writes.forgotten_producers.empty());
-  b.producers.forget_idle({kNow.value + 1}, 10, b.writes);
-  CHECK(b.writes.forgotten_producers.size() == 1);
-  SECTION("it is gone after the commit") {
-    b.commit();
+  CHECK(b.producers.idle(kNow, 10).empty());
+  CHECK(b.producers.idle({kNow.value + 1}, 10).at(kQueue) == std::vector<std::string>{"p"});
+  SECTION("it is gone afterwards") {
+    b.producers.forget(kQueue, "p");
     CHECK(b.producers.size() == 0);
   }
-  SECTION("it stays when it sends again before the commit") {
+  SECTION("it stays when it sent again meanwhile") {
     CHECK(b.admit(2, 1) == "0 known");
+    b.producers.forget(kQueue, "p");
     b.commit();
     CHECK(b.admit(2, 1) == "1 known");
   }
+}
+
+TEST_CASE("a follower's table is made by the records alone", "[storage][producers]") {
+  Producers producers{{0}};
+  Producers::Row* const row = producers.logged(kQueue, "p", {1});
+  CHECK(producers.logged(kQueue, "p", {2}) == row);
+  CHECK(producers.admit(kQueue, "p", {1}, 3)->duplicates == 2);
+  producers.roll_back();  // both were cut off
+  Producers::logged(*row, {1});
+  producers.prune();
+  CHECK(producers.admit(kQueue, "p", {1}, 3)->duplicates == 1);
 }
 
 TEST_CASE("the number of producers is bounded", "[storage][producers]") {
@@ -84,10 +107,11 @@ TEST_CASE("the number of producers is bounded", "[storage][producers]") {
 TEST_CASE("a deleted queue takes its producers with it, others stay", "[storage][producers]") {
   Bench b;
   b.admit(1, 1);
-  b.producers.admit({6}, "p", {1}, 1, kNow, b.writes);
+  b.admit(1, 1, "p", {6});
   b.commit();
-  b.producers.forget_queue(kQueue, b.writes);
-  b.commit();
+  WriteBatch writes;
+  b.producers.forget_queue(kQueue, writes);
+  CHECK(writes.forgotten_producers == std::vector<ProducerKey>{{{0}, kQueue, "p"}});
   CHECK(b.producers.size() == 1);
 }
 

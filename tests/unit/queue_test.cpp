@@ -32,7 +32,7 @@ TEST_CASE("a message that was given back takes its old place and is counted", "[
   const Lease first = queue.lease_first(after(100), 1);
   const auto settling = queue.begin_settle({1}, first.number);
   REQUIRE(settling);
-  queue.give_back({1}, *settling, kStart, kStart);
+  queue.give_back({1}, settling->deliveries, kStart, kStart);
   CHECK(queue.first_ready() == Lsn{1});
   CHECK(queue.lease_first(after(100), 1).deliveries == 2);
 }
@@ -44,7 +44,7 @@ TEST_CASE("an ack on a lease that was re-issued is refused", "[storage][queue]")
   std::vector<Queue::Expired> expired;
   queue.expire(after(100), 10, expired);
   REQUIRE(expired.size() == 1);
-  queue.give_back({1}, expired[0].lease, after(100), after(100));
+  queue.give_back({1}, expired[0].lease.deliveries, after(100), after(100));
   const Lease again = queue.lease_first(after(200), 1);
   CHECK_FALSE(queue.begin_settle({1}, old.number));
   CHECK(queue.begin_settle({1}, again.number));
@@ -86,11 +86,11 @@ TEST_CASE("while a settlement is on its way to the disk nothing else settles the
   queue.expire(after(1000), 10, expired);
   CHECK(expired.empty());
   SECTION("a failed commit leaves it leased") {
-    queue.restore({1}, *settling);
+    queue.restore({1});
     CHECK(queue.begin_settle({1}, lease.number));
   }
   SECTION("a commit ends it") {
-    queue.settled(*settling);
+    queue.remove({1}, 7);
     CHECK(queue.empty());
     CHECK(queue.counts().bytes == 0);
   }
@@ -111,12 +111,44 @@ TEST_CASE("a delayed message is ready at its time", "[storage][queue]") {
   Queue queue;
   queue.append({1}, 1);
   const Lease lease = queue.lease_first(after(100), 1);
-  queue.give_back({1}, *queue.begin_settle({1}, lease.number), after(50), kStart);
+  queue.give_back({1}, queue.begin_settle({1}, lease.number)->deliveries, after(50), kStart);
   CHECK(queue.counts().delayed == 1);
   CHECK(queue.next_deadline() == after(50));
   CHECK_FALSE(queue.wake_delayed(after(49)));
   CHECK(queue.wake_delayed(after(50)));
   CHECK(queue.lease_first(after(100), 1).deliveries == 2);
+}
+
+TEST_CASE("what is acked elsewhere goes from any state", "[storage][queue]") {
+  Queue queue;
+  for (std::uint64_t lsn = 1; lsn <= 6; ++lsn) queue.append({lsn}, 10);
+  queue.lease_first(after(100), 10);
+  queue.give_back({5}, 2, after(50), kStart);
+  queue.give_back({6}, 1, kStart, kStart);
+  for (const std::uint64_t lsn : {3, 1, 5, 6}) {  // ready in the middle, leased, delayed, returned
+    INFO("lsn " << lsn);
+    CHECK(queue.remove({lsn}, 10));
+    CHECK_FALSE(queue.remove({lsn}, 10));
+    queue.check_invariants();
+  }
+  CHECK(queue.all() == std::vector<Lsn>{{2}, {4}});
+  CHECK(queue.counts().ready == 2);
+  CHECK(queue.counts().bytes == 20);
+  CHECK(queue.lease_first(after(100), 10).deliveries == 1);
+  CHECK(queue.first_ready() == Lsn{4});
+}
+
+TEST_CASE("a term's end gives back what was leased, uncounted", "[storage][queue]") {
+  Queue queue;
+  for (std::uint64_t lsn = 1; lsn <= 3; ++lsn) queue.append({lsn}, 1);
+  const Lease first = queue.lease_first(after(100), 1);
+  queue.lease_first(after(100), 1);
+  queue.begin_settle({1}, first.number);
+  queue.end_leases();
+  queue.check_invariants();
+  CHECK(queue.counts().ready == 3);
+  CHECK(queue.lease_first(after(100), 1).deliveries == 1);
+  CHECK_FALSE(queue.begin_settle({1}, first.number));
 }
 
 // One message of the naive model: a list of these, searched from the front.
@@ -155,7 +187,25 @@ void random_walk(std::uint64_t seed, int steps) {
   std::uint64_t next_lsn = 1;
   for (int step = 0; step < steps; ++step) {
     now = now + DurationMs{static_cast<std::int64_t>(pick(5))};
-    switch (pick(10)) {
+    switch (pick(12)) {
+      case 10: {  // acked under another leader
+        const Lsn lsn{1 + pick(next_lsn)};
+        REQUIRE(queue.remove(lsn, 1) == (model.messages.erase(lsn) > 0));
+        settling.erase(lsn);
+        break;
+      }
+      case 11: {  // came back under another leader
+        const Lsn lsn{1 + pick(next_lsn)};
+        const auto known = model.messages.find(lsn);
+        const TimeMs ready = now + DurationMs{static_cast<std::int64_t>(pick(2) * 9)};
+        REQUIRE(queue.give_back(lsn, 3, ready, now) == (known != model.messages.end()));
+        if (known == model.messages.end()) break;
+        known->second.state = ready <= now ? State::kReady : State::kDelayed;
+        known->second.deliveries = 3;
+        known->second.until = ready;
+        settling.erase(lsn);
+        break;
+      }
       case 0:
       case 1:
         queue.append({next_lsn}, 1);
@@ -193,19 +243,19 @@ void random_walk(std::uint64_t seed, int steps) {
           Modelled& each = model.messages[lsn];
           switch (pick(4)) {
             case 0:
-              queue.settled(lease);
+              REQUIRE(queue.remove(lsn, 1));
               model.messages.erase(lsn);
               break;
             case 1:
-              queue.restore(lsn, lease);
+              queue.restore(lsn);
               each.state = State::kLeased;
               break;
             case 2:
-              queue.give_back(lsn, lease, now, now);
+              queue.give_back(lsn, lease.deliveries, now, now);
               each.state = State::kReady;
               break;
             default:
-              queue.give_back(lsn, lease, now + DurationMs{7}, now);
+              queue.give_back(lsn, lease.deliveries, now + DurationMs{7}, now);
               each.state = State::kDelayed;
               each.until = now + DurationMs{7};
           }
@@ -218,7 +268,7 @@ void random_walk(std::uint64_t seed, int steps) {
         for (auto& [lsn, each] : model.messages) due += each.state == State::kLeased && each.until <= now;
         REQUIRE(expired.size() == due);
         for (const auto& [lsn, lease] : expired) {
-          queue.give_back(lsn, lease, now, now);
+          queue.give_back(lsn, lease.deliveries, now, now);
           model.messages[lsn].state = State::kReady;
         }
         break;

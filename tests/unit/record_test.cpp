@@ -8,7 +8,7 @@ namespace {
 
 constexpr RecordPlace kPlace{{7}, {42}};
 
-std::string record_of(std::string_view attributes, std::string_view body) {
+std::string record_of(std::string_view attributes, std::string_view body, std::string_view producer = {}) {
   RecordHeader header;
   header.priority = 3;
   header.epoch = {9};
@@ -18,19 +18,23 @@ std::string record_of(std::string_view attributes, std::string_view body) {
   header.expires_ms = {6};
   header.attribute_bytes = static_cast<std::uint32_t>(attributes.size());
   header.body_bytes = static_cast<std::uint32_t>(body.size());
+  header.producer_bytes = static_cast<std::uint8_t>(producer.size());
+  header.sequence = {11};
   std::string out(record_bytes(header), '\0');
-  write_record(out.data(), kPlace, header, attributes, body);
+  write_record(out.data(), kPlace, {header, producer, attributes, body});
   return out;
 }
 
 }  // namespace
 
 TEST_CASE("a record comes back as it was written", "[storage][record]") {
-  const std::string bytes = record_of("attributes", "body");
+  const std::string bytes = record_of("attributes", "body", "producer");
   const auto record = read_record(bytes, kPlace);
   REQUIRE(record);
   CHECK(record->attributes == "attributes");
   CHECK(record->body == "body");
+  CHECK(record->producer == "producer");
+  CHECK(record->header.sequence == Sequence{11});
   CHECK(record->header.priority == 3);
   CHECK(record->header.epoch == Epoch{9});
   CHECK(record->header.queue == QueueId{77});
@@ -44,7 +48,7 @@ TEST_CASE("a record without body and attributes is a record", "[storage][record]
 }
 
 TEST_CASE("each flipped bit of a record is noticed", "[storage][record]") {
-  const std::string good = record_of("ab", "some body");
+  const std::string good = record_of("ab", "some body", "p");
   for (std::size_t bit = 0; bit < good.size() * 8; ++bit) {
     std::string bad = good;
     bad[bit / 8] = static_cast<char>(bad[bit / 8] ^ (1 << (bit % 8)));
@@ -54,7 +58,7 @@ TEST_CASE("each flipped bit of a record is noticed", "[storage][record]") {
 }
 
 TEST_CASE("a record that is cut short or too long is noticed", "[storage][record]") {
-  const std::string good = record_of("ab", "some body");
+  const std::string good = record_of("ab", "some body", "p");
   for (std::size_t size = 0; size < good.size(); ++size) {
     CHECK_FALSE(read_record(std::string_view(good).substr(0, size), kPlace).has_value());
   }
@@ -68,16 +72,18 @@ TEST_CASE("a good record in a wrong place is noticed", "[storage][record]") {
 }
 
 TEST_CASE("the layout of a record on disk does not change", "[storage][record]") {
-  const std::string bytes = record_of("A", "B");
-  REQUIRE(bytes.size() == 58);
-  CHECK(static_cast<int>(bytes[8]) == 1);    // version
+  const std::string bytes = record_of("A", "B", "P");
+  REQUIRE(bytes.size() == 67);
+  CHECK(static_cast<int>(bytes[8]) == 2);    // version
   CHECK(static_cast<int>(bytes[9]) == 1);    // a message
+  CHECK(static_cast<int>(bytes[10]) == 1);   // producer bytes
   CHECK(static_cast<int>(bytes[11]) == 3);   // priority
   CHECK(static_cast<int>(bytes[12]) == 9);   // epoch
   CHECK(static_cast<int>(bytes[16]) == 77);  // queue
   CHECK(static_cast<int>(bytes[48]) == 1);   // attribute bytes
   CHECK(static_cast<int>(bytes[52]) == 1);   // body bytes
-  CHECK(bytes.substr(56) == "AB");
+  CHECK(static_cast<int>(bytes[56]) == 11);  // sequence
+  CHECK(bytes.substr(64) == "PAB");
 }
 
 }  // namespace dmq

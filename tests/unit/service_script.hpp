@@ -20,12 +20,27 @@ class MemoryRecords : public RecordSource {
     if (found == bytes.end()) return fail(Errc::kInternal, "absent");
     return read_record(found->second, place);
   }
+  Result<void> scan(RecordPlace from, const Visit& visit) override {
+    for (auto at = bytes.lower_bound(from); at != bytes.end() && at->first.partition == from.partition; ++at) {
+      const auto record = read_record(at->second, at->first);
+      if (!record) return tl::unexpected<Error>(record.error());
+      if (!visit(at->first.lsn, at->second, *record)) break;
+    }
+    return {};
+  }
   void apply(const WriteBatch& writes) {
+    for (const RecordPlace from : writes.truncations) {
+      bytes.erase(bytes.lower_bound(from),
+                  bytes.lower_bound({{static_cast<std::uint16_t>(from.partition.value + 1)}, {}}));
+    }
     for (const RecordPlace place : writes.removals) bytes.erase(place);
-    for (const PutMessage& message : writes.messages) {
-      std::string record(record_bytes(message.header), '\0');
-      write_record(record.data(), message.place, message.header, message.attributes, message.body);
-      bytes[message.place] = std::move(record);
+    for (const PutRecord& put : writes.records) {
+      std::string record(put.encoded);
+      if (record.empty()) {
+        record.resize(record_bytes(put.record.header));
+        write_record(record.data(), put.place, put.record);
+      }
+      bytes[put.place] = std::move(record);
     }
   }
   std::map<RecordPlace, std::string> bytes;
@@ -41,14 +56,20 @@ class ServiceScript {
     snapshot.version = {1};
     snapshot.partitions = 1;
     snapshot.queues = {{{1}, "q", {0}, {0}, {}}, {{2}, "r", {0}, {0}, {}}};
-    snapshot.partition_infos = {{.id = {0}, .epoch = {1}, .leader = "w", .leader_session = {7}}};
+    snapshot.partition_infos = {{.id = {0},
+                                 .epoch = {1},
+                                 .version = {1},
+                                 .leader = "w",
+                                 .leader_session = {7},
+                                 .replicas = {"w"},
+                                 .in_sync = {"w"}}};
     snapshot.workers = {{"w", "inproc://w", {7}, true, "commit"}};
     catalog.apply(snapshot);
     follow();
   }
 
   void follow(const CatalogChange* change = nullptr) {
-    followed = service.follow_catalog({7}, change, now, turn, replies);
+    followed = service.follow_catalog({7}, change, now, turn, outbox);
     commit();
   }
   void change(CatalogChange what) {
@@ -93,7 +114,7 @@ class ServiceScript {
     envelope.queue = queue;
     payloads.push_back(std::move(payload));
     Request request{{"router", encode_envelope(envelope)}, envelope, header, payloads.back()};
-    if (!service.handle(request, now, turn, replies)) return "hand back";
+    if (!service.handle(request, now, turn, outbox)) return "hand back";
     if (!gathering) commit();
     return taken();
   }
@@ -102,25 +123,27 @@ class ServiceScript {
   std::string wait(std::int64_t ms) {
     now.steady = now.steady + DurationMs{ms};
     now.wall = now.wall + DurationMs{ms};
-    service.tick(now, turn, replies);
+    service.tick(now, turn, outbox);
     if (!gathering) commit();
     return taken();
   }
 
   void commit() {
+    service.seal(turn, now, outbox);
+    records.apply(turn.effects);
     records.apply(turn.writes);
     Turn done = std::exchange(turn, {});
-    service.committed(done, now, replies);
+    service.committed(done, now, turn, outbox);
   }
   void fail_commit(Errc code = Errc::kInsufficientStorage) {
     Turn done = std::exchange(turn, {});
-    service.failed(done, {code, "injected"}, now, replies);
+    service.failed(done, {code, "injected"}, now, turn, outbox);
   }
 
   // Replies since the last call, joined by "; ".
   std::string taken() {
     std::string out;
-    for (const Reply& reply : std::exchange(replies, {})) out += (out.empty() ? "" : "; ") + text_of(reply);
+    for (const Reply& reply : std::exchange(outbox.replies, {})) out += (out.empty() ? "" : "; ") + text_of(reply);
     return out;
   }
   QueueCounts counts(QueueId queue = {1}) {
@@ -132,7 +155,7 @@ class ServiceScript {
   MemoryRecords records;
   Service service;
   Turn turn;
-  std::vector<Reply> replies;
+  Outbox outbox;
   std::deque<std::string> payloads;
   std::vector<std::string> receipts;  // of the messages that were delivered last
   std::uint32_t deliveries = 0;       // of the last message

@@ -143,12 +143,12 @@ TEST_CASE("a reply that reached nobody gives its messages back at once, uncounte
   Envelope envelope;
   envelope.queue = {1};
   s.service.handle({{"router", encode_envelope(envelope)}, envelope, encode_request_header(header), {}}, s.now, s.turn,
-                   s.replies);
-  REQUIRE(s.replies.size() == 1);
-  const std::string payload = s.replies[0].payload;
-  s.replies.clear();
+                   s.outbox);
+  REQUIRE(s.outbox.replies.size() == 1);
+  const std::string payload = s.outbox.replies[0].payload;
+  s.outbox.replies.clear();
   CHECK(s.receive(1, 5000).empty());
-  s.service.undeliverable(envelope, payload, s.now, s.replies);
+  s.service.undeliverable(envelope, payload, s.now, s.outbox);
   CHECK(s.taken() == "ok: a");
   CHECK(s.deliveries == 1);
 }
@@ -207,7 +207,7 @@ TEST_CASE("a full store refuses sends and takes acks", "[storage][service]") {
   CHECK(s.send({body}) == "insufficient_storage");
   s.receive();
   CHECK(s.ack(s.receipts[0]) == "ok: ok");
-  CHECK(s.send({body}) == "ok: 0-3");
+  CHECK(s.send({body}) == "ok: 0-4");  // the ack took a place in the log too
 }
 
 TEST_CASE("one bad message of an anonymous request is refused alone", "[storage][service]") {
@@ -254,18 +254,30 @@ TEST_CASE("headers travel with the message", "[storage][service]") {
   Envelope envelope;
   envelope.queue = {1};
   s.service.handle({{"router", encode_envelope(envelope)}, envelope, encode_request_header(header), {}}, s.now, s.turn,
-                   s.replies);
+                   s.outbox);
   MsgpackReader reader;
   std::vector<Delivery> messages;
-  REQUIRE(decode_deliveries(s.replies.at(0).payload, reader, messages));
+  REQUIRE(decode_deliveries(s.outbox.replies.at(0).payload, reader, messages));
   CHECK(messages.at(0).headers == std::vector<HeaderView>{{"trace", "42"}});
 }
 
 TEST_CASE("a request for a partition or queue that is not here is handed back", "[storage][service]") {
   ServiceScript s;
-  s.change(PartitionInfo{.id = {0}, .epoch = {2}, .leader = "other", .leader_session = {7}});
+  s.change(PartitionInfo{.id = {0},
+                         .epoch = {2},
+                         .version = {2},
+                         .leader = "other",
+                         .leader_session = {7},
+                         .replicas = {"other"},
+                         .in_sync = {"other"}});
   CHECK(s.send({"a"}) == "hand back");
-  s.change(PartitionInfo{.id = {0}, .epoch = {3}, .leader = "w", .leader_session = {7}});
+  s.change(PartitionInfo{.id = {0},
+                         .epoch = {3},
+                         .version = {3},
+                         .leader = "w",
+                         .leader_session = {7},
+                         .replicas = {"w"},
+                         .in_sync = {"w"}});
   CHECK(s.send({"a"}) == "ok: 0-1");
   s.change(QueueDeleted{{1}, "q"});
   CHECK(s.send({"a"}) == "hand back");
@@ -273,17 +285,34 @@ TEST_CASE("a request for a partition or queue that is not here is handed back", 
 
 TEST_CASE("rule 1: a worker leads only in the session that the catalog names", "[storage][service]") {
   ServiceScript s;
-  s.change(PartitionInfo{.id = {0}, .epoch = {2}, .leader = "w", .leader_session = {6}});
+  PartitionInfo info{.id = {0}, .epoch = {2}, .version = {2}, .leader = "w", .leader_session = {6}};
+  info.replicas = info.in_sync = {"w"};
+  s.change(info);
   CHECK(s.send({"a"}) == "hand back");
-  s.change(PartitionInfo{.id = {0}, .epoch = {3}, .leader = "w", .leader_session = {7}});
+  info.epoch = {3};
+  info.version = {3};
+  info.leader_session = {7};
+  s.change(info);
   CHECK(s.send({"a"}) == "ok: 0-1");
 }
 
 TEST_CASE("an epoch that goes back stops the worker", "[storage][service]") {
   ServiceScript s;
   CHECK(s.followed);
-  s.change(PartitionInfo{.id = {0}, .epoch = {1}, .leader = "other", .leader_session = {7}});
-  s.change(PartitionInfo{.id = {0}, .epoch = {1}, .leader = "w", .leader_session = {7}});
+  s.change(PartitionInfo{.id = {0},
+                         .epoch = {1},
+                         .version = {4},
+                         .leader = "other",
+                         .leader_session = {7},
+                         .replicas = {"other"},
+                         .in_sync = {"other"}});
+  s.change(PartitionInfo{.id = {0},
+                         .epoch = {1},
+                         .version = {5},
+                         .leader = "w",
+                         .leader_session = {7},
+                         .replicas = {"w"},
+                         .in_sync = {"w"}});
   CHECK_FALSE(s.followed);
 }
 
@@ -292,7 +321,13 @@ TEST_CASE("receipts of the process's own earlier terms are good, others are stal
   s.send({"a", "b"});
   s.receive(2);
   const auto receipts = s.receipts;
-  s.change(PartitionInfo{.id = {0}, .epoch = {5}, .leader = "w", .leader_session = {7}});
+  s.change(PartitionInfo{.id = {0},
+                         .epoch = {5},
+                         .version = {6},
+                         .leader = "w",
+                         .leader_session = {7},
+                         .replicas = {"w"},
+                         .in_sync = {"w"}});
   CHECK(s.ack(receipts[0]) == "ok: ok");
   Receipt forged = *parse_receipt(receipts[1]);
   forged.epoch = {0};
@@ -343,14 +378,14 @@ TEST_CASE("idle producers are forgotten in time", "[storage][service]") {
   CHECK(s.send({"b"}, "p", 3) == "out_of_sequence");
   s.wait(120'000);
   CHECK(s.send({"b"}, "p", 2) == "out_of_sequence");
-  CHECK(s.send({"b"}, "p", 1) == "ok: 0-2");
+  CHECK(s.send({"b"}, "p", 1) == "ok: 0-3");
 }
 
 TEST_CASE("a worker that ends answers every waiting receive", "[storage][service]") {
   ServiceScript s;
   s.receive(1, 5000);
   s.receive(1, 5000);
-  s.service.unpark_all(s.replies);
+  s.service.unpark_all(s.outbox);
   CHECK(s.taken() == "nothing; nothing");
   CHECK(s.send({"a"}) == "ok: 0-1");
 }

@@ -1,0 +1,112 @@
+// Fixed fields, one after the other.
+#include "storage/control.hpp"
+
+#include <cstring>
+
+namespace dmq {
+namespace {
+
+constexpr std::size_t kAckBytes = 8 + 4;
+constexpr std::size_t kReturnBytes = 8 + 4 + 8;
+
+template <class T>
+void put(std::string& out, T value) {
+  out.append(reinterpret_cast<const char*>(&value), sizeof value);
+}
+
+template <class T>
+T take(std::string_view& bytes) {
+  T value;
+  std::memcpy(&value, bytes.data(), sizeof value);
+  bytes.remove_prefix(sizeof value);
+  return value;
+}
+
+struct Encode {
+  std::string& out;
+  void operator()(std::monostate) const {}
+  void operator()(const Acks& acks) const {
+    out.reserve(acks.size() * kAckBytes);
+    for (const AckedMessage& ack : acks) {
+      put(out, ack.lsn.value);
+      put(out, ack.bytes);
+    }
+  }
+  void operator()(const Returns& returns) const {
+    out.reserve(returns.size() * kReturnBytes);
+    for (const ReturnedMessage& message : returns) {
+      put(out, message.lsn.value);
+      put(out, message.deliveries);
+      put(out, message.ready_ms.value);
+    }
+  }
+  void operator()(const ProducerNames& names) const {
+    for (const std::string& name : names) {
+      put(out, static_cast<std::uint8_t>(name.size()));
+      out.append(name);
+    }
+  }
+};
+
+tl::unexpected<Error> torn() { return fail(Errc::kInternal, "a control record ends in the middle of an item"); }
+
+Result<ControlBody> decode_acks(std::string_view bytes) {
+  if (bytes.size() % kAckBytes != 0) return torn();
+  Acks acks;
+  acks.reserve(bytes.size() / kAckBytes);
+  while (!bytes.empty()) {
+    const Lsn lsn{take<std::uint64_t>(bytes)};
+    acks.push_back({lsn, take<std::uint32_t>(bytes)});
+  }
+  return acks;
+}
+
+Result<ControlBody> decode_returns(std::string_view bytes) {
+  if (bytes.size() % kReturnBytes != 0) return torn();
+  Returns returns;
+  returns.reserve(bytes.size() / kReturnBytes);
+  while (!bytes.empty()) {
+    const Lsn lsn{take<std::uint64_t>(bytes)};
+    const auto deliveries = take<std::uint32_t>(bytes);
+    returns.push_back({lsn, deliveries, {take<std::int64_t>(bytes)}});
+  }
+  return returns;
+}
+
+Result<ControlBody> decode_names(std::string_view bytes) {
+  ProducerNames names;
+  while (!bytes.empty()) {
+    const auto size = take<std::uint8_t>(bytes);
+    if (size > bytes.size()) return torn();
+    names.emplace_back(bytes.substr(0, size));
+    bytes.remove_prefix(size);
+  }
+  return names;
+}
+
+}  // namespace
+
+std::string encode_control(const ControlBody& body) {
+  std::string out;
+  std::visit(Encode{out}, body);
+  return out;
+}
+
+Result<ControlBody> decode_control(RecordType type, std::string_view bytes) {
+  switch (type) {
+    case RecordType::kAcks:
+      return decode_acks(bytes);
+    case RecordType::kReturns:
+      return decode_returns(bytes);
+    case RecordType::kForgetProducers:
+      return decode_names(bytes);
+    case RecordType::kEpochStart:
+      if (bytes.empty()) return ControlBody{};
+      break;
+    case RecordType::kMessage:
+      break;
+  }
+  return fail(Errc::kInternal, "a control record has the body of another type");
+}
+
+}  // namespace dmq

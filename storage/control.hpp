@@ -1,0 +1,40 @@
+// The bodies of control records: what happened to messages and producers, as it is logged and shipped.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "protocol/error.hpp"
+#include "storage/record.hpp"
+
+namespace dmq {
+
+// A message that is done for good.
+struct AckedMessage {
+  Lsn lsn;
+  std::uint32_t bytes;  // of its record
+  bool operator==(const AckedMessage&) const = default;
+};
+
+// A message that came back to its queue.
+struct ReturnedMessage {
+  Lsn lsn;
+  std::uint32_t deliveries;  // how often it was handed out until now
+  TimeMs ready_ms;           // since 1970; 0: at once
+  bool operator==(const ReturnedMessage&) const = default;
+};
+
+using Acks = std::vector<AckedMessage>;
+using Returns = std::vector<ReturnedMessage>;
+using ProducerNames = std::vector<std::string>;
+using ControlBody = std::variant<std::monostate, Acks, Returns, ProducerNames>;
+
+// Little-endian, without padding (docs/disk-format.md, "Control records"): acks are lsn u64, bytes u32; returns lsn
+// u64, deliveries u32, ready_ms i64; names are a length u8 and that many bytes.
+std::string encode_control(const ControlBody& body);
+// Errors: internal, when the bytes do not end where an item does, or the type has another body or is no control record.
+Result<ControlBody> decode_control(RecordType type, std::string_view bytes);
+
+}  // namespace dmq

@@ -1,0 +1,177 @@
+// Applying: what committed records make of queues and producers, the same at every replica.
+#include <algorithm>
+
+#include "protocol/invariant.hpp"
+#include "storage/log_keys.hpp"
+#include "storage/partition.hpp"
+
+namespace dmq {
+namespace {
+
+constexpr std::uint64_t kControlsKeptMax = 100'000;  // LSNs behind `applied`, for followers that are away
+
+}  // namespace
+
+// An effect may not overtake its record, so what is not on this replica's disk yet waits too.
+void Partition::advance(const Now& now, Turn& turn, Applied& applied) {
+  const Lsn limit = std::min(replica_.commit(), replica_.end_on_disk());
+  bool changed = false;
+  for (; !tail_.empty() && tail_.front().lsn < limit; tail_.pop_front()) {
+    apply(tail_.front(), now, turn.effects, applied);
+    changed |= !tail_.front().effect_stored;
+  }
+  applied_ = std::max(applied_, limit);
+  changed |= trim(now.steady, turn.effects);
+  if (changed) turn.changed.insert(id_);
+  applied.delivers_now = replica_.delivers() && !delivers_;
+  delivers_ = replica_.delivers();
+}
+
+void Partition::apply(const LogEntry& entry, const Now& now, WriteBatch& effects, Applied& applied) {
+  if (entry.queue.value != 0) applied.touched.insert(entry.queue);
+  switch (entry.type) {
+    case RecordType::kMessage:
+      queues_[entry.queue].append(entry.lsn, entry.bytes);
+      if (entry.producer == nullptr) break;
+      Producers::apply(*entry.producer, entry.sequence, entry.sent_ms);
+      if (!entry.effect_stored) effects.producers[producers_.key_of(*entry.producer)] = entry.producer->second.applied;
+      break;
+    case RecordType::kAcks:
+      apply_acks(entry, effects);
+      break;
+    case RecordType::kReturns:
+      apply_returns(entry, now, effects);
+      break;
+    case RecordType::kForgetProducers:
+      apply_forget(entry, effects);
+      break;
+    case RecordType::kEpochStart:
+      break;
+  }
+  if (!entry.effect_stored && entry.type != RecordType::kMessage) controls_.push_back(entry.lsn);
+}
+
+void Partition::apply_acks(const LogEntry& entry, WriteBatch& effects) {
+  Queue* const queue = find_queue(entry.queue);
+  for (const AckedMessage& ack : std::get<Acks>(*entry.control)) {
+    const bool counted = queue != nullptr && queue->is_counted(ack.lsn);
+    if (queue == nullptr || !queue->remove(ack.lsn, ack.bytes)) continue;  // its queue was deleted
+    stored_ -= stored_bytes(ack.bytes);
+    if (entry.effect_stored) continue;
+    effects.removals.push_back({id_, ack.lsn});
+    if (counted) effects.returns[{id_, ack.lsn}] = {};
+  }
+}
+
+void Partition::apply_returns(const LogEntry& entry, const Now& now, WriteBatch& effects) {
+  Queue* const queue = find_queue(entry.queue);
+  if (queue == nullptr) return;
+  for (const ReturnedMessage& message : std::get<Returns>(*entry.control)) {
+    const bool here = queue->give_back(message.lsn, message.deliveries, steady_of(message.ready_ms, now), now.steady);
+    if (here && !entry.effect_stored) effects.returns[{id_, message.lsn}] = {message.deliveries, message.ready_ms};
+  }
+}
+
+void Partition::apply_forget(const LogEntry& entry, WriteBatch& effects) {
+  for (const std::string& name : std::get<ProducerNames>(*entry.control)) {
+    producers_.forget(entry.queue, name);
+    if (entry.effect_stored) continue;
+    effects.producers.erase({id_, entry.queue, name});
+    effects.forgotten_producers.emplace_back(id_, entry.queue, name);
+  }
+}
+
+// What apply() would add to a later transaction, for an entry that needs no place in the log.
+void Partition::store_effect(const LogEntry& entry, WriteBatch& writes) {
+  if (entry.type == RecordType::kAcks) {
+    const Queue& queue = queues_[entry.queue];
+    for (const AckedMessage& ack : std::get<Acks>(*entry.control)) {
+      writes.removals.push_back({id_, ack.lsn});
+      if (queue.is_counted(ack.lsn)) writes.returns[{id_, ack.lsn}] = {};
+    }
+  } else if (entry.type == RecordType::kReturns) {
+    for (const ReturnedMessage& message : std::get<Returns>(*entry.control)) {
+      writes.returns[{id_, message.lsn}] = {message.deliveries, message.ready_ms};
+    }
+  } else if (entry.type == RecordType::kForgetProducers) {
+    for (const std::string& name : std::get<ProducerNames>(*entry.control)) {
+      writes.producers.erase({id_, entry.queue, name});
+      writes.forgotten_producers.emplace_back(id_, entry.queue, name);
+    }
+  }
+}
+
+// --- trimming --------------------------------------------------------------------------------------------------------
+
+void Partition::hold_trim(Lsn end, TimeMs until) {
+  trim_held_ = std::min(trim_held_, end);
+  trim_held_until_ = until;
+}
+
+// True: something went, which must be known after a restart.
+bool Partition::trim(TimeMs now, WriteBatch& effects) {
+  if (now >= trim_held_until_) trim_held_ = Lsn{UINT64_MAX};
+  Lsn end = replica_.trim();
+  if (replica_.leads()) {
+    const Lsn kept{applied_.value > kControlsKeptMax ? applied_.value - kControlsKeptMax : 1};
+    end = std::max(replica_.everyones_end(), kept);
+  }
+  end = std::min({end, applied_, trim_held_});
+  if (end <= trimmed_) return false;
+  const bool any = !controls_.empty() && controls_.front() < end;
+  for (; !controls_.empty() && controls_.front() < end; controls_.pop_front()) {
+    effects.removals.push_back({id_, controls_.front()});
+  }
+  trimmed_ = end;
+  replica_.trimmed(end);
+  return any;
+}
+
+// --- snapshots -------------------------------------------------------------------------------------------------------
+
+ReturnState Partition::returned(QueueId queue, Lsn lsn, const Now& now) const {
+  const auto found = queues_.find(queue);
+  if (found == queues_.end()) return {};
+  const auto [deliveries, ready_at] = found->second.returned(lsn);
+  return {deliveries, ready_at ? now.wall + (*ready_at - now.steady) : TimeMs{}};
+}
+
+void Partition::begin_snapshot(Turn& turn) {
+  rebuilding_ = true;
+  clear(turn);
+}
+
+void Partition::start_over(Turn& turn) {
+  rebuilding_ = false;
+  clear(turn);
+  std::erase_if(turn.writes.records, [&](const PutRecord& put) { return put.place.partition == id_; });
+  turn.effects.truncations.push_back({id_, Lsn{1}});
+  applied_ = trimmed_ = Lsn{1};
+  replica_.start_over();
+}
+
+void Partition::clear(Turn& turn) {
+  ++generation_;
+  for (auto& [id, queue] : queues_) stored_ -= std::min(stored_, queue.counts().stored);
+  tail_.clear();
+  queues_.clear();
+  controls_.clear();
+  for (const auto& row : producers_.table()) turn.effects.forgotten_producers.push_back(producers_.key_of(row));
+  producers_.clear();
+  note_end(turn);
+}
+
+void Partition::snapshot_message(Lsn lsn, const RecordHeader& header, const ReturnState& returned, const Now& now,
+                                 Turn& turn) {
+  restore_message(lsn, header, returned, now);
+  turn.effects.returns[{id_, lsn}] = returned;
+}
+
+void Partition::end_snapshot(Turn& turn) {
+  rebuilding_ = false;
+  applied_ = trimmed_ = replica_.end();
+  replica_.trimmed(trimmed_);
+  note_end(turn);
+}
+
+}  // namespace dmq

@@ -1,0 +1,203 @@
+// What both roles share, and the follower's half of the replica core.
+#include "storage/replica.hpp"
+
+#include <algorithm>
+
+#include "protocol/invariant.hpp"
+
+namespace dmq {
+
+void Replica::restore(EpochTable epochs, Lsn end, Lsn commit) {
+  epochs_ = std::move(epochs);
+  end_ = on_disk_ = end;
+  commit_ = commit;
+}
+
+bool Replica::follow(std::uint64_t cluster, const PartitionInfo& set, SessionId session, TimeMs now) {
+  const bool renewed = session != session_;
+  if (!renewed && set.version <= set_.version) return false;
+  const bool new_term = renewed || set.epoch != set_.epoch;
+  session_ = session;
+  cluster_ = cluster;
+  set_ = set;
+  proposed_.reset();  // rule 8: a proposal for an older version can no longer succeed
+  const Role before = role_;
+  if (new_term) {
+    followers_.clear();
+    checked_ = false;
+    outstanding_.reset();
+    resume_ = {};
+    role_ = Role::kIdle;
+    stepped_down_ = false;
+  }
+  const bool mine = set.leader == self_ && set.leader_session == session;
+  if (!is_replica(self_)) {
+    role_ = Role::kIdle;
+  } else if (mine && role_ != Role::kLeading && !stepped_down_) {
+    lead(now);
+  } else if (!mine) {
+    role_ = set.leader.empty() || set.leader == self_ ? Role::kIdle : Role::kFollowing;
+    if (role_ == Role::kFollowing && (new_term || before == Role::kIdle)) fetch_due_ = due_ = now;
+  }
+  if (role_ == Role::kLeading) advance();
+  return new_term || before != role_;
+}
+
+PeerMessage Replica::message(PeerBody body) const {
+  return {cluster_, id_, set_.epoch, self_, session_, std::move(body)};
+}
+
+void Replica::on_disk(Lsn end, TimeMs now, ReplicaEffects& out) {
+  check_invariant(end <= end_, "what is on disk was appended");
+  on_disk_ = std::max(on_disk_, end);
+  if (role_ == Role::kLeading) return advance();
+  if (role_ != Role::kFollowing || !checked_) return;
+  ack(out);
+  if (end_ < leader_end_ && on_disk_ == end_ && !outstanding_) fetch(now, out);
+}
+
+void Replica::roll_back() {
+  end_ = on_disk_;
+  start_ = std::min(start_, end_);
+  epochs_.cut(end_);
+  if (leads()) epochs_.add(set_.epoch, end_);
+}
+
+void Replica::give_back(Lsn end) {
+  end_ = std::max(end, on_disk_);
+  epochs_.cut(end_);
+  commit_ = std::min(commit_, end_);
+}
+
+void Replica::start_over() {
+  end_ = on_disk_ = commit_ = trim_ = start_ = Lsn{1};
+  epochs_ = {};
+  checked_ = false;
+  outstanding_.reset();
+  resume_ = {};
+}
+
+void Replica::tick(TimeMs now, ReplicaEffects& out) {
+  if (role_ == Role::kIdle) {
+    due_ = now + DurationMs{1000};
+    return;
+  }
+  if (role_ == Role::kLeading) {
+    if (alone()) {
+      due_ = now + DurationMs{1000};
+      return;
+    }
+    if (now >= publish_due_) out.sends.push_back(publish(end_, 0, now));
+    propose(now, out);
+    due_ = std::min(publish_due_, now + kTimes.heartbeat);
+    return;
+  }
+  expire_fetch(now);
+  if (!outstanding_ && now >= fetch_due_) fetch(now, out);
+  due_ = std::min(fetch_due_, outstanding_ ? outstanding_->until : fetch_due_);
+}
+
+// --- following ------------------------------------------------------------------------------------------------------
+
+bool Replica::is_from_leader(const PeerMessage& message) const {
+  return role_ == Role::kFollowing && message.epoch == set_.epoch && message.sender == set_.leader;
+}
+
+bool Replica::is_answer(const PeerMessage& message, std::uint64_t nonce) const {
+  return is_from_leader(message) && message.session == session_ && outstanding_ && outstanding_->nonce == nonce;
+}
+
+void Replica::expire_fetch(TimeMs now) {
+  if (outstanding_ && now >= outstanding_->until) outstanding_.reset();
+}
+
+// Rule 6. A deposed leader first brings the tail that it published to its disk; until then it does not ask.
+void Replica::fetch(TimeMs now, ReplicaEffects& out) {
+  fetch_due_ = now + kTimes.retry;
+  if (on_disk_ != end_) return;
+  outstanding_ = Outstanding{++nonce_, now + kTimes.retry};
+  out.sends.push_back({set_.leader, message(FetchRecords{nonce_, end_, epochs_.at(Lsn{end_.value - 1}), resume_})});
+}
+
+void Replica::ack(ReplicaEffects& out) { out.sends.push_back({set_.leader, message(AckRecords{on_disk_})}); }
+
+// Rule 5.
+bool Replica::take(const PeerMessage& message, const AppendRecords& append, TimeMs now, ReplicaEffects& out) {
+  if (!is_from_leader(message) || message.session != set_.leader_session) return false;
+  const Lsn append_end{append.first.value + append.count};
+  leader_end_ = std::max(leader_end_, append_end);
+  expire_fetch(now);
+  fetch_due_ = now + DurationMs{3 * kTimes.heartbeat.value};
+  due_ = outstanding_ ? std::min(fetch_due_, outstanding_->until) : fetch_due_;
+  if (!checked_ || resume_.value != 0) {
+    if (!outstanding_) fetch(now, out);
+    return false;
+  }
+  if (append.first > end_ || (append_end > end_ && append.first < end_) ||
+      (append.first == end_ && append.prev_epoch != epochs_.at(Lsn{end_.value - 1}))) {
+    if (!outstanding_) fetch(now, out);  // a gap
+    return false;
+  }
+  commit_ = std::max(commit_, std::min(append.commit, end_));
+  trim_ = std::max(trim_, append.trim);
+  if (append_end <= end_) {
+    ack(out);  // told before; the ACK may have been lost
+    return false;
+  }
+  epochs_.add(set_.epoch, append.first);
+  end_ = append_end;
+  commit_ = std::max(commit_, std::min(append.commit, end_));
+  return true;
+}
+
+bool Replica::take(const PeerMessage& message, const FetchedRecords& fetched, TimeMs now, ReplicaEffects& out) {
+  if (!is_answer(message, fetched.nonce)) return false;
+  outstanding_.reset();
+  leader_end_ = std::max(leader_end_, fetched.leader_end);
+  if (fetched.first != end_ || fetched.end < end_ || fetched.prev_epoch != epochs_.at(Lsn{end_.value - 1}))
+    return false;
+  checked_ = true;
+  for (const EpochStart& start : fetched.epochs) epochs_.add(start.epoch, start.first);
+  end_ = fetched.end;
+  commit_ = std::max(commit_, std::min(fetched.commit, end_));
+  trim_ = std::max(trim_, fetched.trim);
+  fetch_due_ = due_ = now + DurationMs{3 * kTimes.heartbeat.value};
+  if (fetched.end > fetched.first) return true;
+  if (on_disk_ == end_) ack(out);
+  return false;
+}
+
+// Rule 6: to the smaller of the leader's end of that term and our own, never to our own commit point.
+Replica::Truncation Replica::take(const PeerMessage& message, const TruncateRecords& truncate, TimeMs now) {
+  if (!is_answer(message, truncate.nonce) || checked_) return Truncation::kNone;
+  outstanding_.reset();
+  fetch_due_ = due_ = now;
+  const Lsn own = truncate.epoch.value == 0 ? Lsn{1} : epochs_.end_of(truncate.epoch, end_).end;
+  const Lsn to = std::min({own, truncate.end, end_});
+  if (to == end_) return Truncation::kNone;
+  if (to < commit_) return Truncation::kDiverged;  // I3
+  epochs_.cut(to);
+  end_ = on_disk_ = to;
+  return Truncation::kCut;
+}
+
+bool Replica::take(const PeerMessage& message, const SnapshotRecords& part, TimeMs now) {
+  if (!is_answer(message, part.nonce)) return false;
+  outstanding_.reset();
+  fetch_due_ = due_ = now;
+  const Lsn expected = resume_.value == 0 ? Lsn{1} : resume_;
+  return part.first == expected && part.end > part.first && part.end <= part.stamp;
+}
+
+void Replica::snapshot_taken(const SnapshotRecords& part, TimeMs now) {
+  fetch_due_ = due_ = now;
+  resume_ = part.end;
+  if (part.end != part.stamp) return;
+  resume_ = {};
+  checked_ = true;
+  epochs_ = EpochTable(part.epochs);
+  end_ = on_disk_ = std::max(end_, part.stamp);
+  commit_ = std::max(commit_, part.stamp);
+}
+
+}  // namespace dmq

@@ -1,0 +1,137 @@
+// Receiving: what is ready goes out under a lease, and receives wait for what is not.
+#include <algorithm>
+
+#include "protocol/limits.hpp"
+#include "storage/service.hpp"
+
+namespace dmq {
+namespace {
+
+constexpr std::size_t kDeliveryOverhead = 128;  // of one message in a receive reply
+
+}  // namespace
+
+void Service::receive(const Call& call) {
+  const Parked wish{call.request.to,
+                    header_.id,
+                    header_.max == 0 ? 1 : header_.max,
+                    header_.max_bytes == 0 ? kReceiveBytesDefault : header_.max_bytes,
+                    header_.lease_ms.value_or(lease_of(call.queue)),
+                    call.now.steady + header_.wait_ms.value_or(DurationMs{0})};
+  std::string payload = deliver(call.key(), wish, call.now);
+  if (!payload.empty()) return answer(call, std::move(payload));
+  if (wish.until <= call.now.steady) return answer(call, DeliveryWriter(8).finish());
+  park(call, wish);
+}
+
+void Service::park(const Call& call, const Parked& parked) {
+  if (parked_until_.size() >= limits_.parked_max) {
+    return refuse(call, {Errc::kUnavailable, "too many receives wait here; try again, or wait in fewer of them"});
+  }
+  const Ticket ticket = next_ticket_++;
+  parked_until_.emplace(parked.until, call.key(), ticket);
+  parked_[call.key()].emplace(ticket, parked);
+}
+
+std::string Service::deliver(const QueueKey& key, const Parked& wish, const Now& now) {
+  Queue* const queue = find_queue(key);
+  if (queue == nullptr || !queue->has_ready()) return {};
+  const Partition& partition = partitions_.at(key.partition);
+  if (!partition.replica().delivers()) return {};  // rule 3
+  std::optional<DeliveryWriter> writer;
+  std::uint64_t bytes = 0;
+  for (std::uint64_t count = 0; count < wish.max && queue->has_ready();) {
+    const Lsn lsn = *queue->first_ready();
+    const auto record = records_.read({key.partition, lsn});
+    if (!record && record.error().code == Errc::kUnavailable) break;
+    if (!record) {
+      queue->drop_first(0);  // never delivered and never deleted: it stays in the log for repair
+      continue;
+    }
+    const std::size_t body = record->body.size();
+    if (count > 0 && bytes + body > wish.max_bytes) break;
+    if (!writer) {
+      const std::uint64_t likely =
+          std::min(wish.max, queue->counts().ready) * (body + record->attributes.size() + kDeliveryOverhead);
+      writer.emplace(std::min<std::uint64_t>(
+          likely, std::max<std::uint64_t>(wish.max_bytes, body) + wish.max * kDeliveryOverhead));
+    }
+    const Lease lease =
+        queue->lease_first(now.steady + wish.lease, static_cast<std::uint32_t>(record_bytes(record->header)));
+    writer->begin({key.partition, partition.epoch(), lsn, lease.number}, lease.deliveries, record->header.sent_ms,
+                  record->attributes, body);
+    writer->out().append(record->body);
+    bytes += body;
+    ++count;
+  }
+  if (!writer) return {};
+  watch(key, *queue);
+  return writer->finish();
+}
+
+void Service::serve_parked(const QueueKey& key, const Now& now, Outbox& out) {
+  const auto waiting = parked_.find(key);
+  if (waiting == parked_.end()) return;
+  while (!waiting->second.empty()) {
+    const auto first = waiting->second.begin();
+    std::string payload = deliver(key, first->second, now);
+    if (payload.empty()) return;
+    out.replies.push_back({first->second.to, encode_ok_header(first->second.id), std::move(payload)});
+    parked_until_.erase({first->second.until, key, first->first});
+    waiting->second.erase(first);
+  }
+  parked_.erase(waiting);
+}
+
+void Service::undeliverable(const Envelope& envelope, std::string_view payload, const Now& now, Outbox& out) {
+  Queue* const queue = find_queue({envelope.partition, envelope.queue});
+  std::vector<Delivery> messages;
+  if (queue == nullptr || !decode_deliveries(payload, payload_reader_, messages)) return;  // a reply of another kind
+  for (const Delivery& message : messages) {
+    if (const auto receipt = parse_receipt(message.receipt)) queue->undo_lease(receipt->lsn, receipt->lease);
+  }
+  serve_parked({envelope.partition, envelope.queue}, now, out);
+}
+
+void Service::expire_parked(const Now& now, Outbox& out) {
+  while (!parked_until_.empty() && std::get<TimeMs>(*parked_until_.begin()) <= now.steady) {
+    const auto [until, key, ticket] = *parked_until_.begin();
+    parked_until_.erase(parked_until_.begin());
+    const auto waiting = parked_.find(key);
+    const auto parked = waiting->second.find(ticket);
+    out.replies.push_back({parked->second.to, encode_ok_header(parked->second.id), DeliveryWriter(8).finish()});
+    waiting->second.erase(parked);
+    if (waiting->second.empty()) parked_.erase(waiting);
+  }
+}
+
+void Service::unpark_all(Outbox& out) {
+  for (const auto& [key, waiting] : parked_) {
+    for (const auto& [ticket, parked] : waiting) {
+      out.replies.push_back({parked.to, encode_ok_header(parked.id), DeliveryWriter(8).finish()});
+    }
+  }
+  parked_.clear();
+  parked_until_.clear();
+}
+
+void Service::serve_all_parked(PartitionId partition, const Now& now, Outbox& out) {
+  std::vector<QueueKey> waiting;
+  for (auto at = parked_.lower_bound({partition, {}}); at != parked_.end() && at->first.partition == partition; ++at) {
+    waiting.push_back(at->first);
+  }
+  for (const QueueKey& key : waiting) serve_parked(key, now, out);
+}
+
+// Another worker leads now: a client that asks again is sent there.
+void Service::unpark(PartitionId partition, Outbox& out) {
+  for (auto waiting = parked_.lower_bound({partition, {}});
+       waiting != parked_.end() && waiting->first.partition == partition; waiting = parked_.erase(waiting)) {
+    for (const auto& [ticket, parked] : waiting->second) {
+      out.replies.push_back({parked.to, encode_ok_header(parked.id), DeliveryWriter(8).finish()});
+      parked_until_.erase({parked.until, waiting->first, ticket});
+    }
+  }
+}
+
+}  // namespace dmq

@@ -1,0 +1,265 @@
+// Replication: what is published, what other replicas say, and what is read from the log for them.
+#include <algorithm>
+
+#include "storage/log_keys.hpp"
+#include "storage/service.hpp"
+
+namespace dmq {
+namespace {
+
+constexpr std::size_t kFetchBytesMax = 4 * 1024 * 1024;  // of one answer, but at least one record
+constexpr std::size_t kSnapshotRecordsMax = 5'000;       // of one part: what one transaction takes well
+constexpr DurationMs kSnapshotPatience{10'000};          // a follower that asks no more gives it up
+
+template <class... Cases>
+struct Overloaded : Cases... {
+  using Cases::operator()...;
+};
+template <class... Cases>
+Overloaded(Cases...) -> Overloaded<Cases...>;
+
+}  // namespace
+
+// --- publishing (rule 4) ---------------------------------------------------------------------------------------------
+
+// The records of each led partition are encoded once: what is published is what is written.
+void Service::publish(Turn& turn, const Now& now, Outbox& out) {
+  std::map<PartitionId, std::vector<PutRecord*>> appended;
+  for (PutRecord& put : turn.writes.records) {
+    const Replica& replica = partitions_.at(put.place.partition).replica();
+    const bool of_term = put.record.header.epoch == replica.epoch();  // the followers fetch older ones
+    if (put.encoded.empty() && of_term && replica.leads() && !replica.alone())
+      appended[put.place.partition].push_back(&put);
+  }
+  for (auto& [id, puts] : appended) {
+    std::size_t bytes = 0;
+    for (const PutRecord* put : puts) bytes += kShippedRecordOverhead + record_bytes(put->record.header);
+    auto shipped = std::make_shared<std::string>();
+    shipped->reserve(bytes);
+    for (PutRecord* put : puts) {
+      const std::size_t size = record_bytes(put->record.header);
+      const std::size_t at = ship_record_space(*shipped, put->place.lsn, size);
+      write_record(shipped->data() + at, put->place, put->record);
+      put->encoded = std::string_view(*shipped).substr(at, size);
+    }
+    turn.kept_records.push_back(shipped);
+    Replica& replica = partitions_.at(id).replica();
+    const auto count = static_cast<std::uint32_t>(puts.size());
+    PeerSend send = replica.publish(puts.front()->place.lsn, count, now.steady);
+    out.peers.push_back({{}, std::move(send.message), std::move(shipped)});
+  }
+}
+
+// --- from other replicas ---------------------------------------------------------------------------------------------
+
+bool Service::handle_peer(const PeerMessage& message, std::string_view records, const Now& now, Turn& turn,
+                          Outbox& out) {
+  const auto found = partitions_.find(message.partition);
+  if (found == partitions_.end() || message.cluster != catalog_.cluster().id) return false;
+  Partition& core = found->second;
+  Replica& replica = core.replica();
+  const Lsn end = replica.end();
+  ReplicaEffects effects;
+  const bool kept =
+      std::visit(Overloaded{
+                     [&](const AppendRecords& append) {
+                       return replica.take(message, append, now.steady, effects) &&
+                              append_records(core, end, replica.end(), records, turn);
+                     },
+                     [&](const FetchedRecords& fetched) {
+                       return replica.take(message, fetched, now.steady, effects) &&
+                              append_records(core, end, replica.end(), records, turn);
+                     },
+                     [&](const TruncateRecords& truncate) {
+                       const auto outcome = replica.take(message, truncate, now.steady);
+                       if (outcome == Replica::Truncation::kCut) core.truncate(turn);
+                       if (outcome == Replica::Truncation::kDiverged) start_over(core, message.sender, turn, out);
+                       return false;
+                     },
+                     [&](const SnapshotRecords& part) {
+                       return replica.take(message, part, now.steady) && take_snapshot(core, part, records, now, turn);
+                     },
+                     [&](const AckRecords& ack) {
+                       replica.take(message, ack, now.steady, effects);
+                       return false;
+                     },
+                     [&](const FetchRecords& fetch) {
+                       replica.take(message, fetch, now.steady, effects);
+                       return false;
+                     },
+                 },
+                 message.body);
+  pass_on(core, effects, now, out);
+  advance(core, now, turn, out);
+  return kept;
+}
+
+// Only an operator's forced leader lacks what others have as committed; what it lacks is lost, as the operator was
+// told.
+void Service::start_over(Partition& partition, const std::string& leader, Turn& turn, Outbox& out) {
+  out.notices.push_back(
+      "partition " + std::to_string(partition.id().value) + ": the leader " + leader +
+      " lacks what is committed here, as one does that was forced to lead; the copy here is made anew");
+  partition.start_over(turn);
+}
+
+// The replica core has taken [first, end) already. A damaged record is as one that never came: the end goes back, and
+// the next fetch brings it again (rule 13).
+bool Service::append_records(Partition& partition, Lsn first, Lsn end, std::string_view records, Turn& turn) {
+  Lsn last{first.value - 1};
+  bool good = true;
+  while (good && !records.empty()) {
+    const auto shipped = take_shipped_record(records);
+    good = shipped && shipped->lsn > last && shipped->lsn < end &&
+           partition.append_encoded(shipped->lsn, shipped->bytes, turn).has_value();
+    if (good) last = shipped->lsn;
+  }
+  if (!good) {
+    partition.replica().give_back(Lsn{last.value + 1});
+    if (partition.replica().end() <= first) return false;
+  }
+  partition.extend(turn);
+  return true;
+}
+
+void Service::pass_on(Partition& partition, ReplicaEffects& effects, const Now& now, Outbox& out) {
+  for (PeerSend& send : effects.sends) out.peers.push_back({std::move(send.to), std::move(send.message), nullptr});
+  for (AlterInSync& proposal : effects.proposals) out.proposals.push_back(std::move(proposal));
+  for (const FetchToServe& fetch : effects.fetches) serve_fetch(partition, fetch, now, out);
+  effects = {};
+}
+
+Result<void> Service::proposal_answered(const PartitionInfo& info, const Now& now, Turn& turn, Outbox& out) {
+  const auto found = partitions_.find(info.id);
+  if (found == partitions_.end()) return {};
+  return follow_partition(info, found->second.replica().session(), now, turn, out);
+}
+
+// --- for other replicas (rule 6) -------------------------------------------------------------------------------------
+
+void Service::serve_fetch(Partition& partition, const FetchToServe& fetch, const Now& now, Outbox& out) {
+  const bool behind = fetch.fetch.end < partition.trimmed() || fetch.fetch.resume.value != 0;
+  PeerFrame answer = behind ? snapshot(partition, fetch, now) : fetched(partition, fetch);
+  if (answer.to.empty()) return;  // the log cannot be read now; the follower asks again
+  answer.message.session = fetch.session;
+  out.peers.push_back(std::move(answer));
+}
+
+PeerFrame Service::fetched(const Partition& partition, const FetchToServe& fetch) {
+  const Replica& replica = partition.replica();
+  FetchedRecords answer;
+  answer.nonce = fetch.fetch.nonce;
+  answer.first = fetch.fetch.end;
+  answer.end = answer.leader_end = replica.end_on_disk();
+  answer.prev_epoch = replica.epochs().at(Lsn{answer.first.value - 1});
+  answer.commit = replica.commit();
+  answer.trim = partition.trimmed();
+  auto shipped = std::make_shared<std::string>();
+  const auto scanned = records_.scan({partition.id(), answer.first}, [&](Lsn lsn, std::string_view bytes, const auto&) {
+    if (lsn >= answer.leader_end) return false;
+    if (!shipped->empty() && shipped->size() + bytes.size() > kFetchBytesMax) {
+      answer.end = lsn;
+      return false;
+    }
+    ship_record(*shipped, {lsn, 0, {}, bytes});
+    return true;
+  });
+  if (!scanned) return {};
+  for (const EpochStart& start : replica.epochs().starts()) {
+    if (start.first >= answer.first && start.first < answer.end) answer.epochs.push_back(start);
+  }
+  return {fetch.to, replica.message(std::move(answer)), std::move(shipped)};
+}
+
+// What lives below the stamp, a part for each fetch. Messages that are settled meanwhile are settled again by the
+// records behind the stamp, which are held until the follower has them.
+PeerFrame Service::snapshot(Partition& partition, const FetchToServe& fetch, const Now& now) {
+  const Replica& replica = partition.replica();
+  const auto key = std::pair(partition.id(), fetch.to);
+  const bool begins = fetch.fetch.resume.value == 0 || !snapshots_.contains(key);
+  if (begins) snapshots_[key] = partition.applied();
+  SnapshotRecords part;
+  part.nonce = fetch.fetch.nonce;
+  part.stamp = snapshots_.at(key);
+  part.first = begins ? Lsn{1} : fetch.fetch.resume;
+  part.end = part.stamp;
+  partition.hold_trim(part.stamp, now.steady + kSnapshotPatience);
+  auto shipped = std::make_shared<std::string>();
+  std::size_t count = 0;
+  const auto visit = [&](Lsn lsn, std::string_view bytes, const RecordView& record) {
+    if (lsn >= part.stamp) return false;
+    if (record.header.type != RecordType::kMessage) return true;
+    if (count++ == kSnapshotRecordsMax || (!shipped->empty() && shipped->size() + bytes.size() > kFetchBytesMax)) {
+      part.end = lsn;
+      return false;
+    }
+    const ReturnState returned = partition.returned(record.header.queue, lsn, now);
+    const bool known = lsn < fetch.fetch.end;
+    ship_record(*shipped, {lsn, returned.deliveries, returned.ready_ms, known ? std::string_view() : bytes});
+    return true;
+  };
+  if (!records_.scan({partition.id(), part.first}, visit)) return {};
+  if (part.end == part.stamp) {
+    for (const EpochStart& start : replica.epochs().starts()) {
+      if (start.first < part.stamp) part.epochs.push_back(start);
+    }
+    for (const auto& [name, entry] : partition.producers().table()) {
+      if (entry.applied.last.value == 0) continue;
+      part.producers.push_back({name.first, name.second, entry.applied.last, entry.applied.used_ms});
+    }
+    snapshots_.erase(key);
+  }
+  return {fetch.to, replica.message(std::move(part)), std::move(shipped)};
+}
+
+bool Service::take_snapshot(Partition& partition, const SnapshotRecords& part, std::string_view records, const Now& now,
+                            Turn& turn) {
+  if (part.first.value == 1) partition.begin_snapshot(turn);
+  std::vector<ShippedRecord> live;
+  while (!records.empty()) {
+    const auto shipped = take_shipped_record(records);
+    if (!shipped || shipped->lsn < part.first || shipped->lsn >= part.end) return false;
+    live.push_back(*shipped);
+  }
+  std::vector<bool> have(live.size());
+  std::size_t next = 0;
+  const auto compare = [&](Lsn lsn, std::string_view, const RecordView& record) {
+    if (lsn >= part.end) return false;
+    while (next < live.size() && live[next].lsn < lsn) ++next;
+    if (next == live.size() || live[next].lsn != lsn) {
+      turn.effects.removals.push_back({partition.id(), lsn});
+      turn.effects.returns[{partition.id(), lsn}] = {};
+    } else if (live[next].bytes.empty()) {
+      have[next] = true;
+      partition.snapshot_message(lsn, record.header, {live[next].deliveries, live[next].ready_ms}, now, turn);
+    }
+    return true;
+  };
+  bool whole = records_.scan({partition.id(), part.first}, compare).has_value();
+  for (std::size_t i = 0; i < live.size() && whole; ++i) {
+    if (have[i]) continue;
+    const auto record = read_record(live[i].bytes, {partition.id(), live[i].lsn});
+    whole = record.has_value();
+    if (!whole) break;
+    turn.writes.records.push_back({{partition.id(), live[i].lsn}, *record, live[i].bytes});
+    partition.snapshot_message(live[i].lsn, record->header, {live[i].deliveries, live[i].ready_ms}, now, turn);
+  }
+  if (!whole) {  // what was said to be here is not, or is damaged: everything has to come
+    partition.start_over(turn);
+    return true;
+  }
+  partition.replica().snapshot_taken(part, now.steady);
+  if (part.end == part.stamp) {
+    for (const SnapshotProducer& producer : part.producers) {
+      const ProducerKey key{partition.id(), producer.queue, producer.name};
+      partition.producers().restore(key, {producer.last, producer.used_ms});
+      turn.effects.producers[key] = {producer.last, producer.used_ms};
+    }
+    partition.end_snapshot(turn);
+  } else {
+    turn.changed.insert(partition.id());
+  }
+  return true;
+}
+
+}  // namespace dmq

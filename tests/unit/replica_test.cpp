@@ -1,0 +1,356 @@
+// The replica core, rule by rule: three of them, and a metad that says what the script says.
+#include "storage/replica.hpp"
+
+#include <catch2/catch.hpp>
+
+namespace dmq {
+namespace {
+
+constexpr TimeMs kNow{1000};
+
+PartitionInfo set_of(std::uint32_t epoch, std::uint64_t version, std::string leader, std::vector<std::string> in_sync) {
+  PartitionInfo info{.id = {0}, .epoch = {epoch}, .version = {version}, .leader = leader};
+  info.leader_session = leader.empty() ? SessionId{} : SessionId{static_cast<std::uint64_t>(leader[0])};
+  info.min_in_sync = 2;
+  info.replicas = {"a", "b", "c"};
+  info.in_sync = std::move(in_sync);
+  return info;
+}
+
+// Sessions are the letters' codes.
+struct Node {
+  explicit Node(const std::string& name) : replica({0}, name), session{static_cast<std::uint64_t>(name[0])} {}
+  bool follow(const PartitionInfo& info) { return replica.follow(7, info, session, kNow); }
+  template <class Body>
+  Body last() const {
+    REQUIRE_FALSE(out.sends.empty());
+    return std::get<Body>(out.sends.back().message.body);
+  }
+  // Does what `from` sent last.
+  bool hear(Node& from) {
+    REQUIRE_FALSE(from.out.sends.empty());
+    const PeerMessage message = from.out.sends.back().message;
+    return std::visit([&](const auto& body) { return hear(message, body); }, message.body);
+  }
+  bool hear(const PeerMessage& message, const AppendRecords& body) { return replica.take(message, body, kNow, out); }
+  bool hear(const PeerMessage& message, const FetchedRecords& body) { return replica.take(message, body, kNow, out); }
+  bool hear(const PeerMessage& message, const TruncateRecords& body) {
+    return replica.take(message, body, kNow) == Replica::Truncation::kCut;
+  }
+  bool hear(const PeerMessage& message, const SnapshotRecords& body) { return replica.take(message, body, kNow); }
+  bool hear(const PeerMessage& message, const AckRecords& body) {
+    replica.take(message, body, kNow, out);
+    return false;
+  }
+  bool hear(const PeerMessage& message, const FetchRecords& body) {
+    replica.take(message, body, kNow, out);
+    return false;
+  }
+  void publish(std::uint32_t count) { out.sends.push_back(replica.publish(replica.append(count), count, kNow)); }
+  void sync() { replica.on_disk(replica.end(), kNow, out); }
+  // Answers the last fetch with all that there is.
+  void serve() {
+    REQUIRE_FALSE(out.fetches.empty());
+    const FetchToServe& fetch = out.fetches.back();
+    FetchedRecords answer;
+    answer.nonce = fetch.fetch.nonce;
+    answer.first = fetch.fetch.end;
+    answer.end = answer.leader_end = replica.end_on_disk();
+    answer.prev_epoch = replica.epochs().at({answer.first.value - 1});
+    answer.commit = replica.commit();
+    for (const EpochStart& start : replica.epochs().starts()) {
+      if (start.first >= answer.first && start.first < answer.end) answer.epochs.push_back(start);
+    }
+    PeerMessage message = replica.message(answer);
+    message.session = fetch.session;
+    out.sends.push_back({fetch.to, message});
+  }
+  Replica replica;
+  SessionId session;
+  ReplicaEffects out;
+};
+
+struct Trio {
+  Node a{"a"}, b{"b"}, c{"c"};
+  void follow(const PartitionInfo& info) {
+    for (Node* node : {&a, &b, &c}) node->follow(info);
+  }
+  // `follower` fetches from `leader` until it has its log.
+  static void catch_up(Node& follower, Node& leader) {
+    follower.replica.tick(kNow + DurationMs{1000}, follower.out);
+    leader.hear(follower);
+    leader.serve();
+    follower.hear(leader);
+    follower.sync();
+    leader.hear(follower);
+  }
+  // a leads, all three are in sync with one record.
+  void begin() {
+    follow(set_of(1, 1, "a", {"a", "b", "c"}));
+    a.replica.append(1);
+    a.sync();
+    catch_up(b, a);
+    catch_up(c, a);
+    REQUIRE(a.replica.commit() == Lsn{2});
+  }
+};
+
+}  // namespace
+
+TEST_CASE("only the worker in the session that metad names leads (rule 1)", "[storage][replica]") {
+  Node a("a");
+  PartitionInfo info = set_of(1, 1, "a", {"a"});
+  info.leader_session = {1};  // an older life of the same worker
+  a.follow(info);
+  CHECK_FALSE(a.replica.leads());
+  info.leader_session = a.session;
+  info.version = {2};
+  a.follow(info);
+  CHECK(a.replica.leads());
+}
+
+TEST_CASE("an older version of the catalog changes nothing", "[storage][replica]") {
+  Node a("a");
+  a.follow(set_of(2, 5, "a", {"a"}));
+  CHECK_FALSE(a.follow(set_of(3, 4, "b", {"b"})));
+  CHECK(a.replica.leads());
+}
+
+TEST_CASE("a record is committed when all that are in sync have it on disk (rule 7)", "[storage][replica]") {
+  Trio t;
+  t.begin();
+  t.a.publish(2);
+  CHECK(t.b.hear(t.a));
+  CHECK(t.c.hear(t.a));
+  t.a.sync();
+  CHECK(t.a.replica.commit() == Lsn{2});
+  t.b.sync();
+  t.a.hear(t.b);
+  CHECK(t.a.replica.commit() == Lsn{2});
+  t.c.sync();
+  t.a.hear(t.c);
+  CHECK(t.a.replica.commit() == Lsn{4});
+}
+
+TEST_CASE("the leader counts itself only after its own commit (rule 4)", "[storage][replica]") {
+  Trio t;
+  t.begin();
+  t.a.publish(1);
+  for (Node* follower : {&t.b, &t.c}) {
+    follower->hear(t.a);
+    follower->sync();
+    const PeerSend ack = follower->out.sends.back();
+    t.a.replica.take(ack.message, std::get<AckRecords>(ack.message.body), kNow, t.a.out);
+  }
+  CHECK(t.a.replica.commit() == Lsn{2});
+  t.a.sync();
+  CHECK(t.a.replica.commit() == Lsn{3});
+}
+
+TEST_CASE("with too few in sync nothing is taken and nothing committed (rules 7 and 9)", "[storage][replica]") {
+  Trio t;
+  t.begin();
+  t.a.follow(set_of(1, 2, "a", {"a"}));
+  CHECK_FALSE(t.a.replica.takes_appends());
+  t.a.replica.append(1);
+  t.a.sync();
+  CHECK(t.a.replica.commit() == Lsn{2});
+}
+
+TEST_CASE("a new leader delivers once all that it found is committed (rule 3)", "[storage][replica]") {
+  Trio t;
+  t.begin();
+  t.a.publish(1);
+  REQUIRE(t.b.hear(t.a));
+  t.b.sync();
+  t.follow(set_of(2, 2, "b", {"b", "c"}));
+  CHECK(t.b.replica.leads());
+  CHECK_FALSE(t.b.replica.delivers());
+  Trio::catch_up(t.c, t.b);
+  CHECK(t.b.replica.commit() == Lsn{3});
+  CHECK(t.b.replica.delivers());
+}
+
+TEST_CASE("a gap is fetched and never appended (rule 5)", "[storage][replica]") {
+  Trio t;
+  t.begin();
+  t.a.publish(1);  // lost
+  t.a.publish(1);
+  CHECK_FALSE(t.b.hear(t.a));
+  CHECK(t.b.replica.end() == Lsn{2});
+  CHECK(t.b.last<FetchRecords>().end == Lsn{2});
+}
+
+TEST_CASE("what was told before is acknowledged again (rule 5)", "[storage][replica]") {
+  Trio t;
+  t.begin();
+  t.a.publish(1);
+  REQUIRE(t.b.hear(t.a));
+  t.b.sync();
+  CHECK_FALSE(t.b.hear(t.a));
+  CHECK(t.b.last<AckRecords>().end == Lsn{3});
+}
+
+TEST_CASE("a frame of another term, sender or session is dropped (rule 5)", "[storage][replica]") {
+  Trio t;
+  t.begin();
+  t.a.publish(1);
+  PeerMessage message = t.a.out.sends.back().message;
+  const auto append = std::get<AppendRecords>(message.body);
+  SECTION("term") { message.epoch = {2}; }
+  SECTION("sender") { message.sender = "c"; }
+  SECTION("session") { message.session = {1}; }
+  CHECK_FALSE(t.b.replica.take(message, append, kNow, t.b.out));
+  CHECK(t.b.replica.end() == Lsn{2});
+}
+
+TEST_CASE("a log is not appended to before it was compared with the leader's (rule 5)", "[storage][replica]") {
+  Trio t;
+  t.follow(set_of(1, 1, "a", {"a", "b", "c"}));
+  t.a.publish(1);
+  CHECK_FALSE(t.b.hear(t.a));
+  CHECK(t.b.last<FetchRecords>().end == Lsn{1});
+}
+
+TEST_CASE("an answer counts once, for the outstanding fetch only (rule 6)", "[storage][replica]") {
+  Trio t;
+  t.begin();
+  t.a.replica.append(1);
+  t.a.sync();
+  t.b.replica.tick(kNow + DurationMs{1000}, t.b.out);
+  t.a.hear(t.b);
+  t.a.serve();
+  const PeerMessage answer = t.a.out.sends.back().message;
+  t.b.replica.tick(kNow + DurationMs{2000}, t.b.out);  // asks anew
+  CHECK_FALSE(t.b.hear(answer, std::get<FetchedRecords>(answer.body)));
+  t.a.hear(t.b);
+  t.a.serve();
+  CHECK(t.b.hear(t.a));
+  CHECK_FALSE(t.b.hear(t.a));
+  CHECK(t.b.replica.end() == Lsn{3});
+}
+
+TEST_CASE("a fetch without an answer is repeated, also while the leader publishes", "[storage][replica]") {
+  Trio t;
+  t.follow(set_of(1, 1, "a", {"a", "b", "c"}));
+  for (int i = 0; i <= 3; ++i) {
+    const TimeMs now = kNow + DurationMs{100 * i};
+    const PeerSend heartbeat = t.a.replica.publish(t.a.replica.end(), 0, now);
+    t.b.replica.take(heartbeat.message, std::get<AppendRecords>(heartbeat.message.body), now, t.b.out);
+  }
+  CHECK(t.b.out.sends.size() == 2);
+  CHECK(t.b.replica.next_deadline() <= kNow + DurationMs{300} + Replica::kTimes.retry);
+}
+
+TEST_CASE("a deposed leader fetches only when its own tail is on disk (rule 6)", "[storage][replica]") {
+  Trio t;
+  t.begin();
+  t.a.publish(1);
+  t.a.out.sends.clear();
+  t.follow(set_of(2, 2, "b", {"b", "c"}));
+  t.a.replica.tick(kNow + DurationMs{1000}, t.a.out);
+  CHECK(t.a.out.sends.empty());
+  t.a.sync();
+  t.a.replica.tick(kNow + DurationMs{2000}, t.a.out);
+  CHECK(t.a.last<FetchRecords>().end == Lsn{3});
+}
+
+TEST_CASE("where logs part, the follower's tail is cut off (rule 6)", "[storage][replica]") {
+  Trio t;
+  t.begin();
+  t.a.publish(2);  // reaches nobody
+  t.a.sync();
+  t.follow(set_of(2, 2, "b", {"b", "c"}));
+  t.b.replica.append(1);
+  t.b.sync();
+  t.a.replica.tick(kNow + DurationMs{1000}, t.a.out);
+  t.b.hear(t.a);
+  CHECK(t.b.last<TruncateRecords>().end == Lsn{2});
+  CHECK(t.a.hear(t.b));
+  CHECK(t.a.replica.end() == Lsn{2});
+  Trio::catch_up(t.a, t.b);
+  CHECK(t.a.replica.end() == Lsn{3});
+  CHECK(t.a.replica.epochs() == t.b.replica.epochs());
+}
+
+TEST_CASE("what is committed is not cut off for a leader that lacks it (rule 6)", "[storage][replica]") {
+  Trio t;
+  t.begin();
+  const PeerSend heartbeat = t.a.replica.publish(t.a.replica.end(), 0, kNow);
+  t.b.hear(heartbeat.message, std::get<AppendRecords>(heartbeat.message.body));  // so b knows what is committed
+  Node forced("c");
+  forced.follow(set_of(2, 2, "c", {"c"}));
+  t.b.follow(set_of(2, 2, "c", {"c"}));
+  t.b.replica.tick(kNow + DurationMs{1000}, t.b.out);
+  forced.hear(t.b);
+  const PeerMessage answer = forced.out.sends.back().message;
+  CHECK(t.b.replica.take(answer, std::get<TruncateRecords>(answer.body), kNow) == Replica::Truncation::kDiverged);
+  CHECK(t.b.replica.end() == Lsn{2});
+}
+
+TEST_CASE("a follower joins when it has all that is committed and the term's start (rule 8)", "[storage][replica]") {
+  Trio t;
+  t.follow(set_of(1, 1, "a", {"a", "b"}));
+  t.a.replica.append(3);
+  t.a.sync();
+  Trio::catch_up(t.b, t.a);
+  REQUIRE(t.a.replica.commit() == Lsn{4});
+  Trio::catch_up(t.c, t.a);
+  REQUIRE(t.a.out.proposals.size() == 1);
+  const AlterInSync proposal = t.a.out.proposals.back();
+  CHECK(proposal.version == PartitionVersion{1});
+  CHECK(proposal.in_sync == std::vector<InSyncMember>{{"a", {'a'}}, {"b", {'b'}}, {"c", {'c'}}});
+  SECTION("until metad answers the joiner counts already (rule 7)") {
+    t.a.publish(1);
+    t.a.sync();
+    t.b.hear(t.a);
+    t.b.sync();
+    t.a.hear(t.b);
+    CHECK(t.a.replica.commit() == Lsn{4});
+  }
+  SECTION("the same is proposed until it is answered") {
+    t.a.replica.tick(kNow + DurationMs{300}, t.a.out);
+    REQUIRE(t.a.out.proposals.size() == 2);
+    CHECK(t.a.out.proposals.back().in_sync == proposal.in_sync);
+    t.a.follow(set_of(1, 2, "a", {"a", "b", "c"}));
+    t.a.replica.tick(kNow + DurationMs{600}, t.a.out);
+    CHECK(t.a.out.proposals.size() == 2);
+  }
+}
+
+TEST_CASE("a silent follower is proposed for removal, which counts once metad did it (rule 8)", "[storage][replica]") {
+  Trio t;
+  t.begin();
+  t.a.publish(1);
+  t.a.sync();
+  t.b.hear(t.a);
+  t.b.sync();
+  const PeerSend ack = t.b.out.sends.back();
+  const TimeMs later = kNow + DurationMs{Replica::kTimes.silence.value + 1};
+  t.a.replica.take(ack.message, std::get<AckRecords>(ack.message.body), later, t.a.out);
+  t.a.replica.tick(later, t.a.out);
+  REQUIRE(t.a.out.proposals.size() == 1);
+  CHECK(t.a.out.proposals.back().in_sync == std::vector<InSyncMember>{{"a", {'a'}}, {"b", {'b'}}});
+  CHECK(t.a.replica.commit() == Lsn{2});
+  t.a.follow(set_of(1, 2, "a", {"a", "b"}));
+  CHECK(t.a.replica.commit() == Lsn{3});
+}
+
+TEST_CASE("an acknowledgement from a new session counts anew", "[storage][replica]") {
+  Trio t;
+  t.begin();
+  PeerMessage message = t.b.replica.message(AckRecords{{1}});
+  message.session = {1000};  // it restarted, with less
+  t.a.replica.take(message, AckRecords{{1}}, kNow, t.a.out);
+  t.a.publish(1);
+  t.a.sync();
+  t.c.hear(t.a);
+  t.c.sync();
+  t.a.hear(t.c);
+  CHECK(t.a.replica.commit() == Lsn{2});
+  PeerMessage old = t.b.replica.message(AckRecords{{3}});
+  t.a.replica.take(old, AckRecords{{3}}, kNow, t.a.out);
+  CHECK(t.a.replica.commit() == Lsn{2});
+}
+
+}  // namespace dmq
