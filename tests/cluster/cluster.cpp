@@ -21,8 +21,10 @@ std::string new_endpoint() { return "tcp://127.0.0.1:" + std::to_string(support:
 Cluster::Cluster(Layout layout) : directory_(new_directory()) {
   if (layout == Layout::kBroker) {
     add_broker();
+  } else if (layout == Layout::kDaemons) {
+    add_daemons(3, 2, {});
   } else {
-    add_daemons();
+    add_daemons(5, 3, {"--replicas", "3", "--min-in-sync", "2"});
   }
 }
 
@@ -42,18 +44,19 @@ void Cluster::add_broker() {
   add("broker", "dmq-broker", {"--data", directory_ + "/data", "--listen", endpoints_[0], "--admin", ""});
 }
 
-void Cluster::add_daemons() {
+void Cluster::add_daemons(int workers, int routers, std::vector<std::string> metad_flags) {
   const std::string metad = new_endpoint();
-  add("metad", "dmq-metad",
-      {"--data", directory_ + "/metad", "--listen", metad, "--feed", new_endpoint(), "--heartbeat", "300ms"});
-  for (const char* number : {"1", "2", "3"}) {
-    const std::string name = std::string("storage-") + number;
+  metad_flags.insert(metad_flags.end(), {"--data", directory_ + "/metad", "--listen", metad, "--feed", new_endpoint(),
+                                         "--heartbeat", "300ms"});
+  add("metad", "dmq-metad", std::move(metad_flags));
+  for (int i = 1; i <= workers; ++i) {
+    const std::string name = "storage-" + std::to_string(i);
     add(name, "dmq-storage",
         {"--data", directory_ + "/" + name, "--listen", new_endpoint(), "--metad", metad, "--name", name});
   }
-  for (const char* number : {"1", "2"}) {
+  for (int i = 1; i <= routers; ++i) {
     endpoints_.push_back(new_endpoint());
-    add(std::string("router-") + number, "dmq-router", {"--listen", endpoints_.back(), "--metad", metad});
+    add("router-" + std::to_string(i), "dmq-router", {"--listen", endpoints_.back(), "--metad", metad});
   }
 }
 

@@ -12,8 +12,9 @@ namespace dmq::cluster {
 using support::Daemon;
 
 enum class Layout {
-  kBroker,   // one dmq-broker
-  kDaemons,  // 1 dmq-metad, 2 dmq-routers, 3 dmq-storage
+  kBroker,    // one dmq-broker
+  kDaemons,   // 1 dmq-metad, 2 dmq-routers, 3 dmq-storage
+  kReplicas,  // 1 dmq-metad, 3 dmq-routers, 5 dmq-storage, three replicas of each partition
 };
 
 class Cluster {
@@ -34,7 +35,7 @@ class Cluster {
  private:
   void add(const std::string& name, const std::string& program, std::vector<std::string> flags);
   void add_broker();
-  void add_daemons();
+  void add_daemons(int workers, int routers, std::vector<std::string> metad_flags);
 
   std::string directory_;
   bool keep_ = false;

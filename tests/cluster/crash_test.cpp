@@ -42,8 +42,10 @@ std::string run_through(Load& load, Nemesis& nemesis) {
 int run(Flags flags) {
   std::cout << "mode " << flags.mode << "\nseed " << flags.nemesis.seed << "\nrounds " << flags.nemesis.rounds
             << std::endl;
-  const bool daemons = flags.mode == "daemons";
-  Cluster cluster(daemons ? Layout::kDaemons : Layout::kBroker);
+  const bool replicas = flags.mode == "replicas";
+  const bool daemons = flags.mode == "daemons" || replicas;
+  Cluster cluster(replicas ? Layout::kReplicas : daemons ? Layout::kDaemons : Layout::kBroker);
+  if (replicas) flags.nemesis.away_max = std::chrono::milliseconds(4'000);
   if (flags.keep) cluster.keep_directory();
   cluster.start();
   if (const std::string late = cluster.await_listening(); !late.empty()) {
@@ -86,8 +88,10 @@ int main(int argc, char** argv) {
   CLI::App app{"Kills dmq under load and checks every message.", "dmq-crash-test"};
   Flags flags;
   flags.nemesis.seed = std::random_device{}();
-  app.add_option("--mode", flags.mode, "broker: one dmq-broker; daemons: 1 dmq-metad, 2 dmq-router, 3 dmq-storage")
-      ->check(CLI::IsMember({"broker", "daemons"}))
+  app.add_option("--mode", flags.mode,
+                 "broker: one dmq-broker; daemons: 1 dmq-metad, 2 dmq-router, 3 dmq-storage; replicas: 1, 3, 5 and "
+                 "three replicas of all")
+      ->check(CLI::IsMember({"broker", "daemons", "replicas"}))
       ->capture_default_str();
   app.add_option("--rounds", flags.nemesis.rounds, "How many kills")->check(CLI::Range(0, 1'000'000));
   app.add_option("--seed", flags.nemesis.seed, "Of all that is random here (default: a random one, printed)");

@@ -2,6 +2,7 @@
 #include "tests/cluster/nemesis.hpp"
 
 #include <poll.h>
+#include <signal.h>
 
 #include <algorithm>
 #include <vector>
@@ -14,12 +15,32 @@ using std::chrono::steady_clock;
 std::string Nemesis::run() {
   for (int round = 0; round < options_.rounds; ++round) {
     if (std::string ended = watch(next_pause()); !ended.empty()) return ended;
-    Daemon& victim = *cluster_.daemons()[random_() % cluster_.daemons().size()];
-    if (!victim.kill()) return victim.name() + " ended by itself: " + victim.ended_how();
-    victim.start();
+    if (std::string trouble = strike(); !trouble.empty()) return trouble;
   }
   // Those that were killed last have to come up as well. A program that was not killed has said so before.
   return watch(options_.between_max);
+}
+
+std::string Nemesis::strike() {
+  Daemon& victim = *cluster_.daemons()[random_() % cluster_.daemons().size()];
+  if (options_.away_max.count() > 0) return strike_for_a_while(victim);
+  if (!victim.kill()) return victim.name() + " ended by itself: " + victim.ended_how();
+  victim.start();
+  return {};
+}
+
+std::string Nemesis::strike_for_a_while(Daemon& victim) {
+  const milliseconds away(random_() % static_cast<std::uint64_t>(options_.away_max.count()));
+  if (random_() % 3 == 0) {
+    ::kill(victim.pid(), SIGSTOP);
+    const std::string trouble = watch(away);
+    ::kill(victim.pid(), SIGCONT);
+    return trouble;
+  }
+  if (!victim.kill()) return victim.name() + " ended by itself: " + victim.ended_how();
+  const std::string trouble = watch(away);
+  victim.start();
+  return trouble;
 }
 
 milliseconds Nemesis::next_pause() {
@@ -31,6 +52,7 @@ milliseconds Nemesis::next_pause() {
 std::string Nemesis::watch(milliseconds pause) {
   const auto until = steady_clock::now() + pause;
   std::vector<pollfd> ends;
+  // poll() passes over one that is not running: its descriptor is -1.
   for (const auto& daemon : cluster_.daemons()) ends.push_back({daemon->end_fd(), POLLIN, 0});
   for (;;) {
     const auto left = std::chrono::duration_cast<milliseconds>(until - steady_clock::now());
