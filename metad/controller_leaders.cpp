@@ -36,8 +36,9 @@ Error loss(const PartitionInfo& info, const std::string& worker) {
 
 }  // namespace
 
-// Rule 8. A proposal that can never be good is an error; one that came too late, or whose joiner was fenced meanwhile,
-// changes nothing, and the answer shows it.
+// Rule 8. A proposal that can never be good is an error; one that came too late changes nothing, and the answer shows
+// it. One whose joiner was fenced meanwhile raises the version alone: a duplicate of it, still under way, could succeed
+// once the joiner is back, when the leader no longer waits for that joiner's copy.
 MetadReplyBody Controller::handle(const AlterInSync& alter, Turn& turn) {
   const Partition& partition = partitions_[alter.partition.value];
   const std::vector<std::string> names = names_of(alter.in_sync);
@@ -50,7 +51,11 @@ MetadReplyBody Controller::handle(const AlterInSync& alter, Turn& turn) {
   if (!lists(names, info.leader)) {
     return Error{Errc::kInvalidArgument, "a leader proposes an in-sync set without itself; it should resign instead"};
   }
-  if (!may_alter(info, alter)) return info;
+  if (!may_alter(info, alter)) {
+    ++info.version.value;
+    put(turn, info);
+    return partition.info;
+  }
   set_in_sync(info, names);
   finish_move(info);
   revise(turn, std::move(info));
