@@ -98,9 +98,9 @@ MetadReplyBody Controller::handle(const CreateQueue& create, Turn& turn) {
   if (queues_.size() + deleted_.size() >= kQueueIdsMax) {
     return Error{Errc::kInsufficientStorage, "the catalog has seen 10,000,000 queues, as many as it can"};
   }
-  undo_.push_back([this, before = counters_.last_queue] { counters_.last_queue = before; });
+  undo_.emplace_back([this, before = counters_.last_queue] { counters_.last_queue = before; });
   counters_.last_queue.value += 1;
-  const QueueInfo queue{counters_.last_queue, create.name, partition_of(create.name, counters_.partitions), turn.wall,
+  QueueInfo queue{counters_.last_queue, create.name, partition_of(create.name, counters_.partitions), turn.wall,
                         create.settings};
   put(turn, queue);
   return queue;
@@ -109,7 +109,7 @@ MetadReplyBody Controller::handle(const CreateQueue& create, Turn& turn) {
 MetadReplyBody Controller::handle(const DeleteQueue& remove, Turn& turn) {
   const auto found = queues_.find(remove.name);
   if (found == queues_.end()) return Error{Errc::kNoSuchQueue, "there is no queue '" + remove.name + "'"};
-  const QueueDeleted deleted{found->second.id, remove.name};
+  QueueDeleted deleted{found->second.id, remove.name};
   put(turn, deleted);
   return deleted;
 }

@@ -61,7 +61,7 @@ SessionId Controller::begin_session(const RegisterMember& member) {
     return entry.second.name == member.name && entry.second.role == member.role;
   });
   if (old != members_.end()) remove_member(old->first);
-  undo_.push_back([this, before = counters_.last_session] { counters_.last_session = before; });
+  undo_.emplace_back([this, before = counters_.last_session] { counters_.last_session = before; });
   const SessionId session = counters_.last_session = SessionId{counters_.last_session.value + 1};
   add_member(session, {member.name, member.role, listened_ms_});
   return session;

@@ -10,18 +10,18 @@ namespace dmq {
 
 void Controller::add_member(SessionId session, Member member) {
   members_[session] = std::move(member);
-  undo_.push_back([this, session] { members_.erase(session); });
+  undo_.emplace_back([this, session] { members_.erase(session); });
 }
 
 void Controller::remove_member(SessionId session) {
   const auto found = members_.find(session);
-  undo_.push_back([this, session, before = found->second] { members_[session] = before; });
+  undo_.emplace_back([this, session, before = found->second] { members_[session] = before; });
   members_.erase(found);
 }
 
 void Controller::put(Turn& turn, const QueueInfo& queue) {
   Partition& partition = partitions_[queue.partition.value];
-  undo_.push_back([this, &partition, settled = partition.settled, name = queue.name] {
+  undo_.emplace_back([this, &partition, settled = partition.settled, name = queue.name] {
     partition.settled = settled;
     queues_.erase(name);
     --counters_.version.value;
@@ -34,7 +34,7 @@ void Controller::put(Turn& turn, const QueueInfo& queue) {
 
 void Controller::put(Turn& turn, const QueueDeleted& deleted) {
   const auto found = queues_.find(deleted.name);
-  undo_.push_back([this, before = found->second] {
+  undo_.emplace_back([this, before = found->second] {
     deleted_.pop_back();
     queues_[before.name] = before;
     --counters_.version.value;
@@ -52,7 +52,7 @@ void Controller::put(Turn& turn, const PartitionInfo& partition) {
   check_invariant(partition.version > info.version, "C2: a change of a partition has a version");
   check_invariant(partition.epoch >= info.epoch, "C2: an epoch never falls");
   check_invariant(same_term || partition.epoch > info.epoch, "C2: an epoch has one leader");
-  undo_.push_back([this, &info, before = info] {
+  undo_.emplace_back([this, &info, before = info] {
     info = before;
     --counters_.version.value;
   });
@@ -70,7 +70,7 @@ void Controller::revise(Turn& turn, PartitionInfo info) {
 void Controller::put(Turn& turn, const WorkerInfo& worker) {
   const auto found = workers_.find(worker.name);
   const bool was_lost = found != workers_.end() && !unfenced(worker.name);
-  undo_.push_back(
+  undo_.emplace_back(
       [this, name = worker.name, before = found == workers_.end() ? std::optional<Worker>() : found->second] {
         if (before) {
           workers_[name] = *before;
@@ -87,7 +87,7 @@ void Controller::put(Turn& turn, const WorkerInfo& worker) {
 }
 
 void Controller::put(Turn& turn, const ClusterInfo& cluster) {
-  undo_.push_back([this, before = cluster_] {
+  undo_.emplace_back([this, before = cluster_] {
     cluster_ = before;
     --counters_.version.value;
   });

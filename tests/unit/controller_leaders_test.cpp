@@ -224,6 +224,17 @@ TEST_CASE("rule 8: who joins is unfenced, in its current session, and a replica"
   CHECK(s.join("abcx") == "a+0 [a b c]");  // nobody
 }
 
+TEST_CASE("rule 8: a proposal that was refused never succeeds later", "[metad][controller]") {
+  ReplicaScript s("abc", 1);
+  s.fence("c");
+  const AlterInSync sent_twice = s.proposal("abc");
+  CHECK(s.alter(sent_twice) == "a+0 [a b]");
+  CHECK(s.info().version.value == sent_twice.version.value + 1);
+  s.fence("c", false);
+  CHECK(s.alter(sent_twice) == "a+0 [a b]");  // its leader does not wait for c any more
+  CHECK(s.join("abc") == "a+0 [a b c]");
+}
+
 TEST_CASE("rule 8: the in-sync set is never without its leader, nor names a worker twice", "[metad][controller]") {
   ReplicaScript s("abc", 2);
   CHECK(s.refusal(s.proposal("bc")).starts_with("invalid_argument: a leader proposes an in-sync set without itself"));
