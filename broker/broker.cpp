@@ -78,6 +78,10 @@ Broker::Parts::Parts(BrokerOptions given) : options(std::move(given)) {
 
 void Broker::Parts::open_store() {
   if (options.workers == 0) throw BrokerError("a broker needs at least one worker");
+  if (options.replicas == 0 || options.replicas > options.workers) {
+    throw BrokerError("there are " + std::to_string(options.workers) +
+                      " workers, so there can be from 1 to as many replicas");
+  }
   if (options.data_dir.empty()) {
     if (const int removed = TemporaryDirectory::remove_left_behind(); removed != 0) {
       spdlog::info("removed what killed brokers left behind: {} temporary store(s)", removed);
@@ -97,6 +101,7 @@ void Broker::Parts::start_metad() {
   set.data_dir = options.data_dir + "/metad";
   set.listen = kMetad;
   set.partitions = options.partitions;
+  if (options.replicas > 1) set.replicas = options.replicas;
   set.heartbeat = DurationMs{1000};  // the parts of one process live and die together: no hurry
   metad = value_or_throw(MetadDaemon::open(context, set));
   metad_thread = std::thread([this] {
@@ -110,6 +115,10 @@ void Broker::Parts::open_worker(unsigned index) {
   set.data_dir = options.data_dir + "/storage-" + std::to_string(index);
   set.listen = "inproc://worker-" + std::to_string(index);
   set.metad = kMetad;
+  if (options.replicas > 1) {
+    set.peers.log_listen = set.listen + "-log";
+    set.peers.peer_listen = set.listen + "-peer";
+  }
   set.sync = value_or_throw(sync_from_name(options.sync));
   set.limits.store_bytes = options.store_limit;
   set.limits.producer_idle = DurationMs{options.producer_idle_ms};

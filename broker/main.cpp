@@ -43,6 +43,10 @@ void add_flags(CLI::App& app, Flags& flags) {
   app.add_option("--workers", broker.workers, "Storage threads, each with its own files")
       ->check(CLI::Range(1, 64))
       ->capture_default_str();
+  app.add_option("--replicas", broker.replicas,
+                 "How many workers keep each message, for tests of programs; fixed at a store's first start")
+      ->check(CLI::Range(1, 7))
+      ->capture_default_str();
   app.add_option("--partitions", broker.partitions, "Parts that queues are spread over; fixed at a store's first start")
       ->check(CLI::Range(1, static_cast<int>(dmq::kPartitionsMax)))
       ->capture_default_str();

@@ -441,7 +441,10 @@ void Router::follow_workers() {
   std::erase_if(workers_, [&](const auto& entry) { return !used(entry.first); });
   for (const auto& [name, worker] : catalog.workers()) worker_at(worker.endpoint);
   bool all = !catalog.empty();
-  for (std::uint16_t i = 0; all && i < catalog.partitions(); ++i) all = admission_->route({i}, {}).has_value();
+  for (std::uint16_t i = 0; all && i < catalog.partitions(); ++i) {
+    const PartitionInfo* info = catalog.find_partition({i});
+    all = admission_->route({i}, {}).has_value() && info->in_sync.size() >= info->min_in_sync;
+  }
   ready_ = all;
 }
 

@@ -41,7 +41,7 @@ class Router : public Part {
 
   const std::string& endpoint() const { return endpoint_; }
   const std::string& admin_endpoint() const { return admin_endpoint_; }
-  // Every partition has a worker that is alive and connected. From any thread.
+  // Every partition has a leader that is alive, and enough replicas in sync. From any thread.
   bool ready() const { return ready_; }
   std::uint64_t dropped() const { return dropped_; }
 

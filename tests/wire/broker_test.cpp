@@ -112,6 +112,24 @@ TEST_CASE("queues are spread over several workers", "[broker]") {
   CHECK(workers.size() == 3);
 }
 
+TEST_CASE("a broker with replicas serves at once, and its messages survive", "[broker]") {
+  const dmq::TemporaryDirectory directory;
+  dmq::BrokerOptions options = in_directory(directory.path());
+  options.workers = options.replicas = 3;
+  {
+    const dmq::Broker broker(options);
+    auto client = connect(broker);
+    for (int i = 0; i < 20; ++i) client.send("q" + std::to_string(i), "body " + std::to_string(i));
+    CHECK(receive_one(client, "q0") == "body 0");
+  }
+  const dmq::Broker broker(options);
+  auto client = connect(broker);
+  CHECK(receive_one(client, "q0") == "nothing");
+  for (int i = 1; i < 20; ++i) CHECK(receive_one(client, "q" + std::to_string(i)) == "body " + std::to_string(i));
+  options.replicas = 4;
+  CHECK(refusal(options).find("replicas") != std::string::npos);
+}
+
 TEST_CASE("a store is not opened twice, nor with fewer workers than it was made with", "[broker]") {
   const dmq::TemporaryDirectory directory;
   auto options = in_directory(directory.path());

@@ -20,6 +20,9 @@ struct BrokerOptions {
   // Threads that store messages, each with its own files; queues are spread over them. At least 1. A store keeps the
   // workers that it was made with: fewer than before are refused.
   unsigned workers = 1;
+  // How many workers keep each message; two must be in sync where there are three or more. On one disk that helps
+  // against nothing but a bug: it is for tests of programs. Counts at the first start of a store only.
+  unsigned replicas = 1;
   // How many parts the queues are spread over. Counts at the first start of a store only.
   std::uint16_t partitions = 64;
   // Sends are refused when the messages of one worker take more bytes than this.
