@@ -82,9 +82,10 @@ class Program:
 class Cluster:
     """One metad, some routers and some workers in a temporary directory. Members know metad's endpoint alone."""
 
-    def __init__(self, routers=2, workers=3, heartbeat="300ms"):
+    def __init__(self, routers=2, workers=3, heartbeat="300ms", replicas=1):
         self.directory = tempfile.TemporaryDirectory(prefix="dmq-cluster-")
-        self.metad = self._program("dmq-metad", "--data", self.path("metad"), "--heartbeat", heartbeat)
+        self.metad = self._program("dmq-metad", "--data", self.path("metad"), "--heartbeat", heartbeat, "--replicas",
+                                   str(replicas))
         self.metad.start()
         member = ["--metad", self.metad.endpoint]
         self.workers = [
