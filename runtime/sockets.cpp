@@ -30,6 +30,20 @@ void allow_ipv6(zmq::socket_t& socket, std::string_view endpoint) {
   socket.set(zmq::sockopt::ipv6, endpoint.find("://[") != std::string_view::npos || endpoint.starts_with("["));
 }
 
+void set_heartbeats(zmq::socket_t& socket) {
+  socket.set(zmq::sockopt::heartbeat_ivl, 1000);
+  socket.set(zmq::sockopt::heartbeat_timeout, 3000);
+  socket.set(zmq::sockopt::heartbeat_ttl, 3000);
+}
+
+void set_keep_alive(zmq::socket_t& socket) {
+  socket.set(zmq::sockopt::tcp_keepalive, 1);
+  socket.set(zmq::sockopt::tcp_keepalive_idle, 3);   // seconds
+  socket.set(zmq::sockopt::tcp_keepalive_intvl, 1);  // likewise
+  socket.set(zmq::sockopt::tcp_keepalive_cnt, 3);
+  socket.set(zmq::sockopt::tcp_maxrt, 5000);  // ms that what was sent may stay unacknowledged
+}
+
 }  // namespace
 
 zmq::socket_t make_socket(zmq::context_t& context, zmq::socket_type type, const SocketLimits& limits) {
@@ -40,9 +54,7 @@ zmq::socket_t make_socket(zmq::context_t& context, zmq::socket_type type, const 
   socket.set(zmq::sockopt::maxmsgsize, limits.frame_bytes);
   // A peer that opens a connection and says nothing, or stops saying anything, is dropped.
   socket.set(zmq::sockopt::handshake_ivl, 3000);
-  socket.set(zmq::sockopt::heartbeat_ivl, 1000);
-  socket.set(zmq::sockopt::heartbeat_timeout, 3000);
-  socket.set(zmq::sockopt::heartbeat_ttl, 3000);
+  limits.heartbeats ? set_heartbeats(socket) : set_keep_alive(socket);
   // Of a thousand clients that connect at once, those over the backlog would try again a second later.
   socket.set(zmq::sockopt::backlog, 1024);
   socket.set(zmq::sockopt::reconnect_ivl, 50);

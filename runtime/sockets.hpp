@@ -15,6 +15,9 @@ namespace dmq {
 struct SocketLimits {
   int messages = 10'000;
   std::int64_t frame_bytes = -1;
+  // ZMTP's heartbeats. Where messages pile up by design (a slow follower), libzmq 4.3.4 ends the process when one is
+  // missed on a socket whose input is stopped (its issues 3937, 4364); TCP's own keep-alive takes their place there.
+  bool heartbeats = true;
 };
 
 // A socket with LINGER 0, IMMEDIATE 1, heartbeats, a bound on handshakes, and finite high-water marks; a ROUTER

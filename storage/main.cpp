@@ -29,6 +29,10 @@ void add_flags(CLI::App& app, Flags& flags) {
                  "Endpoint from which other workers copy its log (default: a free port of the host in --listen)");
   app.add_option("--peer-listen", flags.worker.peers.peer_listen,
                  "Endpoint where they acknowledge what they have (default: likewise)");
+  app.add_option("--log-backlog", flags.worker.peers.publish_max,
+                 "Turns that wait for a slow follower; it fetches what is dropped beyond")
+      ->check(CLI::Range(1, 1'000'000))
+      ->capture_default_str();
   app.add_option("--zone", flags.worker.zone,
                  "What fails together with this worker (a rack, a room): copies go elsewhere");
   app.add_option("--metad", flags.worker.metad, "Endpoint of dmq-metad")->capture_default_str();

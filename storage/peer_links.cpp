@@ -40,8 +40,8 @@ Result<std::unique_ptr<PeerLinks>> PeerLinks::open(zmq::context_t& context, Peer
 PeerLinks::PeerLinks(zmq::context_t& context, PeerOptions options)
     : context_(context),
       options_(std::move(options)),
-      log_(make_socket(context, zmq::socket_type::pub, {options_.publish_max, kPeerFrameBytesMax})),
-      followers_(make_socket(context, zmq::socket_type::router, {10'000, kPeerFrameBytesMax})) {}
+      log_(make_socket(context, zmq::socket_type::pub, {options_.publish_max, kPeerFrameBytesMax, false})),
+      followers_(make_socket(context, zmq::socket_type::router, {10'000, kPeerFrameBytesMax, false})) {}
 
 Result<void> PeerLinks::bind() {
   if (options_.log_listen.empty()) return {};
@@ -77,8 +77,8 @@ void PeerLinks::follow(const CatalogCopy& catalog, const std::string& self) {
 void PeerLinks::connect(const std::string& name, const WorkerInfo& worker) {
   Peer peer{worker.log_endpoint,
             worker.peer_endpoint,
-            make_socket(context_, zmq::socket_type::sub, {options_.publish_max, kPeerFrameBytesMax}),
-            make_socket(context_, zmq::socket_type::dealer, {10'000, kPeerFrameBytesMax}),
+            make_socket(context_, zmq::socket_type::sub, {options_.publish_max, kPeerFrameBytesMax, false}),
+            make_socket(context_, zmq::socket_type::dealer, {10'000, kPeerFrameBytesMax, false}),
             {}};
   auto connected = connect_socket(peer.log, worker.log_endpoint);
   if (connected) connected = connect_socket(peer.requests, worker.peer_endpoint);

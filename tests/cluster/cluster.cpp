@@ -18,7 +18,8 @@ std::string new_endpoint() { return "tcp://127.0.0.1:" + std::to_string(support:
 
 }  // namespace
 
-Cluster::Cluster(Layout layout) : directory_(new_directory()) {
+Cluster::Cluster(Layout layout, std::vector<std::string> worker_flags)
+    : worker_flags_(std::move(worker_flags)), directory_(new_directory()) {
   if (layout == Layout::kBroker) {
     add_broker();
   } else if (layout == Layout::kDaemons) {
@@ -51,8 +52,10 @@ void Cluster::add_daemons(int workers, int routers, std::vector<std::string> met
   add("metad", "dmq-metad", std::move(metad_flags));
   for (int i = 1; i <= workers; ++i) {
     const std::string name = "storage-" + std::to_string(i);
-    add(name, "dmq-storage",
-        {"--data", directory_ + "/" + name, "--listen", new_endpoint(), "--metad", metad, "--name", name});
+    std::vector<std::string> flags = worker_flags_;
+    flags.insert(flags.end(),
+                 {"--data", directory_ + "/" + name, "--listen", new_endpoint(), "--metad", metad, "--name", name});
+    add(name, "dmq-storage", std::move(flags));
   }
   for (int i = 1; i <= routers; ++i) {
     endpoints_.push_back(new_endpoint());

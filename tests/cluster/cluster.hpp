@@ -19,7 +19,8 @@ enum class Layout {
 
 class Cluster {
  public:
-  explicit Cluster(Layout layout);
+  // `worker_flags` are given to every dmq-storage.
+  explicit Cluster(Layout layout, std::vector<std::string> worker_flags = {});
   ~Cluster();
 
   void start();
@@ -37,6 +38,7 @@ class Cluster {
   void add_broker();
   void add_daemons(int workers, int routers, std::vector<std::string> metad_flags);
 
+  const std::vector<std::string> worker_flags_;
   std::string directory_;
   bool keep_ = false;
   std::vector<std::string> endpoints_;

@@ -17,6 +17,7 @@ struct Flags {
   std::int64_t between_min_ms = 50;
   std::int64_t between_max_ms = 600;
   LoadOptions load;
+  int log_backlog = 0;  // 0: the daemons' own
   bool keep = false;
 };
 
@@ -44,7 +45,9 @@ int run(Flags flags) {
             << std::endl;
   const bool replicas = flags.mode == "replicas";
   const bool daemons = flags.mode == "daemons" || replicas;
-  Cluster cluster(replicas ? Layout::kReplicas : daemons ? Layout::kDaemons : Layout::kBroker);
+  std::vector<std::string> worker_flags;
+  if (flags.log_backlog > 0) worker_flags = {"--log-backlog", std::to_string(flags.log_backlog)};
+  Cluster cluster(replicas ? Layout::kReplicas : daemons ? Layout::kDaemons : Layout::kBroker, worker_flags);
   if (replicas) flags.nemesis.away_max = std::chrono::milliseconds(4'000);
   if (flags.keep) cluster.keep_directory();
   cluster.start();
@@ -99,6 +102,8 @@ int main(int argc, char** argv) {
   app.add_option("--between-max", flags.between_max_ms, "Milliseconds between kills, at most")->capture_default_str();
   app.add_option("--queues", flags.load.queues, "How many queues")->check(CLI::Range(1, 100))->capture_default_str();
   app.add_option("--producers", flags.load.producers, "Threads that send")->check(CLI::Range(1, 100));
+  app.add_option("--log-backlog", flags.log_backlog, "Turns that wait for a slow follower (default: the daemons' own)");
+  app.add_flag("--pauses", flags.nemesis.pauses_only, "replicas: workers are stopped and go on, nothing is killed");
   app.add_flag("--keep", flags.keep, "Keep stores and logs");
   CLI11_PARSE(app, argc, argv);
   flags.nemesis.between_min = std::chrono::milliseconds(flags.between_min_ms);

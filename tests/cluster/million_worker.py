@@ -14,6 +14,7 @@ from million_body import BATCH, body_of, queue_name, queue_of, read_body
 
 UNDER_WAY = 8  # requests of a producer
 REPLY_S = 60
+RETRY_MS = 20
 
 
 class Connection:
@@ -28,22 +29,27 @@ class Connection:
 
     def ask(self, then, payload, **header):
         self.last_id += 1
-        self.waiting[self.last_id] = then
-        self.socket.send_multipart([msgpack.packb({"v": 1, "id": self.last_id, **header}), msgpack.packb(payload)])
+        frames = [msgpack.packb({"v": 1, "id": self.last_id, **header}), msgpack.packb(payload)]
+        self.waiting[self.last_id] = then, frames
+        self.socket.send_multipart(frames)
 
     def take_reply(self):
         if not self.socket.poll(REPLY_S * 1000):
             raise SystemExit(f"no reply for {REPLY_S} s, {len(self.waiting)} requests wait")
         frames = self.socket.recv_multipart()
         header = msgpack.unpackb(frames[0])
-        if header["code"] != "ok":
+        if header["code"] == "ok":
+            then, _ = self.waiting.pop(header["id"])
+            return then(msgpack.unpackb(frames[1]))
+        if not header["retry"]:
             raise SystemExit(f"refused: {header}")
-        self.waiting.pop(header["id"])(msgpack.unpackb(frames[1]))
+        self.socket.poll(RETRY_MS)
+        self.socket.send_multipart(self.waiting[header["id"]][1])  # not done: a worker was away for a moment
 
 
 def produce(connection, queues, producer, count):
     def check(results):
-        if not all(isinstance(result, str) for result in results):
+        if not all(isinstance(result, str) or result.get("duplicate") for result in results):
             raise SystemExit(f"not taken: {results}")
 
     for first in range(0, count, BATCH):

@@ -21,8 +21,15 @@ std::string Nemesis::run() {
   return watch(options_.between_max);
 }
 
+Daemon& Nemesis::choose() {
+  for (;;) {
+    Daemon& victim = *cluster_.daemons()[random_() % cluster_.daemons().size()];
+    if (!options_.pauses_only || victim.name().starts_with("storage-")) return victim;
+  }
+}
+
 std::string Nemesis::strike() {
-  Daemon& victim = *cluster_.daemons()[random_() % cluster_.daemons().size()];
+  Daemon& victim = choose();
   if (options_.away_max.count() > 0) return strike_for_a_while(victim);
   if (!victim.kill()) return victim.name() + " ended by itself: " + victim.ended_how();
   victim.start();
@@ -31,7 +38,7 @@ std::string Nemesis::strike() {
 
 std::string Nemesis::strike_for_a_while(Daemon& victim) {
   const milliseconds away(random_() % static_cast<std::uint64_t>(options_.away_max.count()));
-  if (random_() % 3 == 0) {
+  if (options_.pauses_only || random_() % 3 == 0) {
     ::kill(victim.pid(), SIGSTOP);
     const std::string trouble = watch(away);
     ::kill(victim.pid(), SIGCONT);

@@ -17,6 +17,7 @@ struct NemesisOptions {
   std::chrono::milliseconds between_max{600};
   // For clusters with replicas: a victim may stay away for so long, and may be stopped (SIGSTOP) instead of killed.
   std::chrono::milliseconds away_max{0};
+  bool pauses_only = false;  // workers are stopped, nothing is killed
 };
 
 // Each round is one SIGKILL. One in five comes within 40 ms of the one before, often while the program still starts.
@@ -30,6 +31,7 @@ class Nemesis {
 
  private:
   std::chrono::milliseconds next_pause();
+  Daemon& choose();
   // One victim; what went wrong, or empty.
   std::string strike();
   std::string strike_for_a_while(Daemon& victim);
