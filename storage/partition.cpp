@@ -8,8 +8,8 @@
 
 namespace dmq {
 
-Partition::Partition(PartitionId id, std::string worker, std::uint64_t& stored)
-    : id_(id), stored_(stored), replica_(id, std::move(worker)), producers_(id) {}
+Partition::Partition(PartitionId id, std::string worker, PartitionLimits limits, std::uint64_t& stored)
+    : id_(id), limits_(limits), stored_(stored), replica_(id, std::move(worker)), producers_(id) {}
 
 Queue* Partition::find_queue(QueueId id) {
   const auto found = queues_.find(id);

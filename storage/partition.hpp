@@ -30,6 +30,12 @@ struct LogEntry {
   std::unique_ptr<ControlBody> control;  // null: a message
 };
 
+struct PartitionLimits {
+  std::uint64_t controls_kept_max = 100'000;  // LSNs behind what is applied, for followers that are away
+  std::size_t fetch_bytes_max = 4 << 20;      // of one answer to a follower, but at least one record
+  std::size_t snapshot_records_max = 5'000;   // of one part: what one transaction takes well
+};
+
 // Knows no socket, disk, thread or clock. Not thread-safe. A replica is a log and what its committed records made of
 // queues and producers; leader and followers append and apply in the same way, and any new kind of state is a new
 // kind of record with its case in apply().
@@ -44,7 +50,7 @@ struct LogEntry {
 class Partition {
  public:
   // `stored` counts the bytes of all partitions of a worker and outlives them.
-  Partition(PartitionId id, std::string worker, std::uint64_t& stored);
+  Partition(PartitionId id, std::string worker, PartitionLimits limits, std::uint64_t& stored);
 
   // From the store, at start: in this order, messages and entries by LSN.
   void restore(const PartitionState& state, EpochTable epochs);
@@ -134,6 +140,7 @@ class Partition {
   TimeMs steady_of(TimeMs wall, const Now& now) const;
 
   const PartitionId id_;
+  const PartitionLimits limits_;
   std::uint64_t& stored_;
   Replica replica_;
   Epoch epoch_;                    // the last term that was led or followed

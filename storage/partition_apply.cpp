@@ -6,11 +6,6 @@
 #include "storage/partition.hpp"
 
 namespace dmq {
-namespace {
-
-constexpr std::uint64_t kControlsKeptMax = 100'000;  // LSNs behind `applied`, for followers that are away
-
-}  // namespace
 
 // An effect may not overtake its record, so what is not on this replica's disk yet waits too.
 void Partition::advance(const Now& now, Turn& turn, Applied& applied) {
@@ -113,7 +108,7 @@ bool Partition::trim(TimeMs now, WriteBatch& effects) {
   if (now >= trim_held_until_) trim_held_ = Lsn{UINT64_MAX};
   Lsn end = replica_.trim();
   if (replica_.leads()) {
-    const Lsn kept{applied_.value > kControlsKeptMax ? applied_.value - kControlsKeptMax : 1};
+    const Lsn kept{applied_.value > limits_.controls_kept_max ? applied_.value - limits_.controls_kept_max : 1};
     end = std::max(replica_.everyones_end(), kept);
   }
   end = std::min({end, applied_, trim_held_});

@@ -31,7 +31,7 @@ Service::Service(std::string worker_name, ServiceLimits limits, const CatalogCop
     : worker_name_(std::move(worker_name)), limits_(limits), catalog_(catalog), records_(records) {}
 
 Partition& Service::partition(PartitionId id) {
-  return partitions_.try_emplace(id, id, worker_name_, stored_).first->second;
+  return partitions_.try_emplace(id, id, worker_name_, limits_.partition, stored_).first->second;
 }
 
 void Service::restore_partition(PartitionId id, const PartitionState& state, EpochTable epochs) {

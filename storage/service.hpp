@@ -25,6 +25,7 @@ struct ServiceLimits {
   std::uint64_t store_bytes = std::uint64_t{16} << 30;  // sends beyond it are refused; acks are not
   std::size_t parked_max = 10'000;                      // receives that wait for a message
   DurationMs producer_idle{3600 * 1000};                // then a producer's sequence is forgotten
+  PartitionLimits partition;
 };
 
 // All that a worker decides. Knows no socket, disk, thread or clock; bodies come through a RecordSource. Not

@@ -7,9 +7,7 @@
 namespace dmq {
 namespace {
 
-constexpr std::size_t kFetchBytesMax = 4 * 1024 * 1024;  // of one answer, but at least one record
-constexpr std::size_t kSnapshotRecordsMax = 5'000;       // of one part: what one transaction takes well
-constexpr DurationMs kSnapshotPatience{10'000};          // a follower that asks no more gives it up
+constexpr DurationMs kSnapshotPatience{10'000};  // a follower that asks no more gives it up
 
 template <class... Cases>
 struct Overloaded : Cases... {
@@ -157,7 +155,7 @@ PeerFrame Service::fetched(const Partition& partition, const FetchToServe& fetch
   auto shipped = std::make_shared<std::string>();
   const auto scanned = records_.scan({partition.id(), answer.first}, [&](Lsn lsn, std::string_view bytes, const auto&) {
     if (lsn >= answer.leader_end) return false;
-    if (!shipped->empty() && shipped->size() + bytes.size() > kFetchBytesMax) {
+    if (!shipped->empty() && shipped->size() + bytes.size() > limits_.partition.fetch_bytes_max) {
       answer.end = lsn;
       return false;
     }
@@ -189,7 +187,8 @@ PeerFrame Service::snapshot(Partition& partition, const FetchToServe& fetch, con
   const auto visit = [&](Lsn lsn, std::string_view bytes, const RecordView& record) {
     if (lsn >= part.stamp) return false;
     if (record.header.type != RecordType::kMessage) return true;
-    if (count++ == kSnapshotRecordsMax || (!shipped->empty() && shipped->size() + bytes.size() > kFetchBytesMax)) {
+    if (count++ == limits_.partition.snapshot_records_max ||
+        (!shipped->empty() && shipped->size() + bytes.size() > limits_.partition.fetch_bytes_max)) {
       part.end = lsn;
       return false;
     }
