@@ -1,0 +1,178 @@
+// The invariants of replication (docs/architecture.md), on what is seen of all replicas at once.
+#include "tests/sim/checker.hpp"
+
+#include <algorithm>
+
+namespace dmq::sim {
+namespace {
+
+std::string at(RecordPlace place) {
+  return " (partition " + std::to_string(place.partition.value) + ", LSN " + std::to_string(place.lsn.value) + ")";
+}
+
+}  // namespace
+
+void Checker::observe(Node& node) {
+  const bool thorough = ++observed_ % 16 == 0;
+  for (const auto& [id, partition] : node.service()->partitions()) {
+    Seen& seen = seen_[{node.endpoint(), id}];
+    check_role(node, partition, seen);
+    learn(node, partition);
+    compare(node, partition, seen);
+    if (!thorough) continue;
+    for (const auto& [queue, core] : const_cast<Partition&>(partition).queues()) core.check_invariants();
+  }
+  if (thorough && metad_.up()) metad_.check_invariants();
+}
+
+void Checker::check_role(const Node& node, const Partition& partition, Seen& seen) {
+  const Replica& replica = partition.replica();
+  if (seen.life != node.life() || seen.generation != partition.generation()) {
+    seen = {node.life(), partition.generation(), Lsn{1}, partition.epoch()};
+  }
+  must(partition.epoch() >= seen.epoch, "a replica's epoch never falls");
+  seen.epoch = partition.epoch();
+  if (!replica.leads()) return;
+  const auto [leader, first] =
+      logs_[partition.id()].leaders.emplace(replica.epoch(), std::pair(node.endpoint(), replica.session()));
+  must(first || leader->second == std::pair(node.endpoint(), replica.session()), "an epoch has one leader");
+}
+
+// Whoever first knows of a commit has the records.
+void Checker::learn(const Node& node, const Partition& partition) {
+  Log& log = logs_[partition.id()];
+  const Lsn commit = std::min(partition.replica().commit(), partition.replica().end_on_disk());
+  while (log.slots.size() < commit.value) {
+    const RecordPlace place{partition.id(), {log.slots.size()}};
+    log.slots.emplace_back();
+    log.slots.back() = read_slot(node, place);
+    check_copies_enough(place, log.slots.back(), partition);
+    ++committed_;
+  }
+}
+
+Checker::Slot Checker::read_slot(const Node& node, RecordPlace place) {
+  Slot slot;
+  const std::string* bytes = node.disk.find(place);
+  world_.note("committed", place.partition.value, place.lsn.value, bytes == nullptr ? 0 : bytes->size());
+  if (bytes == nullptr) return slot;
+  const auto record = read_record(*bytes, place);
+  if (!record) violated("a record is damaged when it is committed" + at(place));
+  slot.bytes = *bytes;
+  if (record->header.type != RecordType::kMessage) {
+    learn_control(place, *record);
+    return slot;
+  }
+  slot.message = index_of(record->body);
+  if (!slot.message) violated("a message is committed that nobody sent" + at(place));
+  Message& message = messages_[*slot.message];
+  if (message.place) violated("a message that was sent once is in the log twice" + at(*message.place) + at(place));
+  if (message.queue != record->header.queue) violated("a message is in another queue than it was sent to" + at(place));
+  message.place = place;
+  return slot;
+}
+
+void Checker::learn_control(RecordPlace place, const RecordView& record) {
+  const auto body = decode_control(record.header.type, record.body);
+  if (!body) violated("a control record cannot be read" + at(place));
+  std::vector<Slot>& slots = logs_[place.partition].slots;
+  const auto slot_of = [&](Lsn lsn) -> Slot& {
+    if (lsn >= place.lsn || !slots[lsn.value].message) violated("a record settles what is no message" + at(place));
+    return slots[lsn.value];
+  };
+  if (const auto* acks = std::get_if<Acks>(&*body)) {
+    for (const AckedMessage& ack : *acks) {
+      Slot& slot = slot_of(ack.lsn);
+      if (!messages_[*slot.message].may_be_gone()) {
+        violated("a message is settled that nobody could ack" + at({place.partition, ack.lsn}));
+      }
+      slot.settled = true;
+    }
+  } else if (const auto* returns = std::get_if<Returns>(&*body)) {
+    for (const ReturnedMessage& returned : *returns) {
+      Slot& slot = slot_of(returned.lsn);
+      if (returned.deliveries < slot.deliveries) {
+        violated("the delivery count of a message falls" + at({place.partition, returned.lsn}));
+      }
+      slot.deliveries = returned.deliveries;
+    }
+  }
+}
+
+// Committed means on the disks of min_in_sync replicas. A wiped disk had it.
+void Checker::check_copies_enough(RecordPlace place, const Slot& slot, const Partition& partition) const {
+  if (slot.bytes.empty()) return;
+  std::size_t copies = wiped_.size();
+  for (const auto& node : nodes_) {
+    const std::string* bytes = node->disk.find(place);
+    copies += bytes != nullptr && *bytes == slot.bytes ? 1 : 0;
+  }
+  if (copies < partition.replica().set().min_in_sync) {
+    violated("committed on " + std::to_string(copies) + " disks, fewer than min_in_sync" + at(place));
+  }
+}
+
+// What a replica applied is what was committed, and nothing that lives is missing.
+void Checker::compare(const Node& node, const Partition& partition, Seen& seen) {
+  const auto state = node.disk.partitions.find(partition.id());
+  if (state == node.disk.partitions.end() || state->second.rebuilding || partition.rebuilding()) return;
+  const std::vector<Slot>& slots = logs_[partition.id()].slots;
+  const Lsn end = std::min({partition.applied(), state->second.next_lsn, Lsn{slots.size()}});
+  for (; seen.applied < end; ++seen.applied.value) {
+    const RecordPlace place{partition.id(), seen.applied};
+    const Slot& slot = slots[place.lsn.value];
+    const std::string* bytes = node.disk.find(place);
+    if (bytes != nullptr && *bytes != slot.bytes) {
+      violated(node.name() + " has another record than was committed" + at(place));
+    }
+    if (bytes == nullptr && !may_be_absent(slot)) violated(node.name() + " lacks a committed message" + at(place));
+  }
+}
+
+bool Checker::may_be_absent(const Slot& slot) const {
+  if (!slot.message || slot.settled) return true;
+  const Message& message = messages_[*slot.message];
+  return message.may_be_gone() || deleted_.contains(message.queue);
+}
+
+void Checker::catalog_changed(const CatalogChange& change) {
+  if (const auto* worker = std::get_if<WorkerInfo>(&change)) {
+    for (const auto& node : nodes_) {
+      const bool known = worker->store_id == "store " + std::to_string(node->disk.store_id);
+      if (node->name() == worker->name && known) wiped_.erase(node->endpoint());
+    }
+  }
+  if (const auto* partition = std::get_if<PartitionInfo>(&change)) {
+    if (world_.tracing()) {
+      const auto names = [](const std::vector<std::string>& list) {
+        std::string text;
+        for (const std::string& name : list) text += (text.empty() ? "" : " ") + name;
+        return text;
+      };
+      world_.trace("metad: p" + std::to_string(partition->id.value) + " epoch " +
+                   std::to_string(partition->epoch.value) + " version " + std::to_string(partition->version.value) +
+                   " leader " + partition->leader + " [" + names(partition->in_sync) + "] (" +
+                   names(partition->eligible) + ") of " + names(partition->replicas) + " > " +
+                   names(partition->target));
+    }
+    check_copies(*partition);
+  }
+}
+
+void Checker::check_copies(const PartitionInfo& info) const {
+  const auto log = logs_.find(info.id);
+  if (log == logs_.end()) return;
+  for (const auto& node : nodes_) {
+    if (wiped_.contains(node->endpoint())) continue;
+    if (!lists(info.in_sync, node->name()) && !lists(info.eligible, node->name())) continue;
+    for (std::size_t lsn = 1; lsn < log->second.slots.size(); ++lsn) {
+      const Slot& slot = log->second.slots[lsn];
+      if (may_be_absent(slot)) continue;
+      const std::string* bytes = node->disk.find({info.id, {lsn}});
+      if (bytes != nullptr && *bytes == slot.bytes) continue;
+      violated(node->name() + " is in sync or eligible and lacks what is committed" + at({info.id, {lsn}}));
+    }
+  }
+}
+
+}  // namespace dmq::sim

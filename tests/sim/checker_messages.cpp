@@ -1,0 +1,72 @@
+// What clients were told about each message, against what is committed.
+#include <charconv>
+
+#include "tests/sim/checker.hpp"
+
+namespace dmq::sim {
+
+MessageIndex Checker::sent(QueueId queue, const std::string& producer) {
+  messages_.push_back({.queue = queue, .idempotent = !producer.empty()});
+  return messages_.size() - 1;
+}
+
+std::string Checker::body_of(MessageIndex message) const {
+  return std::to_string(message) + ":" + std::string(message * 7 % 40, static_cast<char>('a' + message % 26));
+}
+
+std::optional<MessageIndex> Checker::index_of(std::string_view body) const {
+  MessageIndex index = 0;
+  const auto [end, error] = std::from_chars(body.data(), body.data() + body.size(), index);
+  if (error != std::errc() || index >= messages_.size() || body != body_of(index)) return std::nullopt;
+  return index;
+}
+
+void Checker::confirmed(MessageIndex index, std::optional<Lsn> lsn) {
+  Message& message = messages_[index];
+  message.confirmed = true;
+  const std::string which = " (message " + std::to_string(index) + ")";
+  if (!message.place) violated("a message is confirmed that is not committed" + which);
+  if (lsn && message.place->lsn != *lsn) violated("a message is confirmed under another's LSN" + which);
+}
+
+MessageIndex Checker::delivered(std::string_view body, const Receipt& receipt, std::uint64_t sent) {
+  const auto index = index_of(body);
+  if (!index) violated("a message is delivered that nobody sent");
+  const Message& message = messages_[*index];
+  const std::string which = " (message " + std::to_string(*index) + ")";
+  if (message.place != RecordPlace{receipt.partition, receipt.lsn}) {
+    violated("a message is delivered that is not committed, or from another place" + which);
+  }
+  // A deposed leader may deliver again what it does not know to be done.
+  if (message.acked && sent > message.acked_mark && receipt.epoch >= message.acked_epoch) {
+    violated("a message is delivered after its ack was confirmed" + which);
+  }
+  return *index;
+}
+
+void Checker::ack_done(MessageIndex index, const Receipt& receipt) {
+  Message& message = messages_[index];
+  --message.acks_open;
+  if (message.acked) violated("two acks of one message are confirmed (message " + std::to_string(index) + ")");
+  message.acked = true;
+  message.acked_mark = world_.mark();
+  message.acked_epoch = receipt.epoch;
+}
+
+std::size_t Checker::unsettled() const {
+  std::size_t count = 0;
+  for (const Message& message : messages_) {
+    count += message.confirmed && !message.may_be_gone() && !deleted_.contains(message.queue) ? 1 : 0;
+  }
+  return count;
+}
+
+void Checker::check_nothing_lost() const {
+  for (MessageIndex i = 0; i < messages_.size(); ++i) {
+    const Message& message = messages_[i];
+    if (!message.confirmed || message.may_be_gone() || deleted_.contains(message.queue)) continue;
+    violated("a confirmed message is gone although no ack can have removed it (message " + std::to_string(i) + ")");
+  }
+}
+
+}  // namespace dmq::sim

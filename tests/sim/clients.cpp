@@ -1,0 +1,218 @@
+// What clients send when, and what they make of the answers.
+#include "tests/sim/clients.hpp"
+
+namespace dmq::sim {
+
+void Clients::begin(std::vector<QueueName> queues, std::size_t producers, std::size_t consumers) {
+  queues_ = std::move(queues);
+  const auto some_queue = [this] { return queues_[static_cast<std::size_t>(world_.random.below(queues_.size()))]; };
+  for (std::size_t i = 0; i < producers; ++i) {
+    producers_.push_back({i % 3 == 2 ? "" : "p" + std::to_string(i), some_queue()});
+    world_.in(world_.random.below(50), [this, i] { produce(i); });
+  }
+  for (std::size_t i = 0; i < consumers; ++i) {
+    consumers_.push_back({i < queues_.size() ? queues_[i] : some_queue()});
+    world_.in(world_.random.below(50), [this, i] { receive(i); });
+  }
+}
+
+void Clients::drain() { draining_ = true; }
+
+void Clients::probe() {
+  for (const QueueName& queue : queues_) {
+    producers_.push_back({"probe-" + queue.name, queue, {1}, {}, true});
+    produce(producers_.size() - 1);
+  }
+}
+
+bool Clients::probes_confirmed() const {
+  std::size_t confirmed = 0;
+  for (const Producer& producer : producers_) confirmed += producer.once && producer.next.value > 1 ? 1 : 0;
+  return confirmed == queues_.size();
+}
+
+void Clients::ask(RequestHeader header, std::string payload, Asked asked) {
+  header.id = ++last_id_;
+  asked_.emplace(last_id_, std::move(asked));
+  send_(static_cast<std::size_t>(world_.random.below(kRoutersMax)), "c",
+        {encode_request_header(header), std::move(payload)});
+}
+
+// --- producers -------------------------------------------------------------------------------------------------------
+
+void Clients::produce(std::size_t index) {
+  Producer& producer = producers_[index];
+  if ((draining_ && !producer.once) || !producer.batch.empty()) return;
+  if (producer.once && producer.next.value > 1) return;
+  const std::int64_t count = producer.once ? 1 : world_.random.between(1, 3);
+  for (std::int64_t i = 0; i < count; ++i) producer.batch.push_back(checker_.sent(producer.queue.id, producer.name));
+  send_batch(index);
+}
+
+void Clients::send_batch(std::size_t index) {
+  Producer& producer = producers_[index];
+  SendWriter writer;
+  for (const MessageIndex message : producer.batch) writer.add(checker_.body_of(message), {});
+  RequestHeader header;
+  header.op = Op::kSend;
+  header.queue = producer.queue.name;
+  header.producer = producer.name;
+  if (!producer.name.empty()) header.sequence = producer.next;
+  world_.note("send", index, producer.batch.front(), producer.batch.size());
+  ask(header, writer.finish(), SendAsked{index, producer.batch});
+  // No answer: the same again, or, without a name, the next.
+  world_.in(world_.random.between(200, 800), [this, index, attempt = ++producer.attempt] {
+    Producer& late = producers_[index];
+    if (late.attempt != attempt || late.batch.empty()) return;
+    if (!late.name.empty()) return send_batch(index);
+    late.batch.clear();
+    produce(index);
+  });
+}
+
+void Clients::answered(const SendAsked& asked, const ReplyHeader& header, const ClientFrames& reply) {
+  Producer& producer = producers_[asked.producer];
+  const bool current = !producer.batch.empty() && producer.batch.front() == asked.batch.front();
+  if (header.code != Errc::kOk) {
+    if (header.code == Errc::kOutOfSequence && current) violated("a producer that resent all is out of sequence");
+    if (!current) return;
+    if (producer.name.empty()) producer.batch.clear();
+    ++producer.attempt;
+    return world_.in(world_.random.between(10, 100), [this, index = asked.producer, attempt = producer.attempt] {
+      Producer& again = producers_[index];
+      if (again.attempt != attempt) return;
+      again.batch.empty() ? produce(index) : send_batch(index);
+    });
+  }
+  const auto results = decode_results(reply.payload, reader_);
+  must(results && results->size() == asked.batch.size(), "a send has a result for each message");
+  for (std::size_t i = 0; i < results->size(); ++i) {
+    const ItemResult& result = (*results)[i];
+    must(result.code == Errc::kOk, "a message of a send that succeeded is good");
+    if (result.duplicate) {
+      checker_.confirmed(asked.batch[i], std::nullopt);
+    } else {
+      checker_.confirmed(asked.batch[i], Lsn{std::stoull(result.text.substr(result.text.find('-') + 1))});
+    }
+  }
+  if (!current) return;
+  producer.next.value += producer.batch.size();
+  producer.batch.clear();
+  ++producer.attempt;
+  world_.in(world_.random.between(1, 150), [this, index = asked.producer] { produce(index); });
+}
+
+// --- consumers -------------------------------------------------------------------------------------------------------
+
+void Clients::receive(std::size_t index) {
+  Consumer& consumer = consumers_[index];
+  RequestHeader header;
+  header.op = Op::kReceive;
+  header.queue = consumer.queue.name;
+  header.max = static_cast<std::uint64_t>(world_.random.between(1, draining_ ? 20 : 4));
+  header.wait_ms = DurationMs{world_.random.between(0, 200)};
+  header.lease_ms = DurationMs{world_.random.between(100, 400)};
+  ask(header, {}, ReceiveAsked{index, header.lease_ms->value, ++consumer.attempt});
+  world_.in(world_.random.between(300, 600), [this, index, attempt = consumer.attempt] {
+    if (consumers_[index].attempt == attempt) receive(index);
+  });
+}
+
+void Clients::answered(const ReceiveAsked& asked, const ReplyHeader& header, const ClientFrames& reply,
+                       std::uint64_t sent) {
+  Consumer& consumer = consumers_[asked.consumer];
+  if (header.code == Errc::kOk && !reply.payload.empty()) {
+    std::vector<Delivery> messages;
+    must(decode_deliveries(reply.payload, reader_, messages).has_value(), "deliveries are well-formed");
+    std::vector<Held> held;
+    for (const Delivery& message : messages) {
+      const auto receipt = parse_receipt(message.receipt);
+      must(receipt.has_value(), "a receipt is one");
+      held.push_back({checker_.delivered(message.body, *receipt, sent), std::string(message.receipt)});
+      world_.note("delivered", held.back().message, receipt->epoch.value, message.deliveries);
+    }
+    treat(consumer.queue, std::move(held), asked.lease_ms);
+  }
+  if (asked.attempt != consumer.attempt) return;
+  ++consumer.attempt;
+  world_.in(world_.random.between(header.code == Errc::kOk ? 1 : 20, 100),
+            [this, index = asked.consumer] { receive(index); });
+}
+
+// Acks at once, late, twice; gives back at once or for later; forgets.
+void Clients::treat(const QueueName& queue, std::vector<Held> held, std::int64_t lease_ms) {
+  std::vector<Held> at_once;
+  const auto later = [&](std::int64_t ms, Op op, const Held& one) {
+    world_.in(ms, [this, queue, op, one] { settle(queue, op, {one}); });
+  };
+  for (Held& one : held) {
+    const std::int64_t habit = draining_ ? 0 : world_.random.below(20);
+    if (habit == 13) {
+      later(lease_ms + world_.random.between(-50, 200), Op::kAck, one);
+    } else if (habit == 14) {
+      later(world_.random.below(lease_ms * 2), Op::kAck, one);
+      at_once.push_back(std::move(one));
+    } else if (habit == 15) {
+      later(world_.random.below(lease_ms), Op::kExtend, one);
+      later(lease_ms + world_.random.below(lease_ms), Op::kAck, one);
+    } else if (habit == 16 || habit == 17) {
+      settle(queue, Op::kNack, {std::move(one)}, world_.random.chance(0.5) ? 0 : world_.random.between(1, 500));
+    } else if (habit < 18) {
+      at_once.push_back(std::move(one));
+    }
+  }
+  if (!at_once.empty()) settle(queue, Op::kAck, std::move(at_once));
+}
+
+void Clients::settle(const QueueName& queue, Op op, std::vector<Held> held, std::int64_t delay_ms) {
+  RequestHeader header;
+  header.op = op;
+  header.queue = queue.name;
+  if (op == Op::kNack) header.delay_ms = DurationMs{delay_ms};
+  if (op == Op::kExtend) header.lease_ms = DurationMs{world_.random.between(100, 300)};
+  std::vector<std::string> receipts;
+  for (const Held& one : held) {
+    receipts.push_back(one.receipt);
+    if (op == Op::kAck) checker_.ack_asked(one.message);
+  }
+  world_.note("settle", static_cast<std::uint64_t>(op), held.front().message, held.size());
+  Asked asked = op == Op::kAck ? Asked(AckAsked{std::move(held)}) : Asked(OtherAsked{});
+  ask(header, encode_receipts(receipts), std::move(asked));
+}
+
+void Clients::answered(const AckAsked& asked, const ReplyHeader& header, const ClientFrames& reply) {
+  if (header.code == Errc::kNotEnoughReplicas) {  // refused before anything was done
+    for (const Held& one : asked.held) checker_.ack_refused(one.message);
+  }
+  if (header.code != Errc::kOk) return;
+  const auto results = decode_results(reply.payload, reader_);
+  must(results && results->size() == asked.held.size(), "an ack has a result for each receipt");
+  for (std::size_t i = 0; i < results->size(); ++i) {
+    const Held& one = asked.held[i];
+    const Errc code = (*results)[i].code;
+    must(code == Errc::kOk || code == Errc::kStaleReceipt, "an ack is good or stale");
+    if (code == Errc::kOk) {
+      world_.note("acked", one.message);
+      checker_.ack_done(one.message, *parse_receipt(one.receipt));
+    } else {
+      checker_.ack_refused(one.message);
+    }
+  }
+}
+
+bool Clients::take_reply(const ClientFrames& reply, std::uint64_t sent) {
+  const auto header = decode_reply_header(reply.header, reader_);
+  must(header && std::holds_alternative<std::uint64_t>(header->id), "a reply is well-formed");
+  const auto found = asked_.find(std::get<std::uint64_t>(header->id));
+  must(found != asked_.end(), "a reply comes once, and to a request");
+  const auto* receive = std::get_if<ReceiveAsked>(&found->second);
+  if (receive != nullptr && vanishing_ > 0 && world_.random.chance(vanishing_)) return false;
+  const Asked asked = std::move(found->second);
+  asked_.erase(found);
+  if (const auto* what = std::get_if<SendAsked>(&asked)) answered(*what, *header, reply);
+  if (const auto* what = std::get_if<ReceiveAsked>(&asked)) answered(*what, *header, reply, sent);
+  if (const auto* what = std::get_if<AckAsked>(&asked)) answered(*what, *header, reply);
+  return true;
+}
+
+}  // namespace dmq::sim

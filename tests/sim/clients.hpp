@@ -1,0 +1,93 @@
+// The clients of a simulated cluster: producers that retry, producers that do not, and consumers of every habit.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "protocol/payload.hpp"
+#include "tests/sim/checker.hpp"
+#include "tests/sim/router.hpp"
+
+namespace dmq::sim {
+
+struct QueueName {
+  QueueId id;
+  std::string name;
+};
+
+class Clients {
+ public:
+  using Send = std::function<void(std::size_t router, std::string client, ClientFrames frames)>;
+
+  Clients(World& world, Checker& checker, Send send) : world_(world), checker_(checker), send_(std::move(send)) {}
+
+  void begin(std::vector<QueueName> queues, std::size_t producers, std::size_t consumers);
+  // No new messages, and from now on consumers ack at once all that they get.
+  void drain();
+  // One more message to each queue.
+  void probe();
+  bool probes_confirmed() const;
+
+  // False: the client is gone.
+  bool take_reply(const ClientFrames& reply, std::uint64_t sent);
+  void set_vanishing(double probability) { vanishing_ = probability; }
+
+ private:
+  struct Producer {
+    std::string name;  // empty: anonymous
+    QueueName queue;
+    Sequence next{1};
+    std::vector<MessageIndex> batch;  // under way
+    bool once = false;                // a probe: one batch and no more
+    std::uint64_t attempt = 0;
+  };
+  struct Consumer {
+    QueueName queue;
+    std::uint64_t attempt = 0;
+  };
+  struct SendAsked {
+    std::size_t producer;
+    std::vector<MessageIndex> batch;
+  };
+  struct ReceiveAsked {
+    std::size_t consumer;
+    std::int64_t lease_ms;
+    std::uint64_t attempt;
+  };
+  struct Held {
+    MessageIndex message;
+    std::string receipt;
+  };
+  struct AckAsked {
+    std::vector<Held> held;
+  };
+  struct OtherAsked {};
+  using Asked = std::variant<SendAsked, ReceiveAsked, AckAsked, OtherAsked>;
+
+  void ask(RequestHeader header, std::string payload, Asked asked);
+  void produce(std::size_t producer);
+  void send_batch(std::size_t producer);
+  void receive(std::size_t consumer);
+  void settle(const QueueName& queue, Op op, std::vector<Held> held, std::int64_t delay_ms = 0);
+  void treat(const QueueName& queue, std::vector<Held> held, std::int64_t lease_ms);
+  void answered(const SendAsked& asked, const ReplyHeader& header, const ClientFrames& reply);
+  void answered(const ReceiveAsked& asked, const ReplyHeader& header, const ClientFrames& reply, std::uint64_t sent);
+  void answered(const AckAsked& asked, const ReplyHeader& header, const ClientFrames& reply);
+
+  World& world_;
+  Checker& checker_;
+  Send send_;
+  MsgpackReader reader_;
+  std::vector<QueueName> queues_;
+  std::vector<Producer> producers_;
+  std::vector<Consumer> consumers_;
+  std::map<std::uint64_t, Asked> asked_;
+  std::uint64_t last_id_ = 0;
+  bool draining_ = false;
+  double vanishing_ = 0;
+};
+
+}  // namespace dmq::sim

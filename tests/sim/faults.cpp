@@ -1,0 +1,167 @@
+// What goes wrong in a simulated cluster: which kinds a seed brings, and how each strikes.
+#include <algorithm>
+
+#include "tests/sim/simulation.hpp"
+
+namespace dmq::sim {
+namespace {
+
+constexpr std::int64_t kFaults = static_cast<std::int64_t>(Fault::kCount);
+
+// Some seeds are quiet, some bring one kind of fault, some a few, some all of them.
+std::set<Fault> some_faults(Random& random) {
+  const std::int64_t mix = random.below(10);
+  std::set<Fault> faults;
+  if (mix == 0) return faults;
+  if (mix <= 4) return {static_cast<Fault>(random.below(kFaults))};
+  for (std::int64_t i = 0; i < kFaults; ++i) {
+    if (mix >= 8 || random.chance(0.3)) faults.insert(static_cast<Fault>(i));
+  }
+  return faults;
+}
+
+NetworkFaults some_network(Random& random) {
+  NetworkFaults network;
+  network.delay_ms = random.chance(0.3) ? random.between(1, 40) : random.between(0, 3);
+  if (random.chance(0.4)) network.loss = static_cast<double>(random.below(31)) / 100;
+  if (random.chance(0.3)) network.duplication = static_cast<double>(random.below(20)) / 100;
+  if (random.chance(0.3)) network.late = static_cast<double>(random.below(15)) / 100;
+  return network;
+}
+
+}  // namespace
+
+Plan plan_of(Random& random, std::uint64_t seed) {
+  Plan plan;
+  plan.nodes = static_cast<std::size_t>(random.between(3, kNodesMax));
+  if (random.chance(0.2)) plan.late_nodes = plan.nodes > 3 ? 1 : 0;
+  plan.partitions = random.chance(0.25) ? 2 : 1;
+  const auto factor = static_cast<std::uint8_t>(random.chance(0.7) ? 3 : random.between(1, 3));
+  const auto least = static_cast<std::uint8_t>(random.chance(0.7) ? (factor + 1) / 2 : random.between(1, factor));
+  plan.cluster = {77, factor, least};
+  plan.faults = some_faults(random);
+  plan.network = plan.faults.empty() && random.chance(0.5) ? NetworkFaults{} : some_network(random);
+  if (random.chance(0.5)) {
+    plan.node.limits.partition = {static_cast<std::uint64_t>(random.between(1, 20)),
+                                  static_cast<std::size_t>(random.between(1, 600)),
+                                  static_cast<std::size_t>(random.between(1, 5))};
+  }
+  plan.node.commit_ms = random.chance(0.3) ? random.between(1, 50) : 3;
+  plan.node.inline_commits = random.chance(0.3) ? 0 : 0.5;
+  if (random.chance(0.2)) plan.vanishing = 0.1;
+  plan.random_ms = random.between(1500, 4000);
+  plan.fault_gap_ms = random.between(50, 500);
+  plan.encode_peers = seed % 50 == 0;
+  return plan;
+}
+
+void Simulation::strike() {
+  if (plan_.faults.empty()) return;
+  world_.in(world_.random.between(1, plan_.fault_gap_ms), [this] {
+    if (healing_) return;
+    auto fault = plan_.faults.begin();
+    std::advance(fault, world_.random.below(static_cast<std::int64_t>(plan_.faults.size())));
+    world_.note("fault", static_cast<std::uint64_t>(*fault));
+    strike(*fault);
+    strike();
+  });
+}
+
+Node& Simulation::some_node() { return *nodes_[static_cast<std::size_t>(world_.random.below(nodes_.size()))]; }
+
+void Simulation::cut(Endpoint a, Endpoint b, bool both) {
+  network_.cut(a, b);
+  if (both) network_.cut(b, a);
+  world_.in(world_.random.between(50, 1500), [this, a, b, both] {
+    network_.mend(a, b);
+    if (both) network_.mend(b, a);
+  });
+}
+
+void Simulation::strike(Fault fault) {
+  Node& node = some_node();
+  const Endpoint other = static_cast<Endpoint>(world_.random.below(kEndpoints));
+  const std::int64_t while_ms = world_.random.between(50, 1500);
+  switch (fault) {
+    case Fault::kCut:
+      return cut(node.endpoint(), other, true);
+    case Fault::kOneWay:
+      return world_.random.chance(0.5) ? cut(node.endpoint(), other, false) : cut(other, node.endpoint(), false);
+    case Fault::kMetadCut:
+      return cut(node.endpoint(), kMetad, true);
+    case Fault::kIsolate:
+      for (Endpoint i = 0; i < kEndpoints; ++i) cut(node.endpoint(), i, true);
+      return;
+    case Fault::kKill:
+      return kill(node, false);
+    case Fault::kWipe:
+      return kill(node, true);
+    case Fault::kPause:
+      return node.pause(while_ms);
+    case Fault::kFullDisk:
+      return node.fill_disk(while_ms);
+    case Fault::kSlowDisk:
+      node.slow_down(world_.random.between(1, 300));
+      return world_.in(while_ms, [this, &node] { node.slow_down(plan_.node.commit_ms); });
+    case Fault::kClock:
+      return node.jump_clock(world_.random.between(-2000, 2000));
+    case Fault::kMetadKill:
+      if (!metad_.up()) return;
+      metad_.crash();
+      return world_.in(world_.random.between(1, 600), [this] {
+        if (!metad_.up()) metad_.start();
+      });
+    case Fault::kMetadFull:
+      metad_.set_commit_failures(0.5);
+      return world_.in(while_ms, [this] { metad_.set_commit_failures(0); });
+    case Fault::kMove:
+      metad_.ask(MovePartition{{static_cast<std::uint16_t>(world_.random.below(plan_.partitions))}, some_replicas()});
+      return;
+    case Fault::kDrain:
+      metad_.ask(DrainWorker{node.name(), world_.random.chance(0.5)});
+      return;
+    case Fault::kFence:
+      metad_.ask(FenceWorker{node.name(), true});
+      return world_.in(while_ms, [this, &node] { metad_.ask(FenceWorker{node.name(), false}); });
+    case Fault::kSetCluster: {
+      const auto factor = static_cast<std::uint8_t>(world_.random.between(1, 3));
+      metad_.ask(SetCluster{factor, static_cast<std::uint8_t>(world_.random.between(1, factor))});
+      return;
+    }
+    case Fault::kCount:
+      return;
+  }
+}
+
+std::vector<std::string> Simulation::some_replicas() {
+  std::vector<std::string> names;
+  while (names.size() < std::min<std::size_t>(metad_.cluster().replication_factor, nodes_.size())) {
+    if (const std::string& name = some_node().name(); !lists(names, name)) names.push_back(name);
+  }
+  return names;
+}
+
+void Simulation::kill(Node& node, bool wipe) {
+  if (!node.up() || (wipe && !may_wipe(node))) return;
+  node.crash(world_.random.chance(0.5));
+  if (wipe) {
+    node.disk.wipe();
+    checker_.wiped(node);
+  }
+  world_.in(world_.random.between(1, 1500), [&node] {
+    if (!node.up()) node.start();
+  });
+}
+
+// Never the last complete copy, nor a second one before metad heard of the first.
+bool Simulation::may_wipe(const Node& node) const {
+  if (checker_.any_wiped()) return false;
+  for (std::uint16_t i = 0; i < plan_.partitions; ++i) {
+    const PartitionInfo& info = metad_.partition({i});
+    const bool complete = lists(info.in_sync, node.name()) || lists(info.eligible, node.name());
+    if (complete && info.in_sync.size() + info.eligible.size() < 2) return false;
+  }
+  return true;
+}
+
+}  // namespace dmq::sim

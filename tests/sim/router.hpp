@@ -1,0 +1,57 @@
+// A router of a simulated cluster: the real admission core over a cached catalog, in the loop of router/router.cpp.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <memory>
+
+#include "router/admission.hpp"
+#include "tests/sim/metad_tie.hpp"
+#include "tests/sim/node.hpp"
+
+namespace dmq::sim {
+
+// A client's request or what answers it.
+struct ClientFrames {
+  std::string header;
+  std::string payload;
+};
+
+class Router {
+ public:
+  struct Wires {
+    std::function<void(Endpoint router, const std::string& worker, Frames frames)> request;
+    // False: the client is gone. `sent` is the mark at which the worker sent it; 0: the router's own.
+    std::function<bool(const std::string& client, const ClientFrames& reply, std::uint64_t sent)> reply;
+  };
+
+  Router(World& world, Network& network, Metad& metad, Endpoint self, const Wires& wires);
+
+  void take_request(std::string client, ClientFrames frames);
+  // From the worker at `worker`.
+  void take_reply(const std::string& worker, Reply reply, std::uint64_t sent);
+
+ private:
+  struct Incoming {
+    std::string client;
+    ClientFrames frames;
+    std::uint8_t hops = 0;
+  };
+  void wake_at(std::int64_t time);
+  void turn();
+  void dispatch(Incoming request);
+  void forward(Incoming request, const Route& route);
+  void hold_again(Incoming request);
+  void refuse(const Incoming& request, const Error& error);
+
+  World& world_;
+  const Endpoint self_;
+  const Wires& wires_;
+  std::shared_ptr<MetadTie> tie_;
+  Admission admission_;
+  MsgpackReader reader_;
+  RequestHeader header_;
+  std::int64_t wake_at_ = -1;
+};
+
+}  // namespace dmq::sim

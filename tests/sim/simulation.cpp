@@ -1,0 +1,200 @@
+// How the parts of a simulated cluster are wired, and the phases of a history.
+#include "tests/sim/simulation.hpp"
+
+#include <algorithm>
+
+#include "protocol/partitioner.hpp"
+
+namespace dmq::sim {
+namespace {
+
+constexpr std::int64_t kCalmMs = 300;
+constexpr std::int64_t kHealMsMax = 30'000;
+constexpr std::uint64_t kEventsMax = 400'000;
+
+}  // namespace
+
+Simulation::Simulation(std::uint64_t seed, bool trace)
+    : world_(seed, trace),
+      plan_(plan_of(world_.random, seed)),
+      network_(world_),
+      metad_(world_, network_, plan_.partitions, plan_.cluster),
+      checker_(world_, metad_, nodes_),
+      clients_(world_, checker_, [this](std::size_t router, std::string client, ClientFrames frames) {
+        routers_[router]->take_request(std::move(client), std::move(frames));
+      }) {
+  connect();
+  for (Endpoint i = 0; i < plan_.nodes; ++i) {
+    nodes_.push_back(std::make_unique<Node>(world_, network_, metad_, i, plan_.node, node_wires_));
+  }
+  for (std::size_t i = 0; i < kRoutersMax; ++i) {
+    routers_.push_back(std::make_unique<Router>(world_, network_, metad_, kRouters + i, router_wires_));
+  }
+}
+
+void Simulation::connect() {
+  metad_.observe([this](const CatalogChange& change) { checker_.catalog_changed(change); });
+  node_wires_.peer = [this](Node& from, PeerFrame&& frame) { send_peer(from, std::move(frame)); };
+  node_wires_.turned = [this](Node& node) { checker_.observe(node); };
+  node_wires_.reply = [this](Node& from, Reply&& reply) {
+    const auto router = static_cast<Endpoint>(reply.to.router[0]);
+    network_.send(from.endpoint(), router, false,
+                  [this, router, worker = from.name(), sent = world_.mark(), reply = std::move(reply)] {
+                    routers_[router - kRouters]->take_reply(worker, reply, sent);
+                  });
+  };
+  router_wires_.request = [this](Endpoint router, const std::string& worker, Frames frames) {
+    const auto endpoint = static_cast<Endpoint>(worker[1] - '0');
+    network_.send(router, endpoint, false, [this, router, endpoint, frames = std::move(frames)] {
+      nodes_[endpoint]->take_request(router, frames);
+    });
+  };
+  router_wires_.reply = [this](const std::string&, const ClientFrames& reply, std::uint64_t sent) {
+    return clients_.take_reply(reply, sent);
+  };
+}
+
+// What a leader publishes goes to all that could follow.
+void Simulation::send_peer(Node& from, PeerFrame&& frame) {
+  std::shared_ptr<const PeerMessage> message;
+  if (plan_.encode_peers) {
+    auto decoded = decode_peer_message(encode_peer_message(frame.message), reader_);
+    must(decoded.has_value(), "what a replica says can be decoded");
+    message = std::make_shared<const PeerMessage>(std::move(*decoded));
+  } else {
+    message = std::make_shared<const PeerMessage>(std::move(frame.message));
+  }
+  for (const auto& node : nodes_) {
+    if (node.get() == &from || (!frame.to.empty() && frame.to != node->name())) continue;
+    network_.send(from.endpoint(), node->endpoint(), true,
+                  [to = node.get(), message, records = frame.records] { to->take_peer(message, records); });
+  }
+}
+
+Outcome Simulation::run() {
+  begin();
+  strike();
+  run_until(world_.now() + plan_.random_ms);
+  heal();
+  return {world_.hash(), world_.mark(), checker_.committed()};
+}
+
+void Simulation::run_until(std::int64_t time) {
+  while (world_.step(time)) must(world_.mark() < kEventsMax, "a history comes to an end");
+}
+
+// All is well until queues are there and clients are at work.
+void Simulation::begin() {
+  for (std::size_t i = 0; i + plan_.late_nodes < plan_.nodes; ++i) nodes_[i]->start();
+  run_until(50);
+  std::vector<QueueName> queues;
+  for (std::uint16_t i = 0; i < plan_.partitions; ++i) {
+    const auto created = metad_.ask(CreateQueue{"q" + std::to_string(i), {}, false});
+    const auto* queue = std::get_if<QueueInfo>(&created);
+    must(queue != nullptr, "a queue can be created while all is well");
+    queues.push_back({queue->id, queue->name});
+  }
+  const auto producers = static_cast<std::size_t>(world_.random.between(1, 4));
+  const auto consumers = queues.size() + static_cast<std::size_t>(world_.random.below(2));
+  clients_.begin(std::move(queues), producers, consumers);
+  for (std::size_t i = plan_.nodes - plan_.late_nodes; i < plan_.nodes; ++i) {
+    world_.in(world_.random.between(100, plan_.random_ms), [this, i] {
+      if (!nodes_[i]->up()) nodes_[i]->start();
+    });
+  }
+  run_until(world_.now() + kCalmMs);
+  network_.set(plan_.network);
+  clients_.set_vanishing(plan_.vanishing);
+}
+
+// Everything works again, and nothing new is sent but one probe a queue.
+void Simulation::heal() {
+  world_.note("heal");
+  healing_ = true;
+  network_.set({});
+  network_.mend_all();
+  metad_.set_commit_failures(0);
+  if (!metad_.up()) metad_.start();
+  for (const auto& node : nodes_) node->heal();
+  for (const auto& [name, worker] : std::map(metad_.workers())) {
+    metad_.ask(FenceWorker{name, false});
+    metad_.ask(DrainWorker{name, false});
+  }
+  clients_.set_vanishing(0);
+  clients_.drain();
+  clients_.probe();
+  await("every partition is led and all its replicas are in sync", &Simulation::is_whole);
+  await("every queue is drained and every probe confirmed", &Simulation::is_drained);
+  run_until(world_.now() + 500);
+  await("every partition is led and all its replicas are in sync, still", &Simulation::is_whole);
+  check_rest();
+}
+
+void Simulation::await(const char* what, bool (Simulation::*holds)() const) {
+  const std::int64_t until = world_.now() + kHealMsMax;
+  while (!(this->*holds)()) {
+    if (world_.now() >= until) violated(std::string("after all is well again it does not come to be that ") + what);
+    run_until(world_.now() + 20);
+  }
+}
+
+bool Simulation::is_whole() const {
+  for (std::uint16_t i = 0; i < plan_.partitions; ++i) {
+    const PartitionInfo& info = metad_.partition({i});
+    const Partition* leader = leader_of({i});
+    if (leader == nullptr || !leader->replica().delivers() || !info.target.empty()) return false;
+    if (info.in_sync != info.replicas || leader->replica().set().version != info.version) return false;
+  }
+  return true;
+}
+
+const Partition* Simulation::leader_of(PartitionId id) const {
+  const PartitionInfo& info = metad_.partition(id);
+  for (const auto& node : nodes_) {
+    if (node->name() != info.leader || !node->up()) continue;
+    const auto found = node->service()->partitions().find(id);
+    if (found != node->service()->partitions().end() && found->second.replica().leads()) return &found->second;
+  }
+  return nullptr;
+}
+
+bool Simulation::is_drained() const {
+  if (!clients_.probes_confirmed() || checker_.unsettled() > 0) return false;
+  for (std::uint16_t i = 0; i < plan_.partitions; ++i) {
+    const Partition* leader = leader_of({i});
+    if (leader == nullptr || leader->applied() != leader->replica().end()) return false;
+    for (const auto& [id, queue] : const_cast<Partition*>(leader)->queues()) {
+      if (!queue.empty()) return false;
+    }
+  }
+  return true;
+}
+
+// No lease, no reply that waits, no message anywhere.
+void Simulation::check_rest() const {
+  checker_.check_nothing_lost();
+  for (const auto& node : nodes_) {
+    for (const auto& [id, partition] : node->service()->partitions()) {
+      const PartitionInfo& info = metad_.partition(id);
+      if (!lists(info.replicas, node->name())) continue;
+      must(const_cast<Partition&>(partition).waiting().empty(), "no reply waits once all is committed");
+      must(partition.replica().end() == leader_of(id)->replica().end(), "all replicas have the same end");
+      must(partition.applied() == leader_of(id)->applied(), "all replicas have applied the same");
+      for (const auto& [queue, core] : const_cast<Partition&>(partition).queues()) {
+        must(core.empty(), "a drained queue is empty on every replica");
+        must(core.counts().bytes == 0 && core.counts().stored == 0, "a drained queue has no bytes");
+      }
+      for (auto at = node->disk.records.lower_bound({id, {}}); at != node->disk.records.end(); ++at) {
+        if (at->first.partition != id) break;
+        const auto header = read_record_header(at->second);
+        must(header && header->type != RecordType::kMessage, "a settled message is gone from every disk");
+      }
+      for (const auto& [place, returned] : node->disk.returns) {
+        must(place.partition != id, "a settled message leaves no delivery count behind");
+      }
+    }
+    must(node->service()->stored() < 1'000'000, "what is stored is counted down again");
+  }
+}
+
+}  // namespace dmq::sim

@@ -1,0 +1,98 @@
+// One history of a simulated cluster, from one seed: a calm start, faults of many kinds, and what must hold once all is
+// well again.
+#pragma once
+
+#include <memory>
+#include <set>
+#include <vector>
+
+#include "tests/sim/checker.hpp"
+#include "tests/sim/clients.hpp"
+#include "tests/sim/router.hpp"
+
+namespace dmq::sim {
+
+enum class Fault {
+  kCut,         // a link between two, both ways
+  kOneWay,      // a link between two, one way
+  kMetadCut,    // between one and metad
+  kIsolate,     // one from all others
+  kKill,        // a process ends; its disk keeps what was committed
+  kWipe,        // and its disk is empty afterwards
+  kPause,       // a process stands still
+  kFullDisk,    // commits of messages fail for a while
+  kSlowDisk,    // commits take long
+  kClock,       // the wall clock jumps
+  kMetadKill,   // metad ends and starts again
+  kMetadFull,   // metad cannot write for a while
+  kMove,        // an operator places a partition
+  kDrain,       // an operator empties a worker
+  kFence,       // an operator fences a worker
+  kSetCluster,  // an operator changes how many replicas there are
+  kCount,
+};
+
+// What a seed decides before anything happens.
+struct Plan {
+  std::size_t nodes = 3;
+  std::size_t late_nodes = 0;  // of them, those that come when the others are at work
+  std::uint16_t partitions = 1;
+  ClusterInfo cluster;
+  std::set<Fault> faults;
+  NetworkFaults network;
+  NodeSettings node;
+  double vanishing = 0;
+  std::int64_t random_ms = 3000;
+  std::int64_t fault_gap_ms = 200;  // between two faults, at the most
+  bool encode_peers = false;        // what replicas say goes through the codec
+};
+Plan plan_of(Random& random, std::uint64_t seed);
+
+struct Outcome {
+  std::uint64_t hash = 0;
+  std::uint64_t events = 0;
+  std::uint64_t committed = 0;
+};
+
+class Simulation {
+ public:
+  Simulation(std::uint64_t seed, bool trace);
+  // Throws Violation.
+  Outcome run();
+
+ private:
+  void begin();
+  void connect();
+  void send_peer(Node& from, PeerFrame&& frame);
+  void run_until(std::int64_t time);
+  void heal();
+  void await(const char* what, bool (Simulation::*holds)() const);
+  bool is_whole() const;
+  bool is_drained() const;
+  void check_rest() const;
+  const Partition* leader_of(PartitionId id) const;
+
+  // faults.cpp
+  void strike();
+  void strike(Fault fault);
+  void kill(Node& node, bool wipe);
+  bool may_wipe(const Node& node) const;
+  void cut(Endpoint a, Endpoint b, bool both);
+  Node& some_node();
+  std::vector<std::string> some_replicas();
+
+  World world_;
+  Plan plan_;
+  Network network_;
+  Metad metad_;
+  Node::Wires node_wires_;
+  Router::Wires router_wires_;
+  std::vector<std::unique_ptr<Node>> nodes_;
+  std::vector<std::unique_ptr<Router>> routers_;
+  Checker checker_;
+  Clients clients_;
+  bool healing_ = false;
+  MsgpackReader reader_;
+};
+
+}  // namespace dmq::sim

@@ -1,0 +1,76 @@
+// Virtual time, chance from one seed, and the list of what is to happen: the ground that a simulated cluster stands on.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace dmq::sim {
+
+// A rule of the system was broken; the text says which.
+struct Violation : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+[[noreturn]] void violated(const std::string& what);
+inline void must(bool holds, const char* what) {
+  if (!holds) violated(what);
+}
+
+// Everything that is random comes from here, so a seed is a history.
+class Random {
+ public:
+  explicit Random(std::uint64_t seed) : state_(seed) {}
+  std::uint64_t next();
+  std::int64_t below(std::int64_t count) {
+    return static_cast<std::int64_t>(next() % static_cast<std::uint64_t>(count));
+  }
+  std::int64_t between(std::int64_t least, std::int64_t most) { return least + below(most - least + 1); }
+  bool chance(double probability) { return static_cast<double>(next() >> 11) * 0x1.0p-53 < probability; }
+
+ private:
+  std::uint64_t state_;
+};
+
+class World {
+ public:
+  using Action = std::function<void()>;
+
+  World(std::uint64_t seed, bool trace) : random(seed), trace_(trace) {}
+
+  std::int64_t now() const { return now_; }  // ms
+  // Events so far: tells of two things in one millisecond which came first.
+  std::uint64_t mark() const { return mark_; }
+  void at(std::int64_t time, Action action);
+  void in(std::int64_t ms, Action action) { at(now_ + ms, std::move(action)); }
+  // The next action, when there is one until `until`; otherwise time goes on to there.
+  bool step(std::int64_t until);
+
+  // Goes into the hash of the history, by which two runs are compared, and into the trace.
+  void note(std::string_view what, std::uint64_t a = 0, std::uint64_t b = 0, std::uint64_t c = 0);
+  bool tracing() const { return trace_; }
+  void trace(const std::string& text) const;
+  std::uint64_t hash() const { return hash_; }
+
+  Random random;
+
+ private:
+  struct Event {
+    std::int64_t at;
+    std::uint64_t order;
+    Action action;
+    bool operator<(const Event& other) const { return at != other.at ? at > other.at : order > other.order; }
+  };
+
+  const bool trace_;
+  std::int64_t now_ = 0;
+  std::uint64_t mark_ = 0;
+  std::uint64_t order_ = 0;
+  std::uint64_t hash_ = 0;
+  std::vector<Event> events_;  // heap, the next one in front
+};
+
+}  // namespace dmq::sim
