@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "tests/sim/describe.hpp"
+
 namespace dmq::sim {
 namespace {
 
@@ -17,6 +19,7 @@ void Checker::observe(Node& node) {
   for (const auto& [id, partition] : node.service()->partitions()) {
     Seen& seen = seen_[{node.endpoint(), id}];
     check_role(node, partition, seen);
+    if (world_.tracing()) world_.trace("  " + node.name() + " " + describe(partition));
     learn(node, partition);
     compare(node, partition, seen);
     if (!thorough) continue;
@@ -143,18 +146,7 @@ void Checker::catalog_changed(const CatalogChange& change) {
     }
   }
   if (const auto* partition = std::get_if<PartitionInfo>(&change)) {
-    if (world_.tracing()) {
-      const auto names = [](const std::vector<std::string>& list) {
-        std::string text;
-        for (const std::string& name : list) text += (text.empty() ? "" : " ") + name;
-        return text;
-      };
-      world_.trace("metad: p" + std::to_string(partition->id.value) + " epoch " +
-                   std::to_string(partition->epoch.value) + " version " + std::to_string(partition->version.value) +
-                   " leader " + partition->leader + " [" + names(partition->in_sync) + "] (" +
-                   names(partition->eligible) + ") of " + names(partition->replicas) + " > " +
-                   names(partition->target));
-    }
+    if (world_.tracing()) world_.trace("metad: " + describe(*partition));
     check_copies(*partition);
   }
 }

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "tests/sim/describe.hpp"
 #include "tests/sim/node_process.hpp"
 
 namespace dmq::sim {
@@ -148,6 +149,7 @@ void Node::drain_peers() {
     auto& [message, records] = process.peers.front();
     const std::string_view bytes = records ? std::string_view(*records) : std::string_view();
     world_.note("from a peer", self_, message->body.index(), bytes.size());
+    if (world_.tracing()) world_.trace(name_ + " hears " + describe(*message));
     if (process.service->handle_peer(*message, bytes, now_, process.gathering->turn, process.out) && records) {
       process.gathering->records.push_back(records);
     }
