@@ -92,10 +92,13 @@ void Replica::tick(TimeMs now, ReplicaEffects& out) {
     due_ = std::min(publish_due_, now + kTimes.heartbeat);
     return;
   }
-  expire_fetch(now);
-  if (!outstanding_ && now >= fetch_due_) fetch(now, out);
-  due_ = std::min(fetch_due_, outstanding_ ? outstanding_->until : fetch_due_);
+  const bool late = outstanding_ && now >= outstanding_->until;
+  if (late) outstanding_.reset();
+  if (!outstanding_ && (late || now >= fetch_due_)) fetch(now, out);
+  schedule();
 }
+
+void Replica::schedule() { due_ = outstanding_ ? std::min(fetch_due_, outstanding_->until) : fetch_due_; }
 
 // --- following ------------------------------------------------------------------------------------------------------
 
@@ -107,15 +110,14 @@ bool Replica::is_answer(const PeerMessage& message, std::uint64_t nonce) const {
   return is_from_leader(message) && message.session == session_ && outstanding_ && outstanding_->nonce == nonce;
 }
 
-void Replica::expire_fetch(TimeMs now) {
-  if (outstanding_ && now >= outstanding_->until) outstanding_.reset();
-}
 
 // Rule 6. A deposed leader first brings the tail that it published to its disk; until then it does not ask.
 void Replica::fetch(TimeMs now, ReplicaEffects& out) {
   fetch_due_ = now + kTimes.retry;
+  schedule();
   if (on_disk_ != end_) return;
   outstanding_ = Outstanding{++nonce_, now + kTimes.retry};
+  schedule();
   out.sends.push_back({set_.leader, message(FetchRecords{nonce_, end_, epochs_.at(Lsn{end_.value - 1}), resume_})});
 }
 
@@ -126,9 +128,8 @@ bool Replica::take(const PeerMessage& message, const AppendRecords& append, Time
   if (!is_from_leader(message) || message.session != set_.leader_session) return false;
   const Lsn append_end{append.first.value + append.count};
   leader_end_ = std::max(leader_end_, append_end);
-  expire_fetch(now);
   fetch_due_ = now + DurationMs{3 * kTimes.heartbeat.value};
-  due_ = outstanding_ ? std::min(fetch_due_, outstanding_->until) : fetch_due_;
+  schedule();
   if (!checked_ || resume_.value != 0) {
     if (!outstanding_) fetch(now, out);
     return false;

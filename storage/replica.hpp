@@ -146,7 +146,7 @@ class Replica {
   std::vector<InSyncMember> wanted(TimeMs now) const;
   void send_proposal(TimeMs now, ReplicaEffects& out);
   void fetch(TimeMs now, ReplicaEffects& out);
-  void expire_fetch(TimeMs now);
+  void schedule();
   void ack(ReplicaEffects& out);
 
   const PartitionId id_;
