@@ -237,11 +237,13 @@ void Partition::cut_tail(Lsn end) {
 // --- a turn's outcome ------------------------------------------------------------------------------------------------
 
 void Partition::on_disk(const LogEnd& end, TimeMs now, ReplicaEffects& out) {
-  if (end.generation == generation_) replica_.on_disk(end.end, now, out);
+  if (end.generation != generation_) return;
+  replica_.on_disk(end.end, now, out);
+  if (replica_.end_on_disk() >= applied_) replaced_ = false;
 }
 
 void Partition::roll_back(Turn& next) {
-  if (rebuilding_) return start_over(next);
+  if (rebuilding_ || replaced_) return start_over(next);
   replica_.roll_back();
   cut_tail(replica_.end());
 }

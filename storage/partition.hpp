@@ -152,6 +152,7 @@ class Partition {
   Lsn trim_held_{UINT64_MAX};
   TimeMs trim_held_until_;
   bool rebuilding_ = false;
+  bool replaced_ = false;  // by a snapshot whose last part is not on the disk yet
   bool delivers_ = false;
   EpochTable stored_epochs_;
   std::uint64_t generation_ = 0;

@@ -137,7 +137,7 @@ void Partition::begin_snapshot(Turn& turn) {
 }
 
 void Partition::start_over(Turn& turn) {
-  rebuilding_ = false;
+  rebuilding_ = replaced_ = false;
   clear(turn);
   std::erase_if(turn.writes.records, [&](const PutRecord& put) { return put.place.partition == id_; });
   turn.effects.truncations.push_back({id_, Lsn{1}});
@@ -164,6 +164,7 @@ void Partition::snapshot_message(Lsn lsn, const RecordHeader& header, const Retu
 
 void Partition::end_snapshot(Turn& turn) {
   rebuilding_ = false;
+  replaced_ = true;
   applied_ = trimmed_ = replica_.end();
   replica_.trimmed(trimmed_);
   note_end(turn);

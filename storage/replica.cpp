@@ -186,8 +186,8 @@ bool Replica::take(const PeerMessage& message, const SnapshotRecords& part, Time
   if (!is_answer(message, part.nonce)) return false;
   outstanding_.reset();
   fetch_due_ = due_ = now;
-  const Lsn expected = resume_.value == 0 ? Lsn{1} : resume_;
-  return part.first == expected && part.end > part.first && part.end <= part.stamp;
+  const bool follows = part.first.value == 1 || part.first == resume_;  // a leader may have to begin anew
+  return follows && part.end > part.first && part.end <= part.stamp && part.stamp >= end_;
 }
 
 void Replica::snapshot_taken(const SnapshotRecords& part, TimeMs now) {
@@ -197,7 +197,7 @@ void Replica::snapshot_taken(const SnapshotRecords& part, TimeMs now) {
   resume_ = {};
   checked_ = true;
   epochs_ = EpochTable(part.epochs);
-  end_ = on_disk_ = std::max(end_, part.stamp);
+  end_ = part.stamp;  // and on the disk once the turn is
   commit_ = std::max(commit_, part.stamp);
 }
 
