@@ -130,7 +130,10 @@ void Service::pass_on(Partition& partition, ReplicaEffects& effects, const Now& 
 Result<void> Service::proposal_answered(const PartitionInfo& info, const Now& now, Turn& turn, Outbox& out) {
   const auto found = partitions_.find(info.id);
   if (found == partitions_.end()) return {};
-  return follow_partition(info, found->second.replica().session(), now, turn, out);
+  const SessionId session = found->second.replica().session();
+  // Of a session that this core has not heard of: the catalog will tell of both, or the term could not be led.
+  if (info.leader == worker_name_ && info.leader_session != session) return {};
+  return follow_partition(info, session, now, turn, out);
 }
 
 // --- for other replicas (rule 6) -------------------------------------------------------------------------------------

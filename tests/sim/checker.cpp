@@ -119,6 +119,7 @@ void Checker::check_copies_enough(RecordPlace place, const Slot& slot, const Par
 void Checker::compare(const Node& node, const Partition& partition, Seen& seen) {
   const auto state = node.disk.partitions.find(partition.id());
   if (state == node.disk.partitions.end() || state->second.rebuilding || partition.rebuilding()) return;
+  if (partition.replica().end_on_disk() < partition.applied()) return;  // a snapshot is on its way to the disk
   const std::vector<Slot>& slots = logs_[partition.id()].slots;
   const Lsn end = std::min({partition.applied(), state->second.next_lsn, Lsn{slots.size()}});
   for (; seen.applied < end; ++seen.applied.value) {
