@@ -113,6 +113,11 @@ bool Queue::take_out(Lsn lsn) {
   return true;
 }
 
+bool Queue::holds(Lsn lsn) const {
+  return settling_.contains(lsn) || leases_.contains(lsn) || returned_.contains(lsn) || delayed_until_.contains(lsn) ||
+         is_fresh(lsn);
+}
+
 bool Queue::is_fresh(Lsn lsn) const {
   return std::binary_search(fresh_.begin(), fresh_.end(), lsn) && !gone_.contains(lsn);
 }

@@ -72,6 +72,7 @@ class Queue {
   bool give_back(Lsn lsn, std::uint32_t deliveries, TimeMs ready_at, TimeMs now);  // ready again, at once or later
   // Another leads, or this one anew: what was leased is ready again, uncounted.
   void end_leases();
+  bool holds(Lsn lsn) const;  // in any state
   // It came back before, so the store knows its deliveries.
   bool is_counted(Lsn lsn) const { return returned(lsn).deliveries > 0; }
   // How often it came back, the current lease not counted, and when it is ready again.

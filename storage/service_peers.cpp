@@ -190,6 +190,8 @@ PeerFrame Service::snapshot(Partition& partition, const FetchToServe& fetch, con
   const auto visit = [&](Lsn lsn, std::string_view bytes, const RecordView& record) {
     if (lsn >= part.stamp) return false;
     if (record.header.type != RecordType::kMessage) return true;
+    const Queue* const queue = partition.find_queue(record.header.queue);
+    if (queue == nullptr || !queue->holds(lsn)) return true;  // settled, and the disk does not show it yet
     if (count++ == limits_.partition.snapshot_records_max ||
         (!shipped->empty() && shipped->size() + bytes.size() > limits_.partition.fetch_bytes_max)) {
       part.end = lsn;
