@@ -98,7 +98,7 @@ void Replica::tick(TimeMs now, ReplicaEffects& out) {
   schedule();
 }
 
-void Replica::schedule() { due_ = outstanding_ ? std::min(fetch_due_, outstanding_->until) : fetch_due_; }
+void Replica::schedule() { due_ = outstanding_ ? outstanding_->until : fetch_due_; }
 
 // --- following ------------------------------------------------------------------------------------------------------
 
