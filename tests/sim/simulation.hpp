@@ -69,7 +69,8 @@ class Simulation {
   void await(const char* what, bool (Simulation::*holds)() const);
   bool is_whole() const;
   bool is_drained() const;
-  void check_rest() const;
+  std::string unrest() const;
+  std::string unrest(const Node& node, const Partition& partition, const Partition& leader) const;
   const Partition* leader_of(PartitionId id) const;
 
   // faults.cpp
