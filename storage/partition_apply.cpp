@@ -138,11 +138,11 @@ void Partition::begin_snapshot(Turn& turn) {
 
 void Partition::start_over(Turn& turn) {
   rebuilding_ = replaced_ = false;
+  replica_.start_over();
   clear(turn);
   std::erase_if(turn.writes.records, [&](const PutRecord& put) { return put.place.partition == id_; });
   turn.effects.truncations.push_back({id_, Lsn{1}});
   applied_ = trimmed_ = Lsn{1};
-  replica_.start_over();
 }
 
 void Partition::clear(Turn& turn) {
