@@ -32,6 +32,7 @@ bool Node::commit_is_due() {
 
 void Node::commit_gathered() {
   Process& process = *process_;
+  wires_.turned(*this);  // before effects take from the disk what was committed a moment ago
   process.service->seal(process.gathering->turn, now_, process.out);
   for (PeerFrame& frame : process.out.peers) wires_.peer(*this, std::move(frame));  // side by side with our own commit
   process.out.peers.clear();
