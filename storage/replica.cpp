@@ -79,7 +79,8 @@ void Replica::start_over() {
 
 void Replica::tick(TimeMs now, ReplicaEffects& out) {
   if (role_ == Role::kIdle) {
-    due_ = now + DurationMs{1000};
+    if (stepped_down_) out.resignations.push_back({session_, id_, set_.epoch});
+    due_ = now + (stepped_down_ ? kTimes.retry : DurationMs{1000});
     return;
   }
   if (role_ == Role::kLeading) {

@@ -35,6 +35,7 @@ struct ReplicaEffects {
   std::vector<PeerSend> sends;
   std::vector<FetchToServe> fetches;
   std::vector<AlterInSync> proposals;
+  std::vector<ResignLeader> resignations;
 };
 
 // Knows no socket, disk, thread or clock. Not thread-safe. Counts records, never sees one: its caller appends them.
@@ -67,10 +68,11 @@ class Replica {
   // Rules 3 and 10.
   bool delivers() const { return leads() && commit_ >= start_; }
 
-  // A leader that could not write what it published leads no more in this term.
+  // A leader that could not write what it published leads no more in this term, and says so until there is another.
   void step_down() {
     role_ = Role::kIdle;
     stepped_down_ = true;
+    due_ = {};
   }
 
   SessionId session() const { return session_; }

@@ -222,7 +222,6 @@ void Service::failed(Turn& turn, const Error& error, const Now& now, Turn& next,
     core.roll_back(next);
     if (published) {
       // Its followers may have what could not be written here: these LSNs are not given again in this term.
-      out.resignations.push_back({core.replica().session(), id, core.replica().epoch()});
       core.replica().step_down();
       stop_leading(core, out);
     }

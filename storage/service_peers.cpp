@@ -123,6 +123,7 @@ bool Service::append_records(Partition& partition, Lsn first, Lsn end, std::stri
 void Service::pass_on(Partition& partition, ReplicaEffects& effects, const Now& now, Outbox& out) {
   for (PeerSend& send : effects.sends) out.peers.push_back({std::move(send.to), std::move(send.message), nullptr});
   for (AlterInSync& proposal : effects.proposals) out.proposals.push_back(std::move(proposal));
+  for (const ResignLeader& resignation : effects.resignations) out.resignations.push_back(resignation);
   for (const FetchToServe& fetch : effects.fetches) serve_fetch(partition, fetch, now, out);
   effects = {};
 }
