@@ -179,6 +179,7 @@ void Partition::append_control(RecordType type, QueueId queue, ControlBody body,
   if (entry.effect_stored) {
     store_effect(entry, turn.writes);
     trimmed_ = Lsn{entry.lsn.value + 1};
+    replica_.trimmed(trimmed_);
   } else {
     const std::string& bytes = turn.kept_strings.emplace_back(encode_control(*entry.control));
     RecordHeader header = header_of(type, queue, now);
@@ -245,6 +246,7 @@ void Partition::on_disk(const LogEnd& end, TimeMs now, ReplicaEffects& out) {
 void Partition::roll_back(Turn& next) {
   if (rebuilding_ || replaced_) return start_over(next);
   replica_.roll_back();
+  trimmed_ = std::min(trimmed_, replica_.end());
   cut_tail(replica_.end());
 }
 

@@ -13,6 +13,12 @@ void Replica::restore(EpochTable epochs, Lsn end, Lsn commit) {
   commit_ = commit;
 }
 
+// What was trimmed was committed.
+void Replica::trimmed(Lsn trim) {
+  trim_ = std::max(trim_, trim);
+  commit_ = std::max(commit_, std::min(trim_, on_disk_));
+}
+
 bool Replica::follow(std::uint64_t cluster, const PartitionInfo& set, SessionId session, TimeMs now) {
   const bool renewed = session != session_;
   if (!renewed && set.version <= set_.version) return false;
@@ -59,6 +65,7 @@ void Replica::on_disk(Lsn end, TimeMs now, ReplicaEffects& out) {
 void Replica::roll_back() {
   end_ = on_disk_;
   start_ = std::min(start_, end_);
+  trim_ = std::min(trim_, end_);
   epochs_.cut(end_);
   if (leads()) epochs_.add(set_.epoch, end_);
 }

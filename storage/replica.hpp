@@ -62,7 +62,8 @@ class Replica {
 
   Role role() const { return role_; }
   bool leads() const { return role_ == Role::kLeading; }
-  bool alone() const { return set_.replicas.size() == 1 && set_.replicas[0] == self_; }  // nobody else needs the log
+  // Nobody else needs the log: what is on the disk is committed.
+  bool alone() const { return set_.replicas.size() == 1 && set_.replicas[0] == self_ && set_.min_in_sync <= 1; }
   // Rule 9: too few in sync, refuse before appending.
   bool takes_appends() const { return leads() && set_.in_sync.size() >= set_.min_in_sync; }
   // Rules 3 and 10.
@@ -117,7 +118,7 @@ class Replica {
 
   // What control records may go (a follower hears of it from its leader), and what this replica has let go.
   Lsn trim() const { return trim_; }
-  void trimmed(Lsn trim) { trim_ = std::max(trim_, trim); }
+  void trimmed(Lsn trim);
   // Leader: the end of what all replicas have on disk.
   Lsn everyones_end() const;
 

@@ -82,6 +82,8 @@ bool Replica::can_join(const std::string& name, const Follower& follower, TimeMs
 
 // Rule 7.
 void Replica::advance() {
+  // Control records that this replica wrote while it was alone are nowhere but in their effects.
+  commit_ = std::max(commit_, std::min(trim_, on_disk_));
   if (set_.in_sync.size() < set_.min_in_sync) return;
   Lsn least = on_disk_;
   const auto count = [&](const std::string& name) {
