@@ -10,13 +10,25 @@
 namespace dmq {
 namespace {
 
-
 void pack_epochs(Packer& packer, const std::vector<EpochStart>& epochs) {
   packer.text("epochs");
   packer.array(2 * epochs.size());
   for (const EpochStart& start : epochs) {
     packer.number(start.epoch.value);
     packer.number(start.first.value);
+  }
+}
+
+void pack_producers(Packer& packer, const std::vector<SnapshotProducer>& producers) {
+  packer.text("producers");
+  packer.array(producers.size());
+  for (const SnapshotProducer& producer : producers) {
+    packer.map(4);
+    pack_number(packer, "queue", producer.queue.value);
+    packer.text("name");
+    packer.text(producer.name);
+    pack_number(packer, "last", producer.last.value);
+    pack_number(packer, "used_ms", static_cast<std::uint64_t>(producer.used_ms.value));
   }
 }
 
@@ -48,7 +60,7 @@ struct PackBody {
     pack_number(packer, "resume", fetch.resume.value);
   }
   void operator()(const FetchedRecords& fetched) const {
-    begin("fetched", 8);
+    begin("fetched", 9);
     pack_number(packer, "nonce", fetched.nonce);
     pack_number(packer, "first", fetched.first.value);
     pack_number(packer, "end", fetched.end.value);
@@ -57,6 +69,7 @@ struct PackBody {
     pack_number(packer, "trim", fetched.trim.value);
     pack_number(packer, "leader_end", fetched.leader_end.value);
     pack_epochs(packer, fetched.epochs);
+    pack_producers(packer, fetched.producers);
   }
   void operator()(const TruncateRecords& truncate) const {
     begin("truncate", 3);
@@ -71,16 +84,7 @@ struct PackBody {
     pack_number(packer, "end", part.end.value);
     pack_number(packer, "stamp", part.stamp.value);
     pack_epochs(packer, part.epochs);
-    packer.text("producers");
-    packer.array(part.producers.size());
-    for (const SnapshotProducer& producer : part.producers) {
-      packer.map(4);
-      pack_number(packer, "queue", producer.queue.value);
-      packer.text("name");
-      packer.text(producer.name);
-      pack_number(packer, "last", producer.last.value);
-      pack_number(packer, "used_ms", static_cast<std::uint64_t>(producer.used_ms.value));
-    }
+    pack_producers(packer, part.producers);
   }
 };
 
@@ -111,6 +115,16 @@ Result<SnapshotProducer> read_producer(const msgpack::object& object) {
   return producer;
 }
 
+Result<std::vector<SnapshotProducer>> read_producers(const msgpack::object* array) {
+  std::vector<SnapshotProducer> producers;
+  for (std::uint32_t i = 0; array != nullptr && i < array->via.array.size; ++i) {
+    auto producer = read_producer(array->via.array.ptr[i]);
+    if (!producer) return tl::unexpected<Error>(producer.error());
+    producers.push_back(std::move(*producer));
+  }
+  return producers;
+}
+
 Result<PeerBody> read_fetched(MapFields& fields) {
   FetchedRecords fetched;
   fields.number("nonce", fetched.nonce);
@@ -123,6 +137,9 @@ Result<PeerBody> read_fetched(MapFields& fields) {
   auto epochs = read_epochs(fields.array("epochs"));
   if (!epochs) return tl::unexpected<Error>(epochs.error());
   fetched.epochs = std::move(*epochs);
+  auto producers = read_producers(fields.array("producers"));
+  if (!producers) return tl::unexpected<Error>(producers.error());
+  fetched.producers = std::move(*producers);
   return fetched;
 }
 
@@ -135,12 +152,9 @@ Result<PeerBody> read_snapshot_part(MapFields& fields) {
   auto epochs = read_epochs(fields.array("epochs"));
   if (!epochs) return tl::unexpected<Error>(epochs.error());
   part.epochs = std::move(*epochs);
-  const msgpack::object* producers = fields.array("producers");
-  for (std::uint32_t i = 0; producers != nullptr && i < producers->via.array.size; ++i) {
-    auto producer = read_producer(producers->via.array.ptr[i]);
-    if (!producer) return tl::unexpected<Error>(producer.error());
-    part.producers.push_back(std::move(*producer));
-  }
+  auto producers = read_producers(fields.array("producers"));
+  if (!producers) return tl::unexpected<Error>(producers.error());
+  part.producers = std::move(*producers);
   return part;
 }
 

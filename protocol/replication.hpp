@@ -43,6 +43,13 @@ struct FetchRecords {
   Epoch last_epoch;  // of the record before `end`
   Lsn resume;        // 0: no snapshot is under way
 };
+// How far a producer came, as far as it is committed.
+struct SnapshotProducer {
+  QueueId queue;
+  std::string name;
+  Sequence last;
+  TimeMs used_ms;  // since 1970
+};
 // Leader to one follower: what follows `first`, without what is settled and gone.
 struct FetchedRecords {
   std::uint64_t nonce = 0;
@@ -51,20 +58,15 @@ struct FetchedRecords {
   Epoch prev_epoch;  // of the record before `first`
   Lsn commit;
   Lsn trim;
-  Lsn leader_end;                  // fetch again while behind it
-  std::vector<EpochStart> epochs;  // terms that begin in [first, end)
+  Lsn leader_end;                           // fetch again while behind it
+  std::vector<EpochStart> epochs;           // terms that begin in [first, end)
+  std::vector<SnapshotProducer> producers;  // who may have sent what is settled and gone in between
 };
 // Leader to one follower: your log is another one behind `end`, or behind your own end of `epoch` if that is lower.
 struct TruncateRecords {
   std::uint64_t nonce = 0;
   Epoch epoch;
   Lsn end;
-};
-struct SnapshotProducer {
-  QueueId queue;
-  std::string name;
-  Sequence last;
-  TimeMs used_ms;  // since 1970
 };
 // Leader to one follower that is behind `trim`: which messages live in [first, end). A record that the follower has
 // already (below its own end) is named by its place alone, the others come whole. It ends where `end` reaches `stamp`.

@@ -204,6 +204,14 @@ Result<void> Partition::append_encoded(Lsn lsn, std::string_view bytes, Turn& tu
   return {};
 }
 
+// Of messages that are settled, which do not come any more.
+void Partition::learn_producers(const std::vector<SnapshotProducer>& producers, Turn& turn) {
+  for (const SnapshotProducer& each : producers) {
+    const Producers::Row& row = producers_.catch_up(each.queue, each.name, {each.last, each.used_ms}, replica_.end());
+    turn.effects.producers[producers_.key_of(row)] = row.second.applied;
+  }
+}
+
 void Partition::extend(Turn& turn) { note_end(turn); }
 
 void Partition::truncate(Turn& turn) {

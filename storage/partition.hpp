@@ -81,6 +81,7 @@ class Partition {
 
   // A record of the leader's, as it is. Errors: internal, when it is damaged.
   Result<void> append_encoded(Lsn lsn, std::string_view bytes, Turn& turn);
+  void learn_producers(const std::vector<SnapshotProducer>& producers, Turn& turn);
   // The end grew without records, or with append_encoded().
   void extend(Turn& turn);
   void truncate(Turn& turn);  // to replica().end()

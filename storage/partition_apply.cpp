@@ -28,7 +28,7 @@ void Partition::apply(const LogEntry& entry, const Now& now, WriteBatch& effects
     case RecordType::kMessage:
       queues_[entry.queue].append(entry.lsn, entry.bytes);
       if (entry.producer == nullptr) break;
-      Producers::apply(*entry.producer, entry.sequence, entry.sent_ms);
+      Producers::apply(*entry.producer, entry.sequence, entry.sent_ms, entry.lsn);
       if (!entry.effect_stored) effects.producers[producers_.key_of(*entry.producer)] = entry.producer->second.applied;
       break;
     case RecordType::kAcks:

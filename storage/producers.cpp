@@ -5,8 +5,25 @@
 
 namespace dmq {
 
-void Producers::restore(const ProducerKey& key, const ProducerState& state) {
-  table_[{std::get<QueueId>(key), std::get<std::string>(key)}] = {state, state.last};
+void Producers::restore(const ProducerKey& key, const ProducerState& state, Lsn place) {
+  table_[{std::get<QueueId>(key), std::get<std::string>(key)}] = {state, state.last, place};
+}
+
+const Producers::Row& Producers::catch_up(QueueId queue, const std::string& producer, const ProducerState& state,
+                                          Lsn place) {
+  Row& row = *table_.try_emplace({queue, producer}).first;
+  apply(row, state.last, state.used_ms, place);
+  logged(row, state.last);
+  return row;
+}
+
+std::vector<SnapshotProducer> Producers::since(Lsn first) const {
+  std::vector<SnapshotProducer> found;
+  for (const auto& [key, entry] : table_) {
+    if (entry.applied.last.value == 0 || entry.place < first) continue;
+    found.push_back({key.first, key.second, entry.applied.last, entry.applied.used_ms});
+  }
+  return found;
 }
 
 Result<Producers::Admitted> Producers::admit(QueueId queue, std::string_view producer, Sequence first,
@@ -36,7 +53,8 @@ Producers::Row* Producers::logged(QueueId queue, std::string_view producer, Sequ
   return &row;
 }
 
-void Producers::apply(Row& row, Sequence sequence, TimeMs sent_ms) {
+void Producers::apply(Row& row, Sequence sequence, TimeMs sent_ms, Lsn place) {
+  row.second.place = std::max(row.second.place, place);
   row.second.applied.last = std::max(row.second.applied.last, sequence);
   row.second.applied.used_ms = std::max(row.second.applied.used_ms, sent_ms);
 }

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "protocol/replication.hpp"
 #include "storage/write_batch.hpp"
 
 namespace dmq {
@@ -19,14 +20,19 @@ class Producers {
   struct Entry {
     ProducerState applied;
     Sequence logged;  // the last sequence in the log, applied or not
+    Lsn place;        // nothing that is applied stands behind it
   };
   using Table = std::map<std::pair<QueueId, std::string>, Entry, std::less<>>;
   using Row = Table::value_type;  // stays where it is while something of it is logged and not applied
 
   explicit Producers(PartitionId partition) : partition_(partition) {}
 
-  // From the store or a snapshot.
-  void restore(const ProducerKey& key, const ProducerState& state);
+  // From the store or a snapshot. `place`: the end of what is applied.
+  void restore(const ProducerKey& key, const ProducerState& state, Lsn place);
+  // What another replica has applied; it may be ahead of the log here. The row as it is now.
+  const Row& catch_up(QueueId queue, const std::string& producer, const ProducerState& state, Lsn place);
+  // Those of whom something that is applied may stand at `first` or behind.
+  std::vector<SnapshotProducer> since(Lsn first) const;
   void clear() { table_.clear(); }
 
   // A request of `count` messages from `first` on, at the leader: how many at its start were taken before (0 to
@@ -41,7 +47,7 @@ class Producers {
   Row* logged(QueueId queue, std::string_view producer, Sequence sequence);
   static void logged(Row& row, Sequence sequence) { row.second.logged = std::max(row.second.logged, sequence); }
   // It is committed.
-  static void apply(Row& row, Sequence sequence, TimeMs sent_ms);
+  static void apply(Row& row, Sequence sequence, TimeMs sent_ms, Lsn place);
 
   // The log was cut: only what is applied counts, and what logged() tells again. Then prune() drops who has nothing.
   void roll_back();

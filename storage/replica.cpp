@@ -30,6 +30,7 @@ bool Replica::follow(std::uint64_t cluster, const PartitionInfo& set, SessionId 
   const Role before = role_;
   if (new_term) {
     followers_.clear();
+    epochs_.cut(end_);  // a term that was led and has no records is not one of the log's
     checked_ = false;
     outstanding_.reset();
     resume_ = {};

@@ -39,7 +39,8 @@ void Service::restore_partition(PartitionId id, const PartitionState& state, Epo
 }
 
 void Service::restore_producer(const ProducerKey& key, const ProducerState& state) {
-  partition(std::get<PartitionId>(key)).producers().restore(key, state);
+  Partition& core = partition(std::get<PartitionId>(key));
+  core.producers().restore(key, state, core.applied());
 }
 
 Result<void> Service::restore_record(RecordPlace place, const RecordHeader& header, const ReturnState& returned,

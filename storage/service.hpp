@@ -158,7 +158,7 @@ class Service {
   bool take_snapshot(Partition& partition, const SnapshotRecords& part, std::string_view records, const Now& now,
                      Turn& turn);
   void serve_fetch(Partition& partition, const FetchToServe& fetch, const Now& now, Outbox& out);
-  PeerFrame fetched(const Partition& partition, const FetchToServe& fetch);
+  PeerFrame fetched(Partition& partition, const FetchToServe& fetch);
   PeerFrame snapshot(Partition& partition, const FetchToServe& fetch, const Now& now);
   void pass_on(Partition& partition, ReplicaEffects& effects, const Now& now, Outbox& out);
 

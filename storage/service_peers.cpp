@@ -65,8 +65,9 @@ bool Service::handle_peer(const PeerMessage& message, std::string_view records, 
                               append_records(core, end, replica.end(), records, turn);
                      },
                      [&](const FetchedRecords& fetched) {
-                       return replica.take(message, fetched, now.steady, effects) &&
-                              append_records(core, end, replica.end(), records, turn);
+                       if (!replica.take(message, fetched, now.steady, effects)) return false;
+                       core.learn_producers(fetched.producers, turn);
+                       return append_records(core, end, replica.end(), records, turn);
                      },
                      [&](const TruncateRecords& truncate) {
                        const auto outcome = replica.take(message, truncate, now.steady);
@@ -147,7 +148,7 @@ void Service::serve_fetch(Partition& partition, const FetchToServe& fetch, const
   out.peers.push_back(std::move(answer));
 }
 
-PeerFrame Service::fetched(const Partition& partition, const FetchToServe& fetch) {
+PeerFrame Service::fetched(Partition& partition, const FetchToServe& fetch) {
   const Replica& replica = partition.replica();
   FetchedRecords answer;
   answer.nonce = fetch.fetch.nonce;
@@ -157,6 +158,7 @@ PeerFrame Service::fetched(const Partition& partition, const FetchToServe& fetch
   answer.commit = replica.commit();
   answer.trim = partition.trimmed();
   auto shipped = std::make_shared<std::string>();
+  std::uint64_t count = 0;
   const auto scanned = records_.scan({partition.id(), answer.first}, [&](Lsn lsn, std::string_view bytes, const auto&) {
     if (lsn >= answer.leader_end) return false;
     if (!shipped->empty() && shipped->size() + bytes.size() > limits_.partition.fetch_bytes_max) {
@@ -164,9 +166,12 @@ PeerFrame Service::fetched(const Partition& partition, const FetchToServe& fetch
       return false;
     }
     ship_record(*shipped, {lsn, 0, {}, bytes});
+    ++count;
     return true;
   });
   if (!scanned) return {};
+  // A message that is gone cannot tell who sent it.
+  if (count < answer.end.value - answer.first.value) answer.producers = partition.producers().since(answer.first);
   for (const EpochStart& start : replica.epochs().starts()) {
     if (start.first >= answer.first && start.first < answer.end) answer.epochs.push_back(start);
   }
@@ -208,10 +213,7 @@ PeerFrame Service::snapshot(Partition& partition, const FetchToServe& fetch, con
     for (const EpochStart& start : replica.epochs().starts()) {
       if (start.first < part.stamp) part.epochs.push_back(start);
     }
-    for (const auto& [name, entry] : partition.producers().table()) {
-      if (entry.applied.last.value == 0) continue;
-      part.producers.push_back({name.first, name.second, entry.applied.last, entry.applied.used_ms});
-    }
+    part.producers = partition.producers().since({});
     snapshots_.erase(key);
   }
   return {fetch.to, replica.message(std::move(part)), std::move(shipped)};
@@ -257,7 +259,7 @@ bool Service::take_snapshot(Partition& partition, const SnapshotRecords& part, s
   if (part.end == part.stamp) {
     for (const SnapshotProducer& producer : part.producers) {
       const ProducerKey key{partition.id(), producer.queue, producer.name};
-      partition.producers().restore(key, {producer.last, producer.used_ms});
+      partition.producers().restore(key, {producer.last, producer.used_ms}, part.stamp);
       turn.effects.producers[key] = {producer.last, producer.used_ms};
     }
     partition.end_snapshot(turn);

@@ -33,6 +33,7 @@ class Checker {
 
   // --- what the cluster did ---
   void observe(Node& node);
+  void partition_settled(PartitionId id, Epoch epoch) { logs_[id].first_epoch = epoch; }
   void catalog_changed(const CatalogChange& change);
   // Everyone in sync or eligible has all that is committed and not settled.
   void check_copies(const PartitionInfo& info) const;
@@ -64,7 +65,8 @@ class Checker {
     std::uint32_t deliveries = 0;
   };
   struct Log {
-    std::vector<Slot> slots{1};  // index is the LSN
+    Epoch first_epoch{UINT32_MAX};  // before it the partition held nothing, and metad gave it away at will
+    std::vector<Slot> slots{1};     // index is the LSN
     std::map<Epoch, std::pair<Endpoint, SessionId>> leaders;
   };
   struct Seen {

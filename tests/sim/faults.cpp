@@ -124,6 +124,7 @@ void Simulation::strike(Fault fault) {
       metad_.ask(FenceWorker{node.name(), true});
       return world_.in(while_ms, [this, &node] { metad_.ask(FenceWorker{node.name(), false}); });
     case Fault::kSetCluster: {
+      if (checker_.any_wiped()) return;
       const auto factor = static_cast<std::uint8_t>(world_.random.between(1, 3));
       metad_.ask(SetCluster{factor, static_cast<std::uint8_t>(world_.random.between(1, factor))});
       return;
@@ -159,7 +160,8 @@ bool Simulation::may_wipe(const Node& node) const {
   for (std::uint16_t i = 0; i < plan_.partitions; ++i) {
     const PartitionInfo& info = metad_.partition({i});
     const bool complete = lists(info.in_sync, node.name()) || lists(info.eligible, node.name());
-    if (complete && info.in_sync.size() + info.eligible.size() < 2) return false;
+    // With one in sync being enough, the other could be given up before metad hears of this.
+    if (complete && (info.min_in_sync < 2 || info.in_sync.size() + info.eligible.size() < 2)) return false;
   }
   return true;
 }

@@ -94,6 +94,7 @@ void Simulation::begin() {
     const auto* queue = std::get_if<QueueInfo>(&created);
     must(queue != nullptr, "a queue can be created while all is well");
     queues.push_back({queue->id, queue->name});
+    checker_.partition_settled(queue->partition, metad_.partition(queue->partition).epoch);
   }
   const auto producers = static_cast<std::size_t>(world_.random.between(1, 4));
   const auto consumers = queues.size() + static_cast<std::size_t>(world_.random.below(2));

@@ -25,7 +25,7 @@ struct Bench {
     return std::to_string(taken->duplicates) + " known";
   }
   void commit() {
-    for (const auto& [row, last] : waiting) Producers::apply(*row, last, kNow);
+    for (const auto& [row, last] : waiting) Producers::apply(*row, last, kNow, {1});
     waiting.clear();
   }
   void roll_back() {
@@ -99,7 +99,7 @@ TEST_CASE("a follower's table is made by the records alone", "[storage][producer
 
 TEST_CASE("the number of producers is bounded", "[storage][producers]") {
   Bench b;
-  for (std::size_t i = 0; i < kProducersMax; ++i) b.producers.restore({{0}, kQueue, std::to_string(i)}, {{1}, kNow});
+  for (std::size_t i = 0; i < kProducersMax; ++i) b.producers.restore({{0}, kQueue, std::to_string(i)}, {{1}, kNow}, {1});
   CHECK(b.admit(1, 1, "one more") == "unavailable");
   CHECK(b.admit(2, 1, "7") == "0 known");
 }
