@@ -119,7 +119,6 @@ bool Replica::is_answer(const PeerMessage& message, std::uint64_t nonce) const {
   return is_from_leader(message) && message.session == session_ && outstanding_ && outstanding_->nonce == nonce;
 }
 
-
 // Rule 6. A deposed leader first brings the tail that it published to its disk; until then it does not ask.
 void Replica::fetch(TimeMs now, ReplicaEffects& out) {
   fetch_due_ = now + kTimes.retry;

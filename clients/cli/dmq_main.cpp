@@ -1,9 +1,11 @@
-// dmq: looks after queues (dmq queue create, describe, list, delete) and asks whether a broker is there (dmq ping).
+// dmq: looks after queues (dmq queue ...) and a cluster (dmq cluster ...), and asks whether a broker is there (dmq
+// ping).
 #include <unistd.h>
 
 #include <functional>
 #include <iostream>
 
+#include "clients/cli/cluster_commands.hpp"
 #include "clients/cli/interrupt.hpp"
 #include "clients/cli/session.hpp"
 #include "clients/cli/value_table.hpp"
@@ -19,10 +21,11 @@ Examples:
   dmq queue list                            all queues; in a pipe, JSON lines
   dmq queue describe jobs                   how many messages are ready, leased, delayed
   dmq queue delete jobs                     removes the queue and its messages, for good
+  dmq cluster status                        are all partitions served and in sync? (dmq cluster --help)
 
 The broker is found by --broker or DMQ_ENDPOINT, its administrators' endpoint by --admin or DMQ_ADMIN_ENDPOINT.
 Send and receive with dmq-send and dmq-recv.
-Exit codes: 0 ok, 1 error, 2 usage, 4 broker unreachable, 5 denied, 6 no such queue.)";
+Exit codes: 0 ok, 1 error, 2 usage, 4 broker or metad unreachable, 5 denied, 6 no such queue.)";
 
 struct Flags {
   BrokerFlags broker;
@@ -34,28 +37,13 @@ struct Flags {
   bool json = false;
 };
 
-void print(const Flags& flags, const Value& value) {
-  if (flags.json || !is_terminal(STDOUT_FILENO)) {
-    std::cout << to_json(value) << "\n";
-  } else {
-    std::cout << fields_text(value);
-  }
-}
-
 void create(const Flags& flags, Client& client) {
-  print(flags, client.create_queue(flags.queue, std::chrono::milliseconds(flags.lease.value)));
+  print_fields(client.create_queue(flags.queue, std::chrono::milliseconds(flags.lease.value)), flags.json);
 }
 
-void describe(const Flags& flags, Client& client) { print(flags, client.describe_queue(flags.queue)); }
+void describe(const Flags& flags, Client& client) { print_fields(client.describe_queue(flags.queue), flags.json); }
 
-void list(const Flags& flags, Client& client) {
-  const std::vector<Value> queues = client.list_queues(flags.prefix);
-  if (!flags.json && is_terminal(STDOUT_FILENO)) {
-    std::cout << table_text(queues, is_coloured(STDOUT_FILENO));
-    return;
-  }
-  for (const Value& queue : queues) std::cout << to_json(queue) << "\n";
-}
+void list(const Flags& flags, Client& client) { print_table(client.list_queues(flags.prefix), flags.json); }
 
 // Does an endpoint mean the machine that it is used on, whichever that is?
 bool is_local(std::string_view endpoint) {
@@ -110,48 +98,64 @@ void ping(const Flags& flags, Client& client) {
   std::cout << flags.broker.broker << " answered in " << time.count() << " us\n" << fields_text(broker);
 }
 
-int run(int argc, char** argv) {
-  const Interrupt interrupt;
-  Flags flags;
-  std::function<void(Client&)> action;
-  CLI::App app{"Looks after a dmq broker and its queues.", kProgram};
-  app.footer(kExamples);
-  app.require_subcommand(1);
-  app.fallthrough();
-  add_broker_flags(app, flags.broker);
-  app.add_flag("--json", flags.json, "Print JSON lines on a terminal too");
+using Action = std::function<void(Client&)>;
 
-  CLI::App* queue = app.add_subcommand("queue", "Create, describe, list and delete queues");
-  queue->require_subcommand(1);
-  queue->fallthrough();
-  const auto command = [&](CLI::App* parent, const std::string& name, const std::string& text, auto what) {
-    CLI::App* sub = parent->add_subcommand(name, text);
-    sub->fallthrough();
-    sub->callback([&action, what] { action = what; });
-    return sub;
-  };
-  CLI::App* creating = command(queue, "create", "Create a queue", [&](Client& client) { create(flags, client); });
+// Adds a subcommand that chooses what is done.
+CLI::App* add_command(CLI::App& parent, const std::string& name, const std::string& text, Action& action, Action what) {
+  CLI::App* sub = parent.add_subcommand(name, text);
+  sub->fallthrough();
+  sub->callback([&action, what = std::move(what)] { action = what; });
+  return sub;
+}
+
+void add_queue_commands(CLI::App& app, Flags& flags, const Interrupt& interrupt, Action& action) {
+  CLI::App& queue = *app.add_subcommand("queue", "Create, describe, list and delete queues");
+  queue.require_subcommand(1);
+  queue.fallthrough();
+  CLI::App* creating =
+      add_command(queue, "create", "Create a queue", action, [&](Client& client) { create(flags, client); });
   add_queue_argument(*creating, flags.queue, "Its name");
   add_duration(*creating, "--lease", flags.lease,
                "How long a receiver has before a message comes back; 0s: as the broker says");
-  CLI::App* describing = command(queue, "describe", "Settings of a queue and what is in it",
-                                 [&](Client& client) { describe(flags, client); });
+  CLI::App* describing = add_command(queue, "describe", "Settings of a queue and what is in it", action,
+                                     [&](Client& client) { describe(flags, client); });
   add_queue_argument(*describing, flags.queue, "Its name");
-  command(queue, "list", "All queues", [&](Client& client) {
+  add_command(queue, "list", "All queues", action, [&](Client& client) {
     list(flags, client);
   })->add_option("PREFIX", flags.prefix, "Only names that begin so");
-  CLI::App* deleting = command(queue, "delete", "Delete a queue and its messages",
-                               [&](Client& client) { remove(flags, client, interrupt); });
+  CLI::App* deleting = add_command(queue, "delete", "Delete a queue and its messages", action,
+                                   [&](Client& client) { remove(flags, client, interrupt); });
   add_queue_argument(*deleting, flags.queue, "Its name");
   deleting->add_flag("--yes", flags.yes, "Do it; needed on a terminal");
   deleting->add_option("--admin", flags.admin, "The admin endpoint; by default the one that the broker names")
       ->envname("DMQ_ADMIN_ENDPOINT")
       ->type_name("ENDPOINT");
-  command(&app, "ping", "Ask a broker whether it is there", [&](Client& client) { ping(flags, client); });
+}
+
+int run(int argc, char** argv) {
+  const Interrupt interrupt;
+  Flags flags;
+  ClusterFlags cluster;
+  Action action;
+  ClusterAction cluster_action;
+  CLI::App app{"Looks after a dmq broker, its queues and its cluster.", kProgram};
+  app.footer(kExamples);
+  app.require_subcommand(1);
+  app.fallthrough();
+  add_broker_flags(app, flags.broker);
+  app.add_flag("--json", flags.json, "Print JSON lines on a terminal too");
+  add_queue_commands(app, flags, interrupt, action);
+  add_cluster_commands(app, cluster, flags.json, cluster_action);
+  add_command(app, "ping", "Ask a broker whether it is there", action, [&](Client& client) { ping(flags, client); });
 
   if (const auto code = parse_flags(app, argc, argv)) return *code;
-  Client client(client_options(flags.broker, interrupt.fd()));
-  action(client);
+  if (cluster_action) {
+    MetadSession metad(cluster.metad, flags.broker.timeout, interrupt.fd());
+    cluster_action(metad);
+  } else {
+    Client client(client_options(flags.broker, interrupt.fd()));
+    action(client);
+  }
   return std::cout.flush() ? kExitOk : report_output_gone(kProgram);
 }
 

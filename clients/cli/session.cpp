@@ -19,6 +19,7 @@ std::string_view advice_for(std::string_view code) {
       {"timeout", "the broker is slow, partly away or was stopped; look at its log, or give it more --timeout"},
       {"unavailable", "a part of the broker is away; look at its log, or give it more --timeout"},
       {"unconfirmed", "send again only if a second copy does no harm"},
+      {"metad_unreachable", "is dmq-metad running there? name its endpoint with --metad or DMQ_METAD"},
       {"queue_exists", "see its settings with: dmq queue describe NAME"},
   };
   const auto found = kAdvice.find(code);
@@ -74,8 +75,9 @@ ClientOptions client_options(const BrokerFlags& flags, int interrupt_fd) {
 
 int exit_code_for(const Failure& failure) {
   static const std::map<std::string_view, int> kCodes{
-      {"unreachable", kExitUnreachable}, {"timeout", kExitUnreachable}, {"unavailable", kExitUnreachable},
-      {"unconfirmed", kExitUnreachable}, {"denied", kExitDenied},       {"no_such_queue", kExitNoQueue},
+      {"unreachable", kExitUnreachable},       {"timeout", kExitUnreachable}, {"unavailable", kExitUnreachable},
+      {"unconfirmed", kExitUnreachable},       {"denied", kExitDenied},       {"no_such_queue", kExitNoQueue},
+      {"metad_unreachable", kExitUnreachable},
   };
   const auto found = kCodes.find(failure.code);
   return found == kCodes.end() ? kExitError : found->second;

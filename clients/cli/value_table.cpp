@@ -1,10 +1,15 @@
 // See value_table.hpp.
 #include "clients/cli/value_table.hpp"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <clocale>
 #include <ctime>
 #include <cwchar>
+#include <iostream>
+
+#include "clients/cli/session.hpp"
 
 namespace dmq::cli {
 namespace {
@@ -109,6 +114,18 @@ std::string table_text(const std::vector<Value>& rows, bool coloured) {
     out += "\n";
   }
   return out;
+}
+
+void print_fields(const Value& value, bool json) {
+  std::cout << (json || !is_terminal(STDOUT_FILENO) ? to_json(value) + "\n" : fields_text(value));
+}
+
+void print_table(const std::vector<Value>& rows, bool json) {
+  if (!json && is_terminal(STDOUT_FILENO)) {
+    std::cout << table_text(rows, is_coloured(STDOUT_FILENO));
+    return;
+  }
+  for (const Value& row : rows) std::cout << to_json(row) << "\n";
 }
 
 }  // namespace dmq::cli

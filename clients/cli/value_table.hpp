@@ -13,4 +13,8 @@ std::string fields_text(const Value& value);
 // One row each, the columns in the order in which keys first occur; "" without rows.
 std::string table_text(const std::vector<Value>& rows, bool coloured);
 
+// On standard output: for people when that is a terminal, else or with `json` as JSON lines.
+void print_fields(const Value& value, bool json);
+void print_table(const std::vector<Value>& rows, bool json);
+
 }  // namespace dmq::cli

@@ -82,16 +82,13 @@ class Program:
 class Cluster:
     """One metad, some routers and some workers in a temporary directory. Members know metad's endpoint alone."""
 
-    def __init__(self, routers=2, workers=3, heartbeat="300ms", replicas=1):
+    def __init__(self, routers=2, workers=3, heartbeat="300ms", replicas=1, metad_flags=()):
         self.directory = tempfile.TemporaryDirectory(prefix="dmq-cluster-")
         self.metad = self._program("dmq-metad", "--data", self.path("metad"), "--heartbeat", heartbeat, "--replicas",
-                                   str(replicas))
+                                   str(replicas), *metad_flags)
         self.metad.start()
-        member = ["--metad", self.metad.endpoint]
-        self.workers = [
-            self._program("dmq-storage", "--data", self.path(f"worker-{i}"), "--name", f"worker-{i}", *member)
-            for i in range(workers)]
-        self.routers = [self._program("dmq-router", *member) for _ in range(routers)]
+        self.workers = [self.new_worker(f"worker-{i}") for i in range(workers)]
+        self.routers = [self._program("dmq-router", "--metad", self.metad.endpoint) for _ in range(routers)]
         for program in self.workers + self.routers:
             program.start()
         for router in self.routers:
@@ -103,6 +100,11 @@ class Cluster:
         program = Program(*arguments)
         self.programs = getattr(self, "programs", []) + [program]
         return program
+
+    def new_worker(self, name, store=None):
+        """A worker that is not started yet and not one of `workers`."""
+        return self._program("dmq-storage", "--data", self.path(store or name), "--name", name,
+                             "--metad", self.metad.endpoint)
 
     def path(self, name):
         return os.path.join(self.directory.name, name)

@@ -237,9 +237,9 @@ TEST_CASE("a fetch without an answer is repeated, also while the leader publishe
     const TimeMs now = kNow + DurationMs{100 * i};
     const PeerSend heartbeat = t.a.replica.publish(t.a.replica.end(), 0, now);
     t.b.replica.take(heartbeat.message, std::get<AppendRecords>(heartbeat.message.body), now, t.b.out);
+    if (t.b.replica.next_deadline() <= now) t.b.replica.tick(now, t.b.out);
   }
   CHECK(t.b.out.sends.size() == 2);
-  CHECK(t.b.replica.next_deadline() <= kNow + DurationMs{300} + Replica::kTimes.retry);
 }
 
 TEST_CASE("a deposed leader fetches only when its own tail is on disk (rule 6)", "[storage][replica]") {

@@ -296,6 +296,34 @@ TEST_CASE("rule 1: a worker leads only in the session that the catalog names", "
   CHECK(s.send({"a"}) == "ok: 0-1");
 }
 
+TEST_CASE("a copy that a forced leader lacks is made anew, without a trace of its producers", "[storage][service]") {
+  ServiceScript s;
+  CHECK(s.send({"a"}, "p", 1) == "ok: 0-1");
+  CHECK(s.send({"b"}, "p", 2) == "ok: 0-2");
+  s.change(PartitionInfo{.id = {0},
+                         .epoch = {2},
+                         .version = {2},
+                         .leader = "forced",
+                         .leader_session = {8},
+                         .replicas = {"forced", "w"},
+                         .in_sync = {"forced"}});
+  s.wait(1000);
+  REQUIRE_FALSE(s.outbox.peers.empty());
+  const auto fetch = std::get<FetchRecords>(s.outbox.peers.back().message.body);
+  CHECK(fetch.end == Lsn{3});
+  s.turn.effects.producers[{{0}, {1}, "p"}] = {{2}, s.now.wall};  // as one that was applied a moment ago
+  s.turn.effects.returns[{{0}, {1}}] = {1, {}};
+  s.service.handle_peer({0, {0}, {2}, "forced", {7}, TruncateRecords{fetch.nonce, {}, {1}}}, {}, s.now, s.turn,
+                        s.outbox);
+  CHECK(s.turn.effects.producers.empty());
+  CHECK(s.turn.effects.returns.empty());
+  s.commit();
+  CHECK(s.records.bytes.empty());
+  CHECK(s.service.partition({0}).replica().end() == Lsn{1});
+  s.wait(1000);
+  CHECK(std::get<FetchRecords>(s.outbox.peers.back().message.body).end == Lsn{1});
+}
+
 TEST_CASE("an epoch that goes back stops the worker", "[storage][service]") {
   ServiceScript s;
   CHECK(s.followed);
