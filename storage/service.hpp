@@ -153,7 +153,13 @@ class Service {
 
   // service_peers.cpp
   void publish(Turn& turn, const Now& now, Outbox& out);
-  bool append_records(Partition& partition, Lsn first, Lsn end, std::string_view records, Turn& turn);
+  enum class Gaps : std::uint8_t { kNone, kSettled };  // what is missing in a fetched range is settled
+  struct ShippedRange {
+    Lsn first;
+    Lsn end;
+    Gaps gaps;
+  };
+  bool append_records(Partition& partition, const ShippedRange& range, std::string_view records, Turn& turn);
   void start_over(Partition& partition, const std::string& leader, Turn& turn, Outbox& out);
   bool take_snapshot(Partition& partition, const SnapshotRecords& part, std::string_view records, const Now& now,
                      Turn& turn);

@@ -62,12 +62,12 @@ bool Service::handle_peer(const PeerMessage& message, std::string_view records, 
       std::visit(Overloaded{
                      [&](const AppendRecords& append) {
                        return replica.take(message, append, now.steady, effects) &&
-                              append_records(core, end, replica.end(), records, turn);
+                              append_records(core, {end, replica.end(), Gaps::kNone}, records, turn);
                      },
                      [&](const FetchedRecords& fetched) {
                        if (!replica.take(message, fetched, now.steady, effects)) return false;
                        core.learn_producers(fetched.producers, turn);
-                       return append_records(core, end, replica.end(), records, turn);
+                       return append_records(core, {end, replica.end(), Gaps::kSettled}, records, turn);
                      },
                      [&](const TruncateRecords& truncate) {
                        const auto outcome = replica.take(message, truncate, now.steady);
@@ -102,17 +102,19 @@ void Service::start_over(Partition& partition, const std::string& leader, Turn& 
   partition.start_over(turn);
 }
 
-// The replica core has taken [first, end) already. A damaged record is as one that never came: the end goes back, and
-// the next fetch brings it again (rule 13).
-bool Service::append_records(Partition& partition, Lsn first, Lsn end, std::string_view records, Turn& turn) {
+// The replica core has taken the range already. A record that is damaged, or missing where none may be, is as one that
+// never came: the end goes back, and the next fetch brings it again (rule 13).
+bool Service::append_records(Partition& partition, const ShippedRange& range, std::string_view records, Turn& turn) {
+  const auto [first, end, gaps] = range;
   Lsn last{first.value - 1};
   bool good = true;
   while (good && !records.empty()) {
     const auto shipped = take_shipped_record(records);
-    good = shipped && shipped->lsn > last && shipped->lsn < end &&
-           partition.append_encoded(shipped->lsn, shipped->bytes, turn).has_value();
+    const bool follows = shipped && (gaps == Gaps::kNone ? shipped->lsn.value == last.value + 1 : shipped->lsn > last);
+    good = follows && shipped->lsn < end && partition.append_encoded(shipped->lsn, shipped->bytes, turn).has_value();
     if (good) last = shipped->lsn;
   }
+  if (gaps == Gaps::kNone && last.value + 1 != end.value) good = false;
   if (!good) {
     partition.replica().give_back(Lsn{last.value + 1});
     if (partition.replica().end() <= first) return false;

@@ -324,6 +324,86 @@ TEST_CASE("a copy that a forced leader lacks is made anew, without a trace of it
   CHECK(std::get<FetchRecords>(s.outbox.peers.back().message.body).end == Lsn{1});
 }
 
+// A follower of "other" in term 2, with an empty log that the leader has checked.
+struct FollowerScript : ServiceScript {
+  FollowerScript() {
+    change(PartitionInfo{.id = {0},
+                         .epoch = {2},
+                         .version = {2},
+                         .leader = "other",
+                         .leader_session = {8},
+                         .replicas = {"other", "w"},
+                         .in_sync = {"other"}});
+    wait(1000);
+    start = replica().end();
+    hear(FetchedRecords{last_fetch().nonce, start, start, {}, start, {1}, start, {}, {}}, "", {7});
+    REQUIRE(start == Lsn{1});
+  }
+  const Replica& replica() { return service.partition({0}).replica(); }
+  FetchRecords last_fetch() {
+    for (auto at = outbox.peers.rbegin(); at != outbox.peers.rend(); ++at)
+      if (const auto* fetch = std::get_if<FetchRecords>(&at->message.body)) return *fetch;
+    FAIL("no fetch was sent");
+    return {};
+  }
+  // The end that the leader was told last; 0: nothing.
+  std::uint64_t acked() {
+    std::uint64_t end = 0;
+    for (const PeerFrame& send : outbox.peers)
+      if (const auto* ack = std::get_if<AckRecords>(&send.message.body)) end = ack->end.value;
+    return end;
+  }
+  void hear(PeerBody body, std::string_view bytes, SessionId session) {
+    outbox.peers.clear();
+    service.handle_peer({0, {0}, {2}, "other", session, std::move(body)}, bytes, now, turn, outbox);
+    commit();
+  }
+  // As published: `count` records claimed from the start, and those at the offsets in the frame.
+  void publish(std::uint32_t count, const std::vector<std::uint64_t>& offsets) {
+    std::string shipped;
+    for (const std::uint64_t offset : offsets) {
+      const RecordPlace place{{0}, {start.value + offset}};
+      RecordHeader header;
+      header.epoch = {2};
+      header.queue = {1};
+      header.body_bytes = 1;
+      const std::size_t at = ship_record_space(shipped, place.lsn, record_bytes(header));
+      write_record(shipped.data() + at, place, {header, {}, {}, "b"});
+    }
+    hear(AppendRecords{start, count, {}, start, {1}}, shipped, {8});
+  }
+  Lsn start;
+};
+
+TEST_CASE("rule 5: what is published has every record that it claims, or the rest is fetched", "[storage][service]") {
+  FollowerScript s;
+  SECTION("all of them") {
+    s.publish(3, {0, 1, 2});
+    CHECK(s.replica().end().value == s.start.value + 3);
+    CHECK(s.acked() == s.start.value + 3);
+  }
+  SECTION("no frame of records") {
+    s.publish(3, {});
+    CHECK(s.replica().end() == s.start);
+    CHECK(s.acked() == 0);
+  }
+  SECTION("the last is missing") {
+    s.publish(3, {0, 1});
+    CHECK(s.replica().end().value == s.start.value + 2);
+    CHECK(s.acked() == s.start.value + 2);
+  }
+  SECTION("one in between is missing") {
+    s.publish(3, {0, 2});
+    CHECK(s.replica().end().value == s.start.value + 1);
+    CHECK(s.acked() == s.start.value + 1);
+  }
+  SECTION("more than it claims") {
+    s.publish(2, {0, 1, 2});
+    CHECK(s.replica().end().value == s.start.value + 2);
+    CHECK(s.acked() == s.start.value + 2);
+  }
+}
+
 TEST_CASE("an epoch that goes back stops the worker", "[storage][service]") {
   ServiceScript s;
   CHECK(s.followed);
