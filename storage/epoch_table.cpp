@@ -22,12 +22,6 @@ void EpochTable::cut(Lsn end) {
   while (!starts_.empty() && starts_.back().first >= end) starts_.pop_back();
 }
 
-bool EpochTable::trim(std::size_t most) {
-  if (starts_.size() <= most) return false;
-  starts_.erase(starts_.begin(), starts_.end() - static_cast<std::ptrdiff_t>(most));
-  return true;
-}
-
 Epoch EpochTable::at(Lsn lsn) const {
   const auto after = std::upper_bound(starts_.begin(), starts_.end(), lsn,
                                       [](Lsn at, const EpochStart& start) { return at < start.first; });

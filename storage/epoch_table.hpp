@@ -7,6 +7,7 @@
 
 namespace dmq {
 
+// LIMIT: it grows by an entry with each term that has records; none is ever forgotten.
 // Terms and places grow. A term without records has no entry; the newest may, until records come or the next term.
 // Not thread-safe.
 class EpochTable {
@@ -18,11 +19,8 @@ class EpochTable {
   void add(Epoch epoch, Lsn first);
   // Forgets what begins at `end` or behind.
   void cut(Lsn end);
-  // Forgets the oldest, but for `most`: replicas that old begin anew. True: some were forgotten.
-  bool trim(std::size_t most);
-
   Epoch last() const { return starts_.empty() ? Epoch{} : starts_.back().epoch; }
-  // Of the record at `lsn`; 0 when there is none, or it is forgotten.
+  // Of the record at `lsn`; 0 when there is none.
   Epoch at(Lsn lsn) const;
   // The newest term that is not above `epoch`, and the end of its records in a log that ends at `log_end`. Term 0 ends
   // where the first one begins.

@@ -50,6 +50,7 @@ struct ReplicaEffects {
 // I3  What is below `commit` is never cut off.
 class Replica {
  public:
+  static constexpr ReplicaTimes kTimes{};
   enum class Role : std::uint8_t { kIdle, kLeading, kFollowing };
 
   Replica(PartitionId id, std::string self) : id_(id), self_(std::move(self)) {}
@@ -178,9 +179,6 @@ class Replica {
   Lsn leader_end_{1};
   Lsn resume_{0};
   TimeMs fetch_due_;
-
- public:
-  static constexpr ReplicaTimes kTimes{};
 };
 
 }  // namespace dmq

@@ -46,12 +46,4 @@ TEST_CASE("cutting a log forgets the terms behind", "[storage][epochs]") {
   CHECK(table.last() == Epoch{0});
 }
 
-TEST_CASE("the oldest terms are forgotten beyond a number", "[storage][epochs]") {
-  EpochTable table({{{2}, {1}}, {{5}, {10}}, {{6}, {12}}});
-  CHECK_FALSE(table.trim(3));
-  CHECK(table.trim(2));
-  CHECK(table.at({3}) == Epoch{0});
-  CHECK(table.end_of({4}, {20}).epoch == Epoch{0});
-}
-
 }  // namespace dmq
