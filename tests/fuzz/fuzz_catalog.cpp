@@ -6,18 +6,6 @@ namespace {
 
 using namespace dmq;
 
-// What one decoder accepts, its encoder writes so that decoding and encoding again gives the same bytes.
-template <class Decode, class Encode>
-void check_codec(std::string_view input, Decode decode, Encode encode) {
-  MsgpackReader reader;
-  const auto value = decode(input, reader);
-  if (!value) return must_be_readable(value.error());
-  const std::string bytes = encode(*value);
-  const auto again = decode(bytes, reader);
-  must(again.has_value(), "an encoded value can be decoded");
-  must(encode(*again) == bytes, "encode(decode(bytes)) are the bytes");
-}
-
 void check_copy(std::string_view input) {
   MsgpackReader reader;
   CatalogCopy copy;

@@ -13,6 +13,8 @@
 #include "protocol/packing.hpp"
 #include "protocol/payload.hpp"
 #include "protocol/queue_info.hpp"
+#include "protocol/replication.hpp"
+#include "storage/control.hpp"
 #include "storage/record.hpp"
 
 namespace {
@@ -285,6 +287,41 @@ void write_catalog(const fs::path& root) {
   for (const auto& [name, body] : replies) corpus.add_frame(name, encode_metad_reply({8, body}));
 }
 
+void write_replication(const fs::path& root) {
+  Corpus corpus(root, "fuzz_replication");
+  add_nasty(corpus);
+  const std::vector<EpochStart> epochs{{{2}, {1}}, {{5}, {90}}};
+  const std::vector<SnapshotProducer> producers{{{17}, "till-3", {41}, {1767225600000}}};
+  const std::vector<std::pair<std::string, PeerBody>> bodies{
+      {"append", AppendRecords{{100}, 3, {5}, {99}, {50}}},
+      {"heartbeat", AppendRecords{{100}, 0, {5}, {99}, {50}}},
+      {"ack", AckRecords{{103}}},
+      {"fetch", FetchRecords{7, {100}, {5}, {0}}},
+      {"fetched", FetchedRecords{7, {100}, {103}, {5}, {99}, {50}, {110}, epochs, producers}},
+      {"truncate", TruncateRecords{7, {5}, {90}}},
+      {"snapshot", SnapshotRecords{7, {1}, {90}, {100}, epochs, producers}}};
+  for (const auto& [name, body] : bodies) corpus.add_frame(name, encode_peer_message({77, {3}, {5}, "w1", {9}, body}));
+  std::string records;
+  ship_record(records, {{100}, 0, {}, "a record's bytes"});
+  ship_record(records, {{101}, 2, {1767225600000}, ""});
+  corpus.add_frame("records", records);
+  records[20] = '\xff';
+  corpus.add("records-too-long", records);
+}
+
+void write_controls(const fs::path& root) {
+  Corpus corpus(root, "fuzz_control");
+  const auto typed = [](RecordType type, const ControlBody& body) {
+    return static_cast<char>(type) + encode_control(body);
+  };
+  corpus.add_frame("acks", typed(RecordType::kAcks, Acks{{{7}, 1200}, {{9}, 64}}));
+  corpus.add_frame("returns", typed(RecordType::kReturns, Returns{{{7}, 3, {1767225600000}}}));
+  corpus.add_frame("forgotten", typed(RecordType::kForgetProducers, ProducerNames{"till-3", ""}));
+  corpus.add("epoch-start", typed(RecordType::kEpochStart, std::monostate{}));
+  corpus.add("a-message", typed(RecordType::kMessage, std::monostate{}));
+  corpus.add("unknown-type", "\x7f");
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -300,5 +337,7 @@ int main(int argc, char** argv) {
   write_envelopes(root);
   write_records(root);
   write_catalog(root);
+  write_replication(root);
+  write_controls(root);
   return 0;
 }

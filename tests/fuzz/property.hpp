@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <string>
 #include <string_view>
 
 #include "protocol/error.hpp"
@@ -33,6 +34,18 @@ inline void must_be_readable(const Error& error) {
   must(error.code != Errc::kOk, "a failure has a code");
   must(!error.context.empty() && error.context.size() <= 400, "a failure says something short");
   must(is_clean_utf8(error.context), "what a failure says is clean UTF-8");
+}
+
+// What one decoder accepts, its encoder writes so that decoding and encoding again gives the same bytes.
+template <class Decode, class Encode>
+void check_codec(std::string_view input, Decode decode, Encode encode) {
+  MsgpackReader reader;
+  const auto value = decode(input, reader);
+  if (!value) return must_be_readable(value.error());
+  const std::string bytes = encode(*value);
+  const auto again = decode(bytes, reader);
+  must(again.has_value(), "an encoded value can be decoded");
+  must(encode(*again) == bytes, "encode(decode(bytes)) are the bytes");
 }
 
 }  // namespace dmq
