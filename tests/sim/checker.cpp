@@ -41,13 +41,16 @@ void Checker::check_role(const Node& node, const Partition& partition, Seen& see
   must(first || leader->second == std::pair(node.endpoint(), replica.session()), "an epoch has one leader");
 }
 
-// Whoever first knows of a commit has the records.
+// Whoever first knows of a commit has the records. That is the leader, or who led until a moment ago: one turn may bring
+// the commit and the next term. Followers know what they were told; where records have gone already, they tell nothing.
 void Checker::learn(const Node& node, const Partition& partition) {
   Log& log = logs_[partition.id()];
-  if (!partition.replica().leads() || partition.replica().epoch() < log.first_epoch) return;
-  const Lsn commit = std::min(partition.replica().commit(), partition.replica().end_on_disk());
+  const Replica& replica = partition.replica();
+  if (partition.rebuilding() || replica.epoch() < log.first_epoch) return;
+  const Lsn commit = std::min(replica.commit(), replica.end_on_disk());
   while (log.slots.size() < commit.value) {
     const RecordPlace place{partition.id(), {log.slots.size()}};
+    if (!replica.leads() && node.disk.find(place) == nullptr) return;
     log.slots.emplace_back();
     log.slots.back() = read_slot(node, place);
     check_copies_enough(place, log.slots.back(), partition);
