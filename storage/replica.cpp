@@ -23,6 +23,7 @@ bool Replica::follow(std::uint64_t cluster, const PartitionInfo& set, SessionId 
   const bool renewed = session != session_;
   if (!renewed && set.version <= set_.version) return false;
   const bool new_term = renewed || set.epoch != set_.epoch;
+  const bool was_alone = alone();
   session_ = session;
   cluster_ = cluster;
   set_ = set;
@@ -46,6 +47,7 @@ bool Replica::follow(std::uint64_t cluster, const PartitionInfo& set, SessionId 
     role_ = set.leader.empty() || set.leader == self_ ? Role::kIdle : Role::kFollowing;
     if (role_ == Role::kFollowing && (new_term || before == Role::kIdle)) fetch_due_ = due_ = now;
   }
+  if (was_alone && !alone() && role_ == Role::kLeading) start_ = end_;  // what was written alone is promised already
   if (role_ == Role::kLeading) advance();
   return new_term || before != role_;
 }

@@ -318,6 +318,30 @@ TEST_CASE("a follower joins when it has all that is committed and the term's sta
   }
 }
 
+// A replica that is alone writes with its records that they are applied: no restart takes that back.
+TEST_CASE("nobody joins a leader that was alone before having all that it wrote so far (rule 8)",
+          "[storage][replica]") {
+  Node a("a"), b("b");
+  PartitionInfo info = set_of(1, 1, "a", {"a"});
+  info.min_in_sync = 1;
+  info.replicas = {"a"};
+  a.follow(info);
+  a.replica.append(1);
+  a.sync();
+  a.replica.append(2);  // on their way to the disk
+  info.version = {2};
+  info.replicas = {"a", "b"};
+  a.follow(info);
+  b.follow(info);
+  Trio::catch_up(b, a);
+  REQUIRE(b.replica.end() == Lsn{2});
+  CHECK(a.out.proposals.empty());
+  a.sync();
+  CHECK(a.replica.commit() == Lsn{4});
+  Trio::catch_up(b, a);
+  CHECK(a.out.proposals.size() == 1);
+}
+
 TEST_CASE("a silent follower is proposed for removal, which counts once metad did it (rule 8)", "[storage][replica]") {
   Trio t;
   t.begin();
