@@ -135,6 +135,7 @@ class Replica {
   };
   struct Outstanding {
     std::uint64_t nonce;
+    Lsn end;  // which it told
     TimeMs until;
   };
 
