@@ -266,7 +266,7 @@ bool Service::take_snapshot(Partition& partition, const SnapshotRecords& part, s
     }
     partition.end_snapshot(turn);
   } else {
-    turn.changed.insert(partition.id());
+    partition.extend(turn);
   }
   return true;
 }

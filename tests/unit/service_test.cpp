@@ -356,21 +356,29 @@ struct FollowerScript : ServiceScript {
   void hear(PeerBody body, std::string_view bytes, SessionId session) {
     outbox.peers.clear();
     service.handle_peer({0, {0}, {2}, "other", session, std::move(body)}, bytes, now, turn, outbox);
-    commit();
+    if (!gathering) commit();
   }
-  // As published: `count` records claimed from the start, and those at the offsets in the frame.
-  void publish(std::uint32_t count, const std::vector<std::uint64_t>& offsets) {
-    std::string shipped;
+  // As shipped: messages of the term at these offsets from the start.
+  std::string shipped(const std::vector<std::uint64_t>& offsets) {
+    std::string out;
     for (const std::uint64_t offset : offsets) {
       const RecordPlace place{{0}, {start.value + offset}};
       RecordHeader header;
       header.epoch = {2};
       header.queue = {1};
       header.body_bytes = 1;
-      const std::size_t at = ship_record_space(shipped, place.lsn, record_bytes(header));
-      write_record(shipped.data() + at, place, {header, {}, {}, "b"});
+      const std::size_t at = ship_record_space(out, place.lsn, record_bytes(header));
+      write_record(out.data() + at, place, {header, {}, {}, "b"});
     }
-    hear(AppendRecords{start, count, {}, start, {1}}, shipped, {8});
+    return out;
+  }
+  void publish(std::uint32_t claimed, const std::vector<std::uint64_t>& offsets) {
+    hear(AppendRecords{start, claimed, {}, start, {1}}, shipped(offsets), {8});
+  }
+  // Asks as often as it must, and is answered by one part of a snapshot stamped 9.
+  void snapshot(Lsn first, Lsn end, const std::vector<std::uint64_t>& offsets) {
+    wait(1000);
+    hear(SnapshotRecords{last_fetch().nonce, first, end, {9}, {}, {}}, shipped(offsets), {7});
   }
   Lsn start;
 };
@@ -402,6 +410,21 @@ TEST_CASE("rule 5: what is published has every record that it claims, or the res
     CHECK(s.replica().end().value == s.start.value + 2);
     CHECK(s.acked() == s.start.value + 2);
   }
+}
+
+TEST_CASE("a snapshot of which a part could not be written begins anew", "[storage][service]") {
+  FollowerScript s;
+  s.snapshot({1}, {3}, {0, 1});
+  s.gathering = true;
+  s.snapshot({3}, {5}, {2, 3});
+  REQUIRE(s.service.partition({0}).rebuilding());
+  s.fail_commit();
+  s.gathering = false;
+  CHECK_FALSE(s.service.partition({0}).rebuilding());
+  s.wait(1000);
+  CHECK(s.last_fetch().end == Lsn{1});
+  CHECK(s.last_fetch().resume == Lsn{0});
+  CHECK(s.records.bytes.empty());
 }
 
 TEST_CASE("an epoch that goes back stops the worker", "[storage][service]") {
