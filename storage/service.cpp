@@ -217,6 +217,8 @@ void Service::release(Partition& partition, Outbox& out) {
 void Service::failed(Turn& turn, const Error& error, const Now& now, Turn& next, Outbox& out) {
   if (error.code == Errc::kInsufficientStorage) full_until_ = now.steady + kFullFor;
   next.effects.prepend(std::move(turn.effects));
+  for (const PartitionId id : turn.changed) partitions_.at(id).unsealed();
+  next.changed.merge(turn.changed);
   for (const auto& [id, end] : turn.ends) {
     Partition& core = partitions_.at(id);
     const bool published = core.replica().leads() && !core.replica().alone();

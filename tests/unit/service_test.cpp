@@ -412,6 +412,19 @@ TEST_CASE("rule 5: what is published has every record that it claims, or the res
   }
 }
 
+TEST_CASE("the table of terms is written again when its commit failed", "[storage][service]") {
+  FollowerScript s;
+  s.gathering = true;
+  s.publish(1, {0});
+  s.service.seal(s.turn, s.now, s.outbox);
+  s.fail_commit();
+  s.gathering = false;
+  REQUIRE(s.replica().end() == s.start);
+  s.publish(1, {0});
+  REQUIRE(s.replica().end().value == s.start.value + 1);
+  CHECK(s.records.epochs[{0}] == s.replica().epochs());
+}
+
 TEST_CASE("a snapshot of which a part could not be written begins anew", "[storage][service]") {
   FollowerScript s;
   s.snapshot({1}, {3}, {0, 1});
