@@ -68,19 +68,22 @@ class Checker {
     Epoch first_epoch{UINT32_MAX};  // before it the partition held nothing, and metad gave it away at will
     std::vector<Slot> slots{1};     // index is the LSN
     std::map<Epoch, std::pair<Endpoint, SessionId>> leaders;
+    std::map<PartitionVersion, std::uint8_t> min_in_sync;
   };
   struct Seen {
     std::uint64_t life = 0;
     std::uint64_t generation = 0;
     Lsn applied{1};
     Epoch epoch;
+    PartitionVersion version;  // of the set, at the last look
   };
 
   void check_role(const Node& node, const Partition& partition, Seen& seen);
-  void learn(const Node& node, const Partition& partition);
+  void learn(const Node& node, const Partition& partition, Seen& seen);
   Slot read_slot(const Node& node, RecordPlace place);
   void learn_control(RecordPlace place, const RecordView& record);
-  void check_copies_enough(RecordPlace place, const Slot& slot, const Partition& partition) const;
+  void check_copies_enough(RecordPlace place, const Slot& slot, std::size_t least) const;
+  std::size_t least_in_sync(PartitionId id, const Seen& seen, PartitionVersion now) const;
   void compare(const Node& node, const Partition& partition, Seen& seen);
   bool may_be_absent(const Slot& slot) const;
   std::optional<MessageIndex> index_of(std::string_view body) const;
