@@ -123,10 +123,11 @@ std::size_t Checker::least_in_sync(PartitionId id, const Seen& seen, PartitionVe
 // was committed then, whatever is asked for now.
 void Checker::check_copies_enough(RecordPlace place, const Slot& slot, std::size_t least) const {
   if (slot.bytes.empty()) return;
-  std::size_t copies = wiped_.size();
+  std::size_t copies = 0;
   for (const auto& node : nodes_) {
     const std::string* bytes = node->disk.find(place);
-    copies += bytes != nullptr && *bytes == slot.bytes ? 1 : 0;
+    const bool had = had_.contains({node->endpoint(), place}) && had_.at({node->endpoint(), place}) == slot.bytes;
+    copies += had || (bytes != nullptr && *bytes == slot.bytes) ? 1 : 0;
   }
   if (copies < least) {
     violated("committed on " + std::to_string(copies) + " disks, fewer than min_in_sync" + at(place));
@@ -156,6 +157,11 @@ bool Checker::may_be_absent(const Slot& slot) const {
   if (!slot.message || slot.settled) return true;
   const Message& message = messages_[*slot.message];
   return message.may_be_gone() || deleted_.contains(message.queue);
+}
+
+void Checker::wiped(const Node& node) {
+  wiped_.insert(node.endpoint());
+  for (const auto& [place, bytes] : node.disk.records) had_[{node.endpoint(), place}] = bytes;
 }
 
 void Checker::catalog_changed(const CatalogChange& change) {

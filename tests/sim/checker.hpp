@@ -37,7 +37,7 @@ class Checker {
   void catalog_changed(const CatalogChange& change);
   // Everyone in sync or eligible has all that is committed and not settled.
   void check_copies(const PartitionInfo& info) const;
-  void wiped(const Node& node) { wiped_.insert(node.endpoint()); }
+  void wiped(const Node& node);  // is about to be
   bool any_wiped() const { return !wiped_.empty(); }
 
   // --- at the end ---
@@ -93,7 +93,8 @@ class Checker {
   const std::vector<std::unique_ptr<Node>>& nodes_;
   std::vector<Message> messages_;
   std::set<QueueId> deleted_;
-  std::set<Endpoint> wiped_;  // and not registered since
+  std::set<Endpoint> wiped_;                                     // and not registered since
+  std::map<std::pair<Endpoint, RecordPlace>, std::string> had_;  // what was on disks that were wiped
   std::map<PartitionId, Log> logs_;
   std::map<std::pair<Endpoint, PartitionId>, Seen> seen_;
   std::uint64_t committed_ = 0;
