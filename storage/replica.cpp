@@ -199,13 +199,16 @@ bool Replica::take(const PeerMessage& message, const SnapshotRecords& part, Time
   const bool late = outstanding_->end != end_;
   outstanding_.reset();
   fetch_due_ = due_ = now;
-  const bool follows = part.first.value == 1 || part.first == resume_;  // a leader may have to begin anew
+  // A leader may have to begin anew, and then parts of the one snapshot do not go with parts of the other.
+  if (part.stamp != stamp_) resume_ = {};
+  const bool follows = part.first.value == 1 || part.first == resume_;
   return !late && follows && part.end > part.first && part.end <= part.stamp && part.stamp >= end_;
 }
 
 void Replica::snapshot_taken(const SnapshotRecords& part, TimeMs now) {
   fetch_due_ = due_ = now;
   resume_ = part.end;
+  stamp_ = part.stamp;
   if (part.end != part.stamp) return;
   resume_ = {};
   checked_ = true;

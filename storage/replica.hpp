@@ -179,6 +179,7 @@ class Replica {
   std::optional<Outstanding> outstanding_;
   Lsn leader_end_{1};
   Lsn resume_{0};
+  Lsn stamp_{0};  // of the snapshot that goes on at `resume_`
   TimeMs fetch_due_;
 };
 

@@ -440,6 +440,36 @@ TEST_CASE("a snapshot of which a part could not be written begins anew", "[stora
   CHECK(s.records.bytes.empty());
 }
 
+// It does not know what the leader behind it has confirmed to the producer.
+TEST_CASE("a deposed leader does not say that a producer is out of sequence", "[storage][service]") {
+  ServiceScript s;
+  const auto led_by = [](std::uint32_t epoch, const std::string& leader, std::uint64_t session) {
+    return PartitionInfo{.id = {0},
+                         .epoch = {epoch},
+                         .version = {epoch},
+                         .leader = leader,
+                         .leader_session = {session},
+                         .replicas = {"w", "other"},
+                         .in_sync = {leader}};
+  };
+  s.change(led_by(2, "w", 7));
+  CHECK(s.send({"a"}, "p", 1) == "ok: 0-1");
+  s.gathering = true;
+  CHECK(s.send({"c"}, "p", 3).empty());
+  SECTION("it is, for a leader that can commit") {
+    s.commit();
+    CHECK(s.taken() == "out_of_sequence");
+  }
+  SECTION("another leads meanwhile") {
+    const PartitionInfo info = led_by(3, "other", 8);
+    const CatalogChange change = info;
+    s.catalog.apply(CatalogUpdate{0, s.catalog.version(), {s.catalog.version().value + 1}, {change}});
+    s.service.follow_catalog({7}, &change, s.now, s.turn, s.outbox);
+    s.commit();
+    CHECK(s.taken() == "unavailable");
+  }
+}
+
 TEST_CASE("an epoch that goes back stops the worker", "[storage][service]") {
   ServiceScript s;
   CHECK(s.followed);
