@@ -52,7 +52,7 @@ Result<void> Service::follow_partition(const PartitionInfo& info, SessionId sess
   if (core.rebuilding() && replica.role() == Replica::Role::kIdle) core.start_over(turn);  // since the last start
   const bool changed = replica.follow(catalog_.cluster().id, info, session, now.steady);
   if (changed && core.rebuilding()) core.start_over(turn);  // another leader's snapshot would not go on where it was
-  replica.alone() ? replicated_.erase(info.id) : replicated_.insert(info.id).second;
+  replica.needs_ticks() ? replicated_.insert(info.id).second : replicated_.erase(info.id);
   if (changed && led) stop_leading(core, out);
   if (changed && replica.leads()) {
     if (auto leads = core.lead(turn, now); !leads) return leads;
