@@ -211,6 +211,9 @@ std::vector<std::string> Load::complaints() const {
   return all;
 }
 
-std::uint64_t Load::confirmed() const { return result().confirmed; }
+std::uint64_t Load::confirmed() const {
+  const std::lock_guard lock(mutex_);
+  return history_.confirmed();
+}
 
 }  // namespace dmq::cluster
