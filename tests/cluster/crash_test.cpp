@@ -12,7 +12,7 @@
 namespace dmq::cluster {
 namespace {
 
-constexpr std::size_t kSmallDiskBytes = 256 << 20;
+constexpr std::size_t kSmallDiskBytes = 48 << 20;
 
 struct Flags {
   std::string mode = "broker";
@@ -45,6 +45,7 @@ void print(const Counts& counts) {
 std::string run_through(Load& load, Nemesis& nemesis) {
   std::string trouble = nemesis.run();
   for (const auto& [name, count] : nemesis.counts()) std::cout << "fault " << name << ' ' << count << '\n';
+  std::cout << "unsynced pages taken back " << nemesis.pages_lost() << std::endl;
   if (!trouble.empty()) return trouble;
   std::cout << "faults are over, " << load.confirmed() << " messages confirmed so far" << std::endl;
   load.stop_producers();
@@ -114,7 +115,9 @@ int run(Flags flags) {
 
   const auto start = std::chrono::steady_clock::now();
   Load load(flags.load);
-  Nemesis nemesis(cluster, isolation.get(), flags.nemesis, [&load] { return load.confirmed(); });
+  Nemesis nemesis(
+      cluster, isolation.get(), flags.nemesis, [&load] { return load.confirmed(); },
+      [&load](bool hold) { load.hold_consumers(hold); });
   const std::string trouble = run_through(load, nemesis);
   const Counts counts = load.result();
   print(counts);
@@ -157,12 +160,14 @@ int main(int argc, char** argv) {
   app.add_option("--seed", flags.nemesis.seed, "Of all that is random here (default: a random one, printed)");
   app.add_option("--between-min", flags.between_min_ms, "Milliseconds between faults, at least")->capture_default_str();
   app.add_option("--between-max", flags.between_max_ms, "Milliseconds between faults, at most")->capture_default_str();
-  app.add_option("--queues", flags.load.queues, "How many queues")->check(CLI::Range(1, 100))->capture_default_str();
+  app.add_option("--queues", flags.load.queues, "How many queues (default: 4; replicas: 12, so that each worker leads)")
+      ->check(CLI::Range(1, 100));
   app.add_option("--producers", flags.load.producers, "Threads that send")->check(CLI::Range(1, 100));
   app.add_option("--log-backlog", flags.log_backlog, "Turns that wait for a slow follower (default: the daemons' own)");
   app.add_flag("--loopback", flags.loopback, "No namespaces, though they may be had");
   app.add_flag("--keep", flags.keep, "Keep stores and logs");
   CLI11_PARSE(app, argc, argv);
+  if (flags.mode == "replicas" && app.count("--queues") == 0) flags.load.queues = 12;
   flags.nemesis.time_min = std::chrono::seconds(flags.seconds);
   flags.nemesis.between_min = std::chrono::milliseconds(flags.between_min_ms);
   flags.nemesis.between_max = std::chrono::milliseconds(std::max(flags.between_min_ms, flags.between_max_ms));

@@ -18,6 +18,7 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 
 constexpr int kFillTries = 10;
+constexpr std::size_t kAcksOnFullDiskMs = 2'000;
 
 // --- programs ---
 
@@ -151,6 +152,8 @@ Mend cut_metad(Stage& stage) {
 
 // --- disks ---
 
+// What is sent meanwhile stays, until even the free pages of the store are taken. Then clients ack some of it before
+// there is room again.
 Mend full_disk(Stage& stage) {
   const std::string path = stage.cluster().data(*stage.cluster().cramped()) + "/ballast";
   const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
@@ -161,7 +164,12 @@ Mend full_disk(Stage& stage) {
     static_cast<void>(::posix_fallocate(fd, size, static_cast<off_t>(disk.f_bavail * disk.f_frsize)));
   }
   ::close(fd);
-  return [path] { std::filesystem::remove(path); };
+  stage.hold_consumers(true);
+  return [&stage, path] {
+    stage.hold_consumers(false);
+    stage.watch(milliseconds(stage.below(kAcksOnFullDiskMs)));
+    std::filesystem::remove(path);
+  };
 }
 
 // The victim ends; while it is away its files are damaged.

@@ -80,7 +80,11 @@ class Load::Consumer {
   void run() {
     while (load_.receive_) {
       try {
-        step();
+        if (load_.hold_) {
+          client_.poll(milliseconds(50));
+        } else {
+          step();
+        }
       } catch (const ClientError& error) {
         load_.complain("consumer of queue " + std::to_string(queue_) + ": " + error.what());
       }

@@ -33,6 +33,8 @@ class Load {
   // Ends sending and waits for what is unconfirmed.
   void stop_producers();
   void stop_consumers();
+  // While held they receive nothing; what they have they ack.
+  void hold_consumers(bool hold) { hold_ = hold; }
   // Waits until the broker says of each queue that nothing is in it. Returns what is left, or empty.
   std::string await_empty_queues();
 
@@ -56,6 +58,7 @@ class Load {
   std::vector<std::string> complaints_;
   std::atomic<bool> send_{true};
   std::atomic<bool> receive_{true};
+  std::atomic<bool> hold_{false};
   std::vector<std::thread> producers_;
   std::vector<std::thread> consumers_;
 };

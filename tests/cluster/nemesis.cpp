@@ -56,8 +56,10 @@ std::vector<std::string> possible_faults(const std::vector<std::string>& names, 
 }
 
 Nemesis::Nemesis(Cluster& cluster, Isolation* isolation, NemesisOptions options,
-                 std::function<std::uint64_t()> confirmed)
-    : options_(std::move(options)), confirmed_(std::move(confirmed)), stage_(cluster, isolation, options_.seed) {
+                 std::function<std::uint64_t()> confirmed, std::function<void(bool)> hold_consumers)
+    : options_(std::move(options)),
+      confirmed_(std::move(confirmed)),
+      stage_(cluster, isolation, std::move(hold_consumers), options_.seed) {
   for (const Fault& fault : all_faults()) {
     if (std::ranges::find(options_.faults, fault.name) != options_.faults.end()) chosen_.push_back(&fault);
   }
@@ -75,6 +77,7 @@ std::string Nemesis::run() {
     stage_.watch(options_.between_max);
   } catch (const Trouble& trouble) {
     tell(trouble.what());
+    stage_.hold_consumers(false);
     return trouble.what();
   }
   return {};

@@ -31,12 +31,14 @@ struct NemesisOptions {
 class Nemesis {
  public:
   // `confirmed`: how far the load is. The namespaces are null when there are none.
-  Nemesis(Cluster& cluster, Isolation* isolation, NemesisOptions options, std::function<std::uint64_t()> confirmed);
+  Nemesis(Cluster& cluster, Isolation* isolation, NemesisOptions options, std::function<std::uint64_t()> confirmed,
+          std::function<void(bool)> hold_consumers);
 
   // Returns a sentence when the cluster did what it must not, otherwise empty.
   std::string run();
   // How often each was there, by name, with "quiet" and "mixed".
   const std::map<std::string, int>& counts() const { return counts_; }
+  std::size_t pages_lost() const { return stage_.pages_lost(); }
 
  private:
   void run_round();

@@ -76,7 +76,6 @@ std::size_t lose_power(const std::string& journals, std::mt19937_64& random) {
     std::filesystem::path path = entry.path();
     undone += undo(content_of(path.replace_extension(".path")), content_of(entry.path()), random);
   }
-  forget_journals(journals);
   return undone;
 }
 

@@ -7,11 +7,11 @@
 
 namespace dmq::cluster {
 
-// Takes back each unsynced page of the journals in this directory or leaves it, by chance, and empties the directory.
-// Returns the number of pages that were taken back. REQUIRES: who wrote the journals (preload.cpp) has ended.
+// Takes back each unsynced page of the journals in this directory or leaves it, by chance. Returns the number of pages
+// that were taken back. REQUIRES: who wrote the journals (preload.cpp) has ended.
 std::size_t lose_power(const std::string& journals, std::mt19937_64& random);
 
-// For a program that ended without a loss of power.
+// What was written stays: for a program that ended without a loss of power, and after lose_power().
 void forget_journals(const std::string& journals);
 
 }  // namespace dmq::cluster

@@ -43,7 +43,8 @@ void Stage::kill(Daemon& daemon, bool power) {
   if (!daemon.kill()) throw Trouble(daemon.name() + " ended by itself: " + daemon.ended_how());
   const std::string journals = cluster_.journals(daemon);
   if (!std::filesystem::exists(journals)) return;
-  power ? static_cast<void>(lose_power(journals, random_)) : forget_journals(journals);
+  if (power) pages_lost_ += lose_power(journals, random_);
+  forget_journals(journals);
 }
 
 // The directory itself may be where a disk is mounted.

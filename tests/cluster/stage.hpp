@@ -2,10 +2,12 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <random>
 #include <set>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "tests/cluster/cluster.hpp"
@@ -20,8 +22,9 @@ struct Trouble : std::runtime_error {
 // Not thread-safe. Its functions throw Trouble.
 class Stage {
  public:
-  Stage(Cluster& cluster, Isolation* isolation, std::uint64_t seed)
-      : cluster_(cluster), isolation_(isolation), random_(seed) {}
+  // `hold_consumers`: clients receive nothing until it is called with false.
+  Stage(Cluster& cluster, Isolation* isolation, std::function<void(bool)> hold_consumers, std::uint64_t seed)
+      : cluster_(cluster), isolation_(isolation), hold_consumers_(std::move(hold_consumers)), random_(seed) {}
 
   Cluster& cluster() { return cluster_; }
   const Cluster& cluster() const { return cluster_; }
@@ -42,6 +45,9 @@ class Stage {
   void kill(Daemon& daemon, bool power = false);
   // Empties its data directory. REQUIRES: it does not run.
   void wipe(Daemon& daemon);
+  void hold_consumers(bool hold) { hold_consumers_(hold); }
+  // By all losses of power up to now.
+  std::size_t pages_lost() const { return pages_lost_; }
   // From now on it may end by itself, as its store is damaged; then it gets an empty one and starts again.
   void expect_end(Daemon& daemon) { may_end_.insert(&daemon); }
 
@@ -57,9 +63,11 @@ class Stage {
 
   Cluster& cluster_;
   Isolation* const isolation_;
+  const std::function<void(bool)> hold_consumers_;
   std::mt19937_64 random_;
   std::set<Daemon*> busy_;
   std::string last_chosen_;
+  std::size_t pages_lost_ = 0;
   std::set<Daemon*> may_end_;
 };
 
