@@ -89,7 +89,7 @@ Mend mend_network(Stage& stage) {
 // It hears nobody, nobody hears it, or both.
 void cut_off(Stage& stage, std::size_t place, bool hears_not, bool is_not_heard) {
   if (hears_not) stage.isolation().cut(place, addresses_but(stage, place));
-  for (std::size_t i = 0; is_not_heard && i < stage.isolation().places(); ++i) {
+  for (std::size_t i = 0; is_not_heard && i <= stage.isolation().places(); ++i) {
     if (i != place) stage.isolation().cut(i, {stage.isolation().address(place)});
   }
 }
@@ -101,7 +101,6 @@ Mend cut_one(Stage& stage) {
   return mend_network(stage);
 }
 
-// LIMIT: replies of a router that is not heard still reach the clients, whose side is not filtered.
 Mend cut_one_way(Stage& stage) {
   Daemon& victim = stage.choose("");
   stage.release(victim);

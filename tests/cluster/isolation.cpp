@@ -94,14 +94,15 @@ std::unique_ptr<Isolation> Isolation::make(std::size_t places, std::string& reas
 std::unique_ptr<Isolation> Isolation::move_there(std::size_t places) {
   if (!leave_for_new_namespaces() || !run({"ip", "link", "set", "lo", "up"}) ||
       !run({"ip", "link", "add", "hub", "type", "bridge"}) ||
-      !run({"ip", "address", "add", own_address() + "/24", "dev", "hub"}) || !run({"ip", "link", "set", "hub", "up"})) {
+      !run({"ip", "address", "add", own_address() + "/24", "dev", "hub"}) || !run({"ip", "link", "set", "hub", "up"}) ||
+      !run({"nft", kFilter})) {
     return nullptr;
   }
   std::unique_ptr<Isolation> made(new Isolation());
   while (made->places() < places) {
     if (!made->add_place()) return nullptr;
   }
-  made->cut_.resize(places, false);
+  made->cut_.resize(places + 1, false);
   return made;
 }
 
@@ -131,16 +132,16 @@ void Isolation::cut(std::size_t to, const std::vector<std::string>& from) {
   if (from.empty()) return;
   std::string all;
   for (const std::string& address : from) all += (all.empty() ? "" : ", ") + address;
-  if (!run({"nft", "add element inet cut from { " + all + " }"}, networks_[to])) {
-    throw std::runtime_error("nft does not cut off " + address(to));
+  if (!run({"nft", "add element inet cut from { " + all + " }"}, to < places() ? networks_[to] : -1)) {
+    throw std::runtime_error("nft does not cut off place " + std::to_string(to));
   }
   cut_[to] = true;
 }
 
 void Isolation::mend() {
-  for (std::size_t place = 0; place < places(); ++place) {
-    if (cut_[place] && !run({"nft", "flush set inet cut from"}, networks_[place])) {
-      throw std::runtime_error("nft does not mend " + address(place));
+  for (std::size_t place = 0; place < cut_.size(); ++place) {
+    if (cut_[place] && !run({"nft", "flush set inet cut from"}, place < places() ? networks_[place] : -1)) {
+      throw std::runtime_error("nft does not mend place " + std::to_string(place));
     }
     cut_[place] = false;
   }

@@ -28,7 +28,7 @@ class Isolation {
   int network(std::size_t place) const { return networks_[place]; }
   std::string address(std::size_t place) const;
   static std::string own_address() { return "10.213.0.1"; }
-  // What `from` (an address) sends to `to` is dropped, until mend().
+  // What those at the addresses `from` send to a place is dropped, until mend(). Place places() is this process.
   void cut(std::size_t to, const std::vector<std::string>& from);
   void mend();
   // Puts a file system of its own, in memory, on the folder. False when it cannot.
@@ -40,7 +40,7 @@ class Isolation {
   bool add_place();
 
   std::vector<int> networks_;
-  std::vector<bool> cut_;
+  std::vector<bool> cut_;  // per place, and this process last
 };
 
 }  // namespace dmq::cluster

@@ -3,7 +3,8 @@
 // DMQ_TEST_CLOCK names a file of 8 bytes, nanoseconds that are added to the wall clock. DMQ_TEST_JOURNAL names a
 // directory: before bytes of a data.mdb are overwritten, what they were is appended to a journal there, and a sync of
 // that file empties it. So the journals of a killed program tell what a loss of power could have taken back
-// (power_loss.cpp reads them). LIMIT: files that were made, renamed or removed are not taken back.
+// (power_loss.cpp reads them). LIMIT: files that were made, renamed or removed are not taken back, and the
+// file has to be open for reading too, as LMDB has it.
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <sys/mman.h>

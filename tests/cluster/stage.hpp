@@ -36,7 +36,7 @@ class Stage {
   // A running program whose name starts so, that no fault has now. It is busy until release().
   Daemon& choose(const std::string& prefix);
   // The name of that which was chosen last, for the log.
-  const std::string& last_chosen() const { return last_chosen_; }
+  std::string last_chosen() { return std::exchange(last_chosen_, {}); }
   void release(Daemon& daemon) { busy_.erase(&daemon); }
   // The place of a program, for Isolation.
   std::size_t place(const Daemon& daemon) const;
