@@ -126,7 +126,7 @@ void Replica::fetch(TimeMs now, ReplicaEffects& out) {
   fetch_due_ = now + kTimes.retry;
   schedule();
   if (on_disk_ != end_) return;
-  outstanding_ = Outstanding{++nonce_, now + kTimes.retry};
+  outstanding_ = Outstanding{++nonce_, end_, now + kTimes.retry};
   schedule();
   out.sends.push_back({set_.leader, message(FetchRecords{nonce_, end_, epochs_.at(Lsn{end_.value - 1}), resume_})});
 }
@@ -192,17 +192,23 @@ Replica::Truncation Replica::take(const PeerMessage& message, const TruncateReco
   return Truncation::kCut;
 }
 
+// A snapshot takes the place of what is here. That may be all that is committed by now, where a fetch was late and the
+// records that it asks for came and were trimmed meanwhile.
 bool Replica::take(const PeerMessage& message, const SnapshotRecords& part, TimeMs now) {
   if (!is_answer(message, part.nonce)) return false;
+  const bool late = outstanding_->end != end_;
   outstanding_.reset();
   fetch_due_ = due_ = now;
-  const bool follows = part.first.value == 1 || part.first == resume_;  // a leader may have to begin anew
-  return follows && part.end > part.first && part.end <= part.stamp && part.stamp >= end_;
+  // A leader may have to begin anew, and then parts of the one snapshot do not go with parts of the other.
+  if (part.stamp != stamp_) resume_ = {};
+  const bool follows = part.first.value == 1 || part.first == resume_;
+  return !late && follows && part.end > part.first && part.end <= part.stamp && part.stamp >= end_;
 }
 
 void Replica::snapshot_taken(const SnapshotRecords& part, TimeMs now) {
   fetch_due_ = due_ = now;
   resume_ = part.end;
+  stamp_ = part.stamp;
   if (part.end != part.stamp) return;
   resume_ = {};
   checked_ = true;

@@ -135,6 +135,7 @@ class Replica {
   };
   struct Outstanding {
     std::uint64_t nonce;
+    Lsn end;  // which it told
     TimeMs until;
   };
 
@@ -178,6 +179,7 @@ class Replica {
   std::optional<Outstanding> outstanding_;
   Lsn leader_end_{1};
   Lsn resume_{0};
+  Lsn stamp_{0};  // of the snapshot that goes on at `resume_`
   TimeMs fetch_due_;
 };
 

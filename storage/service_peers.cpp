@@ -143,7 +143,10 @@ Result<void> Service::proposal_answered(const PartitionInfo& info, const Now& no
 // --- for other replicas (rule 6) -------------------------------------------------------------------------------------
 
 void Service::serve_fetch(Partition& partition, const FetchToServe& fetch, const Now& now, Outbox& out) {
-  const bool behind = fetch.fetch.end < partition.trimmed() || fetch.fetch.resume.value != 0;
+  const bool goes_on = fetch.fetch.resume.value != 0;
+  const bool behind = fetch.fetch.end < partition.trimmed() || goes_on;
+  // What this replica wrote alone and has not on its disk yet: it asks again.
+  if (behind && !goes_on && fetch.fetch.end >= partition.applied()) return;
   PeerFrame answer = behind ? snapshot(partition, fetch, now) : fetched(partition, fetch);
   if (answer.to.empty()) return;  // the log cannot be read now; the follower asks again
   answer.message.session = fetch.session;
@@ -266,7 +269,7 @@ bool Service::take_snapshot(Partition& partition, const SnapshotRecords& part, s
     }
     partition.end_snapshot(turn);
   } else {
-    turn.changed.insert(partition.id());
+    partition.extend(turn);
   }
   return true;
 }
