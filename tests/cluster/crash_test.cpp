@@ -121,6 +121,9 @@ int run(Flags flags) {
   const std::string trouble = run_through(load, nemesis);
   const Counts counts = load.result();
   print(counts);
+  for (const auto& [reason, count] : load.unconfirmed_reasons()) {
+    std::cout << "unconfirmed, as \"" << reason << "\": " << count << '\n';
+  }
   std::cout << "seconds " << std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count()
             << std::endl;
   std::vector<std::string> complaints = end_all(cluster, load, trouble);

@@ -62,6 +62,7 @@ class Load::Producer {
     const std::lock_guard lock(load_.mutex_);
     if (result) return load_.history_.confirmed(name);
     load_.history_.unconfirmed(name);
+    ++load_.unconfirmed_reasons_[result.failure->message];
   }
 
   Load& load_;
@@ -213,6 +214,11 @@ std::vector<std::string> Load::complaints() const {
   std::vector<std::string> all = history_.examples();
   all.insert(all.end(), complaints_.begin(), complaints_.end());
   return all;
+}
+
+std::map<std::string, int> Load::unconfirmed_reasons() const {
+  const std::lock_guard lock(mutex_);
+  return unconfirmed_reasons_;
 }
 
 std::uint64_t Load::confirmed() const {

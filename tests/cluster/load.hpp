@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -42,6 +43,8 @@ class Load {
   // Violations and failures of clients, as sentences.
   std::vector<std::string> complaints() const;
   std::uint64_t confirmed() const;
+  // Why messages were given up, and how often.
+  std::map<std::string, int> unconfirmed_reasons() const;
 
  private:
   class Producer;
@@ -53,9 +56,10 @@ class Load {
 
   const LoadOptions options_;
   const std::shared_ptr<Network> network_;
-  mutable std::mutex mutex_;  // of history_ and complaints_
+  mutable std::mutex mutex_;  // of history_, complaints_ and unconfirmed_reasons_
   History history_;
   std::vector<std::string> complaints_;
+  std::map<std::string, int> unconfirmed_reasons_;
   std::atomic<bool> send_{true};
   std::atomic<bool> receive_{true};
   std::atomic<bool> hold_{false};
