@@ -19,6 +19,8 @@ using std::chrono::seconds;
 
 constexpr int kFillTries = 10;
 constexpr std::size_t kAcksOnFullDiskMs = 2'000;
+constexpr milliseconds kBacklogTime{1'000};
+constexpr std::size_t kFlipsMax = 64;
 
 // --- programs ---
 
@@ -188,13 +190,26 @@ Mend wipe(Stage& stage) {
   return damage_one(stage, [&](Daemon& victim) { stage.wipe(victim); });
 }
 
-Mend flip(Stage& stage) {
-  return damage_one(stage, [&](Daemon& victim) {
+// Damage is to hit something: consumers hold before it, so that messages lie in the store.
+template <class Damage>
+Mend damage_messages(Stage& stage, Damage damage) {
+  stage.hold_consumers(true);
+  stage.watch(kBacklogTime);
+  const Mend mend = damage_one(stage, [&](Daemon& victim) {
     stage.expect_end(victim);
-    const std::string path = stage.cluster().data(victim) + "/data.mdb";
+    damage(stage.cluster().data(victim) + "/data.mdb");
+  });
+  return [&stage, mend] {
+    mend();
+    stage.hold_consumers(false);
+  };
+}
+
+Mend flip(Stage& stage) {
+  return damage_messages(stage, [&](const std::string& path) {
     const auto size = static_cast<std::size_t>(std::filesystem::file_size(path));
     std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
-    for (std::size_t left = 1 + stage.below(8); left != 0; --left) {
+    for (std::size_t left = 1 + stage.below(kFlipsMax); left != 0; --left) {
       const auto at = static_cast<std::streamoff>(stage.below(size));
       file.seekg(at);
       const int byte = file.get() ^ (1 << stage.below(8));
@@ -205,9 +220,7 @@ Mend flip(Stage& stage) {
 }
 
 Mend truncate(Stage& stage) {
-  return damage_one(stage, [&](Daemon& victim) {
-    stage.expect_end(victim);
-    const std::string path = stage.cluster().data(victim) + "/data.mdb";
+  return damage_messages(stage, [&](const std::string& path) {
     std::filesystem::resize_file(path, stage.below(static_cast<std::size_t>(std::filesystem::file_size(path))));
   });
 }

@@ -106,7 +106,7 @@ void Nemesis::run_round() {
 
 void Nemesis::be_quiet() {
   ++counts_["quiet"];
-  tell("quiet");
+  tell("quiet, " + std::to_string(confirmed_()) + " messages are confirmed");
   stage_.await_health();
   const std::uint64_t before = confirmed_();
   const auto until = steady_clock::now() + kProgressPatience;

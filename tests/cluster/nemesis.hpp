@@ -38,7 +38,7 @@ class Nemesis {
   std::string run();
   // How often each was there, by name, with "quiet" and "mixed".
   const std::map<std::string, int>& counts() const { return counts_; }
-  std::size_t pages_lost() const { return stage_.pages_lost(); }
+  const Stage& stage() const { return stage_; }
 
  private:
   void run_round();

@@ -74,6 +74,7 @@ void Stage::look_at_ended(Daemon& daemon) {
   if (may_end_.erase(&daemon) == 0) throw Trouble(daemon.name() + " ended by itself: " + daemon.ended_how());
   if (std::filesystem::exists(cluster_.journals(daemon))) forget_journals(cluster_.journals(daemon));
   wipe(daemon);
+  ++replaced_;
   daemon.start();
 }
 

@@ -48,6 +48,8 @@ class Stage {
   void hold_consumers(bool hold) { hold_consumers_(hold); }
   // By all losses of power up to now.
   std::size_t pages_lost() const { return pages_lost_; }
+  // Workers that ended as their store was damaged, and got an empty one.
+  int replaced() const { return replaced_; }
   // From now on it may end by itself, as its store is damaged; then it gets an empty one and starts again.
   void expect_end(Daemon& daemon) { may_end_.insert(&daemon); }
 
@@ -68,6 +70,7 @@ class Stage {
   std::set<Daemon*> busy_;
   std::string last_chosen_;
   std::size_t pages_lost_ = 0;
+  int replaced_ = 0;
   std::set<Daemon*> may_end_;
 };
 
