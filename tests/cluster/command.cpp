@@ -4,11 +4,12 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
-#include <signal.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include <csignal>
 
 namespace dmq::cluster {
 namespace {
@@ -18,8 +19,7 @@ namespace {
   if (command.network >= 0 && ::setns(command.network, CLONE_NEWNET) != 0) ::_exit(126);
   if (!command.output.empty()) {
     const int out = ::open(command.output.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
-    ::dup2(out, STDOUT_FILENO);
-    ::dup2(out, STDERR_FILENO);
+    if (out < 0 || ::dup2(out, STDOUT_FILENO) < 0 || ::dup2(out, STDERR_FILENO) < 0) ::_exit(126);
   }
   ::execv(arguments[0], arguments);
   ::_exit(127);

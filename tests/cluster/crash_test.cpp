@@ -128,7 +128,7 @@ int run(Flags flags) {
   std::cout << "seconds " << std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count()
             << std::endl;
   std::vector<std::string> complaints = end_all(cluster, load, trouble);
-  if (counts.confirmed == 0) complaints.push_back("nothing was confirmed at all");
+  if (counts.confirmed == 0) complaints.emplace_back("nothing was confirmed at all");
   for (const std::string& complaint : complaints) std::cerr << complaint << std::endl;
   if (complaints.empty() && counts.violations() == 0) return 0;
   cluster.keep_directory();

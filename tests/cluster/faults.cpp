@@ -2,11 +2,11 @@
 #include "tests/cluster/faults.hpp"
 
 #include <fcntl.h>
-#include <signal.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <csignal>
 #include <filesystem>
 #include <fstream>
 #include <numeric>
@@ -158,6 +158,7 @@ Mend cut_metad(Stage& stage) {
 Mend full_disk(Stage& stage) {
   const std::string path = stage.cluster().data(*stage.cluster().cramped()) + "/ballast";
   const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+  if (fd < 0) throw Trouble("cannot make " + path);
   struct statvfs disk {};
   // The worker takes room at the same time.
   for (int tries = 0; tries < kFillTries && ::fstatvfs(fd, &disk) == 0 && disk.f_bavail > 0; ++tries) {

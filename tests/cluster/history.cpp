@@ -13,7 +13,7 @@ constexpr std::size_t kExamplesMax = 20;
 std::uint64_t place_of(std::string_view id) {
   const std::size_t dash = id.find('-');
   std::uint64_t place = 0;
-  if (dash != id.npos) std::from_chars(id.data() + dash + 1, id.data() + id.size(), place);
+  if (dash != std::string_view::npos) std::from_chars(id.data() + dash + 1, id.data() + id.size(), place);
   return place;
 }
 
