@@ -8,7 +8,7 @@
 namespace dmq::sim {
 namespace {
 
-constexpr std::int64_t kCalmMs = 300;
+constexpr std::int64_t kCalmMs = 100;
 constexpr std::int64_t kHealMsMax = 30'000;
 constexpr std::int64_t kRestMsMax = 5'000;
 constexpr std::uint64_t kEventsMax = 400'000;
