@@ -1,6 +1,7 @@
 # dmq cluster: what an operator sees and does, on real clusters with replicas; and docs/operations.md, step by step.
 import json
 import os
+import signal
 import subprocess
 import unittest
 
@@ -134,13 +135,16 @@ class Looking(Case):
 
     def test_a_majority_that_is_away_is_told_with_the_names(self):
         self.send_to_all("before")
-        for name in ("worker-1", "worker-2", "worker-3"):
-            self.workers[name].kill()
+        away = [self.workers[name] for name in ("worker-1", "worker-2", "worker-3")]
+        for worker in away:  # at once, so that none is out of the in-sync set before the next goes
+            worker.process.send_signal(signal.SIGKILL)
+        for worker in away:
+            worker.kill()
         counts = self.wait_for_fault("no leader", "'worker-1'", "'worker-2'", "'worker-3'")["partitions"]
         self.assertEqual(counts["in_sync"], 0)
         self.assertEqual(counts["below_min_in_sync"], 16)
-        for name in ("worker-1", "worker-2", "worker-3"):
-            self.workers[name].start()
+        for worker in away:
+            worker.start()
         self.wait_for_health()
         self.check_received()
 
