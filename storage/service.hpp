@@ -58,6 +58,10 @@ class Service {
   // metad's answer to a proposal; it is in the catalog a little later. Errors: as for follow_catalog().
   Result<void> proposal_answered(const PartitionInfo& info, const Now& now, Turn& turn, Outbox& out);
 
+  // Rule 11: until then metad takes this worker for alive. A leader that is cut off stays safe, but delivers no more
+  // what another may deliver by now. Where nobody else has the messages, nothing changes.
+  void hold_lease(TimeMs until, const Now& now, Outbox& out);
+
   // The turn takes no more: what must be known after a restart is added, what is to be published is in `out`.
   void seal(Turn& turn, const Now& now, Outbox& out);
   // The outcome of a turn, oldest first; `next` is the one that is being gathered. Messages that became ready go to
@@ -180,6 +184,7 @@ class Service {
   std::vector<SendItem> items_;
   std::vector<Queue::Expired> expired_;
   std::map<PartitionId, Partition> partitions_;
+  TimeMs lease_until_{INT64_MAX};
   std::set<PartitionId> replicated_;  // those that other workers hold too
   std::map<QueueKey, std::map<Ticket, Parked>> parked_;
   std::set<std::tuple<TimeMs, QueueKey, Ticket>> parked_until_;

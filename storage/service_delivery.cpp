@@ -1,5 +1,6 @@
 // Receiving: what is ready goes out under a lease, and receives wait for what is not.
 #include <algorithm>
+#include <utility>
 
 #include "protocol/limits.hpp"
 #include "storage/service.hpp"
@@ -37,7 +38,8 @@ std::string Service::deliver(const QueueKey& key, const Parked& wish, const Now&
   Queue* const queue = find_queue(key);
   if (queue == nullptr || !queue->has_ready()) return {};
   const Partition& partition = partitions_.at(key.partition);
-  if (!partition.replica().delivers()) return {};  // rule 3
+  if (!partition.replica().delivers()) return {};                             // rule 3
+  if (now.steady >= lease_until_ && !partition.replica().alone()) return {};  // rule 11
   std::optional<DeliveryWriter> writer;
   std::uint64_t bytes = 0;
   for (std::uint64_t count = 0; count < wish.max && queue->has_ready();) {
@@ -121,6 +123,12 @@ void Service::serve_all_parked(PartitionId partition, const Now& now, Outbox& ou
     waiting.push_back(at->first);
   }
   for (const QueueKey& key : waiting) serve_parked(key, now, out);
+}
+
+void Service::hold_lease(TimeMs until, const Now& now, Outbox& out) {
+  const bool lapsed = now.steady >= std::exchange(lease_until_, until);
+  if (!lapsed || now.steady >= until) return;
+  for (const PartitionId id : replicated_) serve_all_parked(id, now, out);
 }
 
 // Another worker leads now: a client that asks again is sent there.

@@ -140,6 +140,7 @@ void Worker::follow_catalog(const CatalogChange* change) {
 bool Worker::turn(TimeMs) {
   now_ = now();
   link_->step(now_.steady);
+  service_->hold_lease(link_->leased_until(), now_, out_);
   bool moved = drain_peers();
   moved |= drain_requests();
   service_->tick(now_, gathering_->turn, out_);

@@ -8,6 +8,7 @@ namespace {
 
 constexpr DurationMs kRequestTimeout{3000};
 constexpr DurationMs kFeedPatience{500};
+constexpr DurationMs kLease{500};  // metad's missed heartbeats
 constexpr std::size_t kFeedMax = 1000;
 
 }  // namespace
@@ -46,10 +47,12 @@ void MetadTie::step(TimeMs now) {
   if (session_.value != 0 && connected(now) && now >= feed_due_) register_again(now);
   if (session_.value == 0 && now >= registration_due_) {
     registration_id_ = ask(Kind::kRegistration, member_);
+    registration_sent_ = now;
     registration_due_ = now + heartbeat_;
   }
   if (session_.value != 0 && now >= heartbeat_due_) {
     heartbeat_id_ = ask(Kind::kHeartbeat, MemberHeartbeat{session_});
+    heartbeat_sent_ = now;
     heartbeat_due_ = now + heartbeat_;
   }
   if (snapshot_due_ && now >= *snapshot_due_) {
@@ -88,13 +91,15 @@ void MetadTie::take(const Answer& answer, TimeMs now) {
     take_registration(answer.body, now);
   } else if (const auto* snapshot = std::get_if<CatalogSnapshot>(&answer.body)) {
     take_snapshot(*snapshot);
-  } else if (answer.id == heartbeat_id_ && std::holds_alternative<Error>(answer.body)) {
-    register_again(now);
+  } else if (answer.id == heartbeat_id_) {
+    if (std::holds_alternative<Error>(answer.body)) return register_again(now);
+    leased_until_ = heartbeat_sent_ + kLease;
   }
 }
 
 void MetadTie::register_again(TimeMs now) {
   session_ = SessionId{};
+  leased_until_ = TimeMs{};
   heartbeat_id_ = 0;
   registration_due_ = now;
 }
@@ -104,6 +109,7 @@ void MetadTie::take_registration(const MetadReplyBody& body, TimeMs now) {
   const auto* registered = std::get_if<Registered>(&body);
   if (registered == nullptr) return;
   session_ = registered->session;
+  leased_until_ = registration_sent_ + kLease;
   heartbeat_due_ = now + heartbeat_;
   world_.note("registered", self_, session_.value);
   if (!catalog_.empty() && now < feed_due_) return on_change_(nullptr);

@@ -25,6 +25,7 @@ class MetadTie : public std::enable_shared_from_this<MetadTie> {
   TimeMs next_deadline() const;
   const CatalogCopy& catalog() const { return catalog_; }
   SessionId session() const { return session_; }
+  TimeMs leased_until() const { return leased_until_; }
   void request(MetadRequestBody body, TimeMs now, OnMetadReply on_reply);
 
  private:
@@ -64,6 +65,9 @@ class MetadTie : public std::enable_shared_from_this<MetadTie> {
   std::uint64_t registration_id_ = 0;
   std::uint64_t heartbeat_id_ = 0;
   TimeMs registration_due_;
+  TimeMs registration_sent_;
+  TimeMs heartbeat_sent_;
+  TimeMs leased_until_;
   TimeMs heartbeat_due_;
   TimeMs feed_due_;
   bool subscribed_ = false;

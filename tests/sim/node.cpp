@@ -124,6 +124,7 @@ void Node::wake_at(std::int64_t time) {
 void Node::turn() {
   now_ = clock();
   process_->tie->step(now_.steady);
+  process_->service->hold_lease(process_->tie->leased_until(), now_, process_->out);
   drain_peers();
   drain_requests();
   process_->service->tick(now_, process_->gathering->turn, process_->out);

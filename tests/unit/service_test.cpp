@@ -492,6 +492,34 @@ TEST_CASE("a snapshot of which a part could not be written begins anew", "[stora
   CHECK(s.records.bytes.empty());
 }
 
+TEST_CASE("rule 11: a leader that metad may have given up delivers nothing, until it is heard again",
+          "[storage][service]") {
+  ServiceScript s;
+  PartitionInfo info{.id = {0},
+                     .epoch = {2},
+                     .version = {2},
+                     .leader = "w",
+                     .leader_session = {7},
+                     .replicas = {"w", "other"},
+                     .in_sync = {"w"}};
+  SECTION("with another replica") {
+    s.change(info);
+    s.service.hold_lease(s.now.steady + DurationMs{500}, s.now, s.outbox);
+    s.send({"a", "b"});
+    CHECK(s.receive() == "ok: a");
+    s.wait(500);
+    CHECK(s.receive(1, 5000).empty());
+    CHECK(s.ack(s.receipts[0]) == "ok: ok");  // what is settled goes through the log
+    s.service.hold_lease(s.now.steady + DurationMs{500}, s.now, s.outbox);
+    CHECK(s.taken() == "ok: b");
+  }
+  SECTION("alone") {
+    s.service.hold_lease(s.now.steady, s.now, s.outbox);
+    s.send({"a"});
+    CHECK(s.receive() == "ok: a");
+  }
+}
+
 // It does not know what the leader behind it has confirmed to the producer.
 TEST_CASE("a deposed leader does not say that a producer is out of sequence", "[storage][service]") {
   ServiceScript s;
