@@ -267,7 +267,7 @@ void write_catalog(const fs::path& root) {
       {"delete-queue", DeleteQueue{"orders"}},
       {"alter-in-sync", AlterInSync{{9}, {3}, {2}, {6}, {{"w1", {9}}, {"w3", {11}}}}},
       {"resign", ResignLeader{{9}, {3}, {2}}},
-      {"unclean", ReportUnclean{{9}, {3}}},
+      {"unclean", ReportUnclean{{9}, {3}, true, {8}}},
       {"set-cluster", SetCluster{3, 2}},
       {"drain-worker", DrainWorker{"w1", true}},
       {"fence-worker", FenceWorker{"w1", false}},
