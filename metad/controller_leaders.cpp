@@ -100,6 +100,9 @@ MetadReplyBody Controller::handle(const ReportUnclean& report, Turn& turn) {
   PartitionInfo info = partition.info;
   if (report.repaired) {
     if (report.version == info.version) std::erase(info.unclean, name);
+  } else if (lists(info.unclean, name)) {
+    ++info.version.value;  // a word of its repair that is still under way is not of this damage
+    put(turn, info);
   } else if (!partition.at_will() && lists(info.replicas, name) && can_do_without(info, name)) {
     mark_unclean(info, name);
     if (info.leader == name) elect(info);

@@ -57,6 +57,7 @@ class Partition {
   void restore_message(Lsn lsn, const RecordHeader& header, const ReturnState& returned, const Now& now);
   void restore_control(Lsn lsn) { controls_.push_back(lsn); }     // applied, not trimmed
   Result<void> restore_entry(Lsn lsn, const RecordView& record);  // not applied. Errors: internal: damaged
+  void restore_damaged(Lsn lsn);                                  // neither of them can be read
 
   // This worker leads, since replica().follow() said so. Errors: internal: metad has gone back in time.
   Result<void> lead(Turn& turn, const Now& now);
@@ -94,6 +95,9 @@ class Partition {
   void end_snapshot(Turn& turn);
   void start_over(Turn& turn);  // with nothing: what is here cannot be used
 
+  // Rule 13. The record is never delivered and never deleted for it. False: it is known.
+  bool note_damage(Lsn lsn, TimeMs now);
+
   // What became of a turn that appended here.
   void on_disk(const LogEnd& end, TimeMs now, ReplicaEffects& out);
   void roll_back(Turn& next);
@@ -119,7 +123,7 @@ class Partition {
   Epoch epoch() const { return epoch_; }
   Lsn applied() const { return applied_; }
   Lsn trimmed() const { return trimmed_; }
-  bool rebuilding() const { return rebuilding_; }
+  bool rebuilding() const { return rebuilding_; }  // not led, and followed only by a snapshot
   Replica& replica() { return replica_; }
   const Replica& replica() const { return replica_; }
   Producers& producers() { return producers_; }
@@ -138,6 +142,7 @@ class Partition {
   bool trim(TimeMs now, WriteBatch& effects);
   void cut_tail(Lsn end);
   void clear(Turn& turn);
+  void rebuild(Turn& turn);
   TimeMs steady_of(TimeMs wall, const Now& now) const;
 
   const PartitionId id_;
@@ -153,6 +158,7 @@ class Partition {
   Lsn trim_held_{UINT64_MAX};
   TimeMs trim_held_until_;
   bool rebuilding_ = false;
+  std::set<Lsn> damaged_;  // found since the last snapshot, at most kDamagedMax
   bool replaced_ = false;  // by a snapshot whose last part is not on the disk yet
   bool delivers_ = false;
   EpochTable stored_epochs_;

@@ -307,6 +307,10 @@ TEST_CASE("rule 13: a word of an earlier repair does not make up for a later dam
   s.unclean("c");
   s.ask(earlier);
   CHECK(s.state() == "a+0 [a b] -c");
+  const ReportUnclean late{s.session("c"), {0}, true, s.info().version};
+  s.unclean("c");
+  s.ask(late);
+  CHECK(s.state() == "a+0 [a b] -c");
 }
 
 TEST_CASE("rule 13: what is unclean stays so when its worker starts again, until an operator forces it",
