@@ -290,7 +290,7 @@ void Partition::seal(Turn& turn) {
   turn.writes.partitions[id_] = state();
   if (replica_.epochs() == stored_epochs_) return;
   stored_epochs_ = replica_.epochs();
-  turn.writes.epochs[id_] = stored_epochs_;
+  turn.writes.epochs[id_] = replica_.epochs();
 }
 
 }  // namespace dmq

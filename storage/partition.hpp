@@ -4,6 +4,7 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string_view>
 #include <vector>
@@ -111,8 +112,9 @@ class Partition {
   void advance(const Now& now, Turn& turn, Applied& applied);
   void hold_trim(Lsn end, TimeMs until);  // a snapshot stamped with `end` is under way
 
-  PartitionState state() const;  // for the transaction that ends a turn
-  void seal(Turn& turn);         // adds what must be known after a restart
+  PartitionState state() const;                // for the transaction that ends a turn
+  void seal(Turn& turn);                       // adds what must be known after a restart
+  void unsealed() { stored_epochs_.reset(); }  // it could not be written
 
   // Receipts of every term that this process has led without a break are good: its leases went on through them.
   bool knows(Epoch epoch) const { return epoch >= first_epoch_ && epoch <= epoch_; }
@@ -161,7 +163,7 @@ class Partition {
   std::set<Lsn> damaged_;  // found since the last snapshot, at most kDamagedMax
   bool replaced_ = false;  // by a snapshot whose last part is not on the disk yet
   bool delivers_ = false;
-  EpochTable stored_epochs_;
+  std::optional<EpochTable> stored_epochs_;  // none: what is stored is not known
   std::uint64_t generation_ = 0;
   Producers producers_;
   std::map<QueueId, Queue> queues_;

@@ -23,6 +23,7 @@ bool Replica::follow(std::uint64_t cluster, const PartitionInfo& set, SessionId 
   const bool renewed = session != session_;
   if (!renewed && set.version <= set_.version) return false;
   const bool new_term = renewed || set.epoch != set_.epoch;
+  const bool was_alone = alone();
   session_ = session;
   cluster_ = cluster;
   set_ = set;
@@ -33,7 +34,7 @@ bool Replica::follow(std::uint64_t cluster, const PartitionInfo& set, SessionId 
     epochs_.cut(end_);  // a term that was led and has no records is not one of the log's
     checked_ = false;
     outstanding_.reset();
-    resume_ = unusable_ ? Lsn{1} : Lsn{};
+    resume_ = first_resume();
     whole_ = {};
     told_ = Lsn{1};
     role_ = Role::kIdle;
@@ -49,6 +50,7 @@ bool Replica::follow(std::uint64_t cluster, const PartitionInfo& set, SessionId 
     if (role_ == Role::kFollowing && (new_term || before == Role::kIdle)) fetch_due_ = due_ = now;
   }
   follow_repair(now);
+  if (was_alone && !alone() && role_ == Role::kLeading) start_ = end_;  // what was written alone is promised already
   if (role_ == Role::kLeading) advance();
   return new_term || before != role_;
 }
@@ -85,7 +87,7 @@ void Replica::start_over() {
   epochs_ = {};
   checked_ = unusable_ = repaired_ = false;
   outstanding_.reset();
-  resume_ = is_listed() ? Lsn{1} : Lsn{};
+  resume_ = first_resume();
   whole_ = {};
 }
 
@@ -130,7 +132,7 @@ void Replica::fetch(TimeMs now, ReplicaEffects& out) {
   schedule();
   if (on_disk_ != end_ || (unclean() && !is_listed())) return;
   told_ = std::max(told_, end_);
-  outstanding_ = Outstanding{++nonce_, now + kTimes.retry};
+  outstanding_ = Outstanding{++nonce_, end_, now + kTimes.retry};
   schedule();
   out.sends.push_back(
       {set_.leader, message(FetchRecords{nonce_, end_, epochs_.at(Lsn{end_.value - 1}), resume_, whole_})});
@@ -200,13 +202,19 @@ Replica::Truncation Replica::take(const PeerMessage& message, const TruncateReco
   return Truncation::kCut;
 }
 
+// A snapshot takes the place of what is here. That may be all that is committed by now, where a fetch was late and the
+// records that it asks for came and were trimmed meanwhile.
 bool Replica::take(const PeerMessage& message, const SnapshotRecords& part, TimeMs now) {
   if (!is_answer(message, part.nonce)) return false;
+  const bool late = outstanding_->end != end_;
   outstanding_.reset();
-  const bool follows = part.first.value == 1 || part.first == resume_;  // a leader may have to begin anew
+  // A leader may have to begin anew, and then parts of the one snapshot do not go with parts of the other.
+  if (part.stamp != stamp_) resume_ = first_resume();
+  const bool follows = part.first.value == 1 || part.first == resume_;
   const bool goes_on = part.end > part.first || part.end == part.stamp;
-  const bool good = follows && goes_on && part.end <= part.stamp && part.stamp >= commit_;  // I3
-  fetch_due_ = due_ = good ? now : now + kTimes.retry;
+  const Lsn kept = unusable_ || unclean() ? commit_ : end_;  // I3
+  const bool good = !late && follows && goes_on && part.end <= part.stamp && part.stamp >= kept;
+  fetch_due_ = due_ = good || !follows ? now : now + kTimes.retry;
   return good;
 }
 
@@ -214,6 +222,7 @@ void Replica::snapshot_taken(const SnapshotRecords& part, TimeMs now) {
   fetch_due_ = due_ = now;
   resume_ = part.end;
   whole_ = {};
+  stamp_ = part.stamp;
   if (part.end != part.stamp) return;
   resume_ = {};
   checked_ = true;

@@ -148,6 +148,7 @@ class Replica {
   };
   struct Outstanding {
     std::uint64_t nonce;
+    Lsn end;  // which it told
     TimeMs until;
   };
 
@@ -167,6 +168,8 @@ class Replica {
   void ack(ReplicaEffects& out);
   void follow_repair(TimeMs now);
   void begin_repair(TimeMs now);
+  // 1: what is here is to be compared with a snapshot.
+  Lsn first_resume() const { return unusable_ || (is_listed() && unclean()) ? Lsn{1} : Lsn{}; }
   bool is_listed() const { return lists(set_.unclean, self_); }
   bool has_report() const;
   void report(TimeMs now, ReplicaEffects& out);
@@ -204,6 +207,7 @@ class Replica {
   Lsn resume_{0};
   Lsn whole_{0};
   Lsn told_{1};  // the end that the leader was told of in this term
+  Lsn stamp_{0};  // of the snapshot that goes on at `resume_`
   TimeMs fetch_due_;
 };
 

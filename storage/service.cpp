@@ -107,6 +107,15 @@ void Service::answer_later(const Call& call, std::string payload) {
                                call.partition.epoch(), call.partition.replica().end()});
 }
 
+// A leader that is deposed and does not know it yet may lack what its answer goes by. So it writes a record, which says
+// nothing, and tells once that is committed.
+void Service::refuse_as_leader(const Call& call, const Error& error) {
+  if (call.partition.replica().alone()) return refuse(call, error);
+  call.partition.append_control(RecordType::kAcks, call.queue, Acks{}, call.now, call.turn);
+  answer_later(call, {});
+  call.turn.replies.back().error = error;
+}
+
 // --- send -------------------------------------------------------------------------------------------------------
 
 void Service::send(const Call& call) {
@@ -131,7 +140,7 @@ void Service::append(const Call& call, const std::vector<const SendItem*>& good)
   if (is_full(call.now, call.request.payload.size())) return refuse(call, store_full());
   const auto appended =
       call.partition.append({call.queue, header_.producer, header_.sequence}, good, call.now, call.turn);
-  if (!appended) return refuse(call, appended.error());
+  if (!appended) return refuse_as_leader(call, appended.error());
   ResultWriter results(items_.size());
   std::size_t index = 0;
   Lsn lsn = appended->first;
@@ -213,13 +222,17 @@ void Service::release(Partition& partition, Outbox& out) {
   auto& waiting = partition.waiting();
   for (; !waiting.empty() && waiting.front().end <= partition.applied(); waiting.pop_front()) {
     PendingReply& reply = waiting.front();
-    out.replies.push_back({std::move(reply.to), encode_ok_header(reply.id), std::move(reply.payload)});
+    std::string header =
+        reply.error.code == Errc::kOk ? encode_ok_header(reply.id) : encode_reply_header(reply.id, reply.error);
+    out.replies.push_back({std::move(reply.to), std::move(header), std::move(reply.payload)});
   }
 }
 
 void Service::failed(Turn& turn, const Error& error, const Now& now, Turn& next, Outbox& out) {
   if (error.code == Errc::kInsufficientStorage) full_until_ = now.steady + kFullFor;
   next.effects.prepend(std::move(turn.effects));
+  for (const PartitionId id : turn.changed) partitions_.at(id).unsealed();
+  next.changed.merge(turn.changed);
   for (const auto& [id, end] : turn.ends) {
     Partition& core = partitions_.at(id);
     const bool published = core.replica().leads() && !core.replica().alone();

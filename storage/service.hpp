@@ -118,6 +118,7 @@ class Service {
   void refuse(const Call& call, const Error& error);
   void answer(const Call& call, std::string payload);
   void answer_later(const Call& call, std::string payload);
+  void refuse_as_leader(const Call& call, const Error& error);
   void send(const Call& call);
   void append(const Call& call, const std::vector<const SendItem*>& good);
   void describe(const Call& call);

@@ -165,7 +165,10 @@ Result<void> Service::proposal_answered(const PartitionInfo& info, const Now& no
 // --- for other replicas (rule 6) -------------------------------------------------------------------------------------
 
 void Service::serve_fetch(Partition& partition, const FetchToServe& fetch, const Now& now, Outbox& out) {
-  const bool behind = fetch.fetch.end < partition.trimmed() || fetch.fetch.resume.value != 0;
+  const bool goes_on = fetch.fetch.resume.value != 0;
+  const bool behind = fetch.fetch.end < partition.trimmed() || goes_on;
+  // What this replica wrote alone and has not on its disk yet: it asks again.
+  if (behind && !goes_on && fetch.fetch.end >= partition.applied()) return;
   PeerFrame answer = behind ? snapshot(partition, fetch, now, out) : fetched(partition, fetch, now, out);
   if (answer.to.empty()) return;  // the log cannot be read now; the follower asks again
   answer.message.session = fetch.session;

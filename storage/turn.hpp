@@ -48,6 +48,7 @@ struct PendingReply {
   PartitionId partition;
   Epoch epoch;  // in which it was asked
   Lsn end;
+  Error error{Errc::kOk, {}};  // kOk, or what is told instead of the payload
 };
 
 // How far a turn brings one partition's log. A log that was cut back meanwhile has another generation.

@@ -20,7 +20,7 @@ void Checker::observe(Node& node) {
     Seen& seen = seen_[{node.endpoint(), id}];
     check_role(node, partition, seen);
     if (world_.tracing()) world_.trace("  " + node.name() + " " + describe(partition));
-    learn(node, partition);
+    learn(node, partition, seen);
     compare(node, partition, seen);
     if (!thorough) continue;
     for (const auto& [queue, core] : const_cast<Partition&>(partition).queues()) core.check_invariants();
@@ -41,16 +41,22 @@ void Checker::check_role(const Node& node, const Partition& partition, Seen& see
   must(first || leader->second == std::pair(node.endpoint(), replica.session()), "an epoch has one leader");
 }
 
-// Whoever first knows of a commit has the records.
-void Checker::learn(const Node& node, const Partition& partition) {
+// Whoever first knows of a commit has the records. That is the leader, or who led until a moment ago: one turn may
+// bring the commit and the next term. Followers know what they were told; where records have gone already, they tell
+// nothing.
+void Checker::learn(const Node& node, const Partition& partition, Seen& seen) {
   Log& log = logs_[partition.id()];
-  if (!partition.replica().leads() || partition.replica().epoch() < log.first_epoch) return;
-  const Lsn commit = std::min(partition.replica().commit(), partition.replica().end_on_disk());
+  const Replica& replica = partition.replica();
+  if (partition.rebuilding() || replica.epoch() < log.first_epoch) return;
+  const Lsn commit = std::min(replica.commit(), replica.end_on_disk());
+  const std::size_t least = least_in_sync(partition.id(), seen, replica.set().version);
+  seen.version = replica.set().version;
   while (log.slots.size() < commit.value) {
     const RecordPlace place{partition.id(), {log.slots.size()}};
+    if (!replica.leads() && node.disk.find(place) == nullptr) return;
     log.slots.emplace_back();
     log.slots.back() = read_slot(node, place);
-    check_copies_enough(place, log.slots.back(), partition);
+    if (place.lsn >= partition.trimmed()) check_copies_enough(place, log.slots.back(), least);
     ++committed_;
   }
 }
@@ -103,16 +109,27 @@ void Checker::learn_control(RecordPlace place, const RecordView& record) {
   }
 }
 
+// One turn may bring several versions of the set; a commit under any of them is one.
+std::size_t Checker::least_in_sync(PartitionId id, const Seen& seen, PartitionVersion now) const {
+  const auto& versions = logs_.at(id).min_in_sync;
+  std::size_t least = kNodesMax;
+  for (auto at = versions.lower_bound(seen.version); at != versions.end() && at->first <= now; ++at) {
+    least = std::min<std::size_t>(least, at->second);
+  }
+  return least;
+}
+
 // Committed means on the disks of min_in_sync replicas. A wiped disk had it. What a replica appended while it was alone
 // was committed then, whatever is asked for now.
-void Checker::check_copies_enough(RecordPlace place, const Slot& slot, const Partition& partition) const {
-  if (slot.bytes.empty() || place.lsn < partition.trimmed()) return;
-  std::size_t copies = wiped_.size();
+void Checker::check_copies_enough(RecordPlace place, const Slot& slot, std::size_t least) const {
+  if (slot.bytes.empty()) return;
+  std::size_t copies = 0;
   for (const auto& node : nodes_) {
     const std::string* bytes = node->disk.find(place);
-    copies += bytes != nullptr && *bytes == slot.bytes ? 1 : 0;
+    const bool had = had_.contains({node->endpoint(), place}) && had_.at({node->endpoint(), place}) == slot.bytes;
+    copies += had || (bytes != nullptr && *bytes == slot.bytes) ? 1 : 0;
   }
-  if (copies < partition.replica().set().min_in_sync) {
+  if (copies < least) {
     violated("committed on " + std::to_string(copies) + " disks, fewer than min_in_sync" + at(place));
   }
 }
@@ -142,6 +159,11 @@ bool Checker::may_be_absent(const Slot& slot) const {
   return message.may_be_gone() || deleted_.contains(message.queue);
 }
 
+void Checker::wiped(const Node& node) {
+  wiped_.insert(node.endpoint());
+  for (const auto& [place, bytes] : node.disk.records) had_[{node.endpoint(), place}] = bytes;
+}
+
 void Checker::catalog_changed(const CatalogChange& change) {
   if (const auto* worker = std::get_if<WorkerInfo>(&change)) {
     for (const auto& node : nodes_) {
@@ -151,6 +173,7 @@ void Checker::catalog_changed(const CatalogChange& change) {
   }
   if (const auto* partition = std::get_if<PartitionInfo>(&change)) {
     if (world_.tracing()) world_.trace("metad: " + describe(*partition));
+    logs_[partition->id].min_in_sync[partition->version] = partition->min_in_sync;
     check_copies(*partition);
   }
 }

@@ -37,7 +37,7 @@ class Checker {
   void catalog_changed(const CatalogChange& change);
   // Everyone in sync or eligible has all that is committed and not settled.
   void check_copies(const PartitionInfo& info) const;
-  void wiped(const Node& node) { wiped_.insert(node.endpoint()); }
+  void wiped(const Node& node);  // is about to be
   bool any_wiped() const { return !wiped_.empty(); }
 
   // --- at the end ---
@@ -68,19 +68,22 @@ class Checker {
     Epoch first_epoch{UINT32_MAX};  // before it the partition held nothing, and metad gave it away at will
     std::vector<Slot> slots{1};     // index is the LSN
     std::map<Epoch, std::pair<Endpoint, SessionId>> leaders;
+    std::map<PartitionVersion, std::uint8_t> min_in_sync;
   };
   struct Seen {
     std::uint64_t life = 0;
     std::uint64_t generation = 0;
     Lsn applied{1};
     Epoch epoch;
+    PartitionVersion version;  // of the set, at the last look
   };
 
   void check_role(const Node& node, const Partition& partition, Seen& seen);
-  void learn(const Node& node, const Partition& partition);
+  void learn(const Node& node, const Partition& partition, Seen& seen);
   Slot read_slot(const Node& node, RecordPlace place);
   void learn_control(RecordPlace place, const RecordView& record);
-  void check_copies_enough(RecordPlace place, const Slot& slot, const Partition& partition) const;
+  void check_copies_enough(RecordPlace place, const Slot& slot, std::size_t least) const;
+  std::size_t least_in_sync(PartitionId id, const Seen& seen, PartitionVersion now) const;
   void compare(const Node& node, const Partition& partition, Seen& seen);
   bool may_be_absent(const Slot& slot) const;
   std::optional<MessageIndex> index_of(std::string_view body) const;
@@ -90,7 +93,8 @@ class Checker {
   const std::vector<std::unique_ptr<Node>>& nodes_;
   std::vector<Message> messages_;
   std::set<QueueId> deleted_;
-  std::set<Endpoint> wiped_;  // and not registered since
+  std::set<Endpoint> wiped_;                                     // and not registered since
+  std::map<std::pair<Endpoint, RecordPlace>, std::string> had_;  // what was on disks that were wiped
   std::map<PartitionId, Log> logs_;
   std::map<std::pair<Endpoint, PartitionId>, Seen> seen_;
   std::uint64_t committed_ = 0;

@@ -29,7 +29,7 @@ class Clients {
   void drain();
   // One more message to each queue.
   void probe();
-  bool probes_confirmed() const;
+  bool all_confirmed() const;
 
   // False: the client is gone.
   bool take_reply(const ClientFrames& reply, std::uint64_t sent);

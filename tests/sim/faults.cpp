@@ -146,8 +146,8 @@ void Simulation::kill(Node& node, bool wipe) {
   if (!node.up() || (wipe && !may_wipe(node))) return;
   node.crash(world_.random.chance(0.5));
   if (wipe) {
-    node.disk.wipe();
     checker_.wiped(node);
+    node.disk.wipe();
   }
   world_.in(world_.random.between(1, 1500), [&node] {
     if (!node.up()) node.start();
@@ -159,9 +159,10 @@ bool Simulation::may_wipe(const Node& node) const {
   if (checker_.any_wiped()) return false;
   for (std::uint16_t i = 0; i < plan_.partitions; ++i) {
     const PartitionInfo& info = metad_.partition({i});
-    const bool complete = lists(info.in_sync, node.name()) || lists(info.eligible, node.name());
-    // With one in sync being enough, the other could be given up before metad hears of this.
-    if (complete && (info.min_in_sync < 2 || info.in_sync.size() + info.eligible.size() < 2)) return false;
+    // Any replica may be in sync as soon as metad hears of it; with one in sync being enough, the other could be given
+    // up before metad hears of this.
+    if (lists(info.replicas, node.name()) && (info.min_in_sync < 2 || info.in_sync.size() + info.eligible.size() < 2))
+      return false;
   }
   return true;
 }

@@ -166,7 +166,7 @@ const Partition* Simulation::leader_of(PartitionId id) const {
 }
 
 bool Simulation::is_drained() const {
-  if (!clients_.probes_confirmed() || checker_.unsettled() > 0) return false;
+  if (!clients_.all_confirmed() || checker_.unsettled() > 0) return false;
   for (std::uint16_t i = 0; i < plan_.partitions; ++i) {
     const Partition* leader = leader_of({i});
     if (leader == nullptr || leader->applied() != leader->replica().end()) return false;

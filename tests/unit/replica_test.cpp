@@ -230,6 +230,45 @@ TEST_CASE("an answer counts once, for the outstanding fetch only (rule 6)", "[st
   CHECK(t.b.replica.end() == Lsn{3});
 }
 
+// Its fetch was late: meanwhile it got the records on the other way, and the leader let their control records go.
+TEST_CASE("a snapshot for a log that has grown since the fetch is not taken (rule 6)", "[storage][replica]") {
+  Trio t;
+  t.begin();
+  t.a.publish(1);
+  const PeerMessage first = t.a.out.sends.back().message;
+  t.a.publish(1);
+  t.b.hear(t.a);  // a gap
+  const auto fetch = t.b.last<FetchRecords>();
+  REQUIRE(fetch.end == Lsn{2});
+  CHECK(t.b.hear(first, std::get<AppendRecords>(first.body)));
+  PeerMessage answer = t.a.replica.message(SnapshotRecords{fetch.nonce, {1}, {3}, {3}, {{{1}, {1}}}, {}});
+  answer.session = t.b.session;
+  CHECK_FALSE(t.b.hear(answer, std::get<SnapshotRecords>(answer.body)));
+}
+
+// A late fetch made the leader begin another one meanwhile.
+TEST_CASE("parts of two snapshots do not make one (rule 6)", "[storage][replica]") {
+  Trio t;
+  t.begin();
+  const auto part = [&](Lsn first, Lsn end, Lsn stamp) {
+    t.b.replica.tick(kNow + DurationMs{10'000}, t.b.out);
+    PeerMessage answer =
+        t.a.replica.message(SnapshotRecords{t.b.last<FetchRecords>().nonce, first, end, stamp, {}, {}});
+    answer.session = t.b.session;
+    const auto& body = std::get<SnapshotRecords>(answer.body);
+    const bool taken = t.b.hear(answer, body);
+    if (taken) t.b.replica.snapshot_taken(body, kNow);
+    return taken;
+  };
+  REQUIRE(part({1}, {20}, {60}));
+  CHECK_FALSE(part({20}, {30}, {70}));
+  t.b.replica.tick(kNow + DurationMs{10'000}, t.b.out);
+  CHECK(t.b.last<FetchRecords>().resume == Lsn{0});
+  CHECK(part({1}, {20}, {70}));
+  CHECK(part({20}, {70}, {70}));
+  CHECK(t.b.replica.end() == Lsn{70});
+}
+
 TEST_CASE("a fetch without an answer is repeated, also while the leader publishes", "[storage][replica]") {
   Trio t;
   t.follow(set_of(1, 1, "a", {"a", "b", "c"}));
@@ -316,6 +355,30 @@ TEST_CASE("a follower joins when it has all that is committed and the term's sta
     t.a.replica.tick(kNow + DurationMs{600}, t.a.out);
     CHECK(t.a.out.proposals.size() == 2);
   }
+}
+
+// A replica that is alone writes with its records that they are applied: no restart takes that back.
+TEST_CASE("nobody joins a leader that was alone before having all that it wrote so far (rule 8)",
+          "[storage][replica]") {
+  Node a("a"), b("b");
+  PartitionInfo info = set_of(1, 1, "a", {"a"});
+  info.min_in_sync = 1;
+  info.replicas = {"a"};
+  a.follow(info);
+  a.replica.append(1);
+  a.sync();
+  a.replica.append(2);  // on their way to the disk
+  info.version = {2};
+  info.replicas = {"a", "b"};
+  a.follow(info);
+  b.follow(info);
+  Trio::catch_up(b, a);
+  REQUIRE(b.replica.end() == Lsn{2});
+  CHECK(a.out.proposals.empty());
+  a.sync();
+  CHECK(a.replica.commit() == Lsn{4});
+  Trio::catch_up(b, a);
+  CHECK(a.out.proposals.size() == 1);
 }
 
 TEST_CASE("a silent follower is proposed for removal, which counts once metad did it (rule 8)", "[storage][replica]") {

@@ -41,8 +41,10 @@ class MemoryRecords : public RecordSource {
       }
       bytes[put.place] = std::move(record);
     }
+    for (const auto& [id, table] : writes.epochs) epochs[id] = table;
   }
   std::map<RecordPlace, std::string> bytes;
+  std::map<PartitionId, EpochTable> epochs;
   bool unreadable = false;  // the store as a whole
 };
 

@@ -356,21 +356,29 @@ struct FollowerScript : ServiceScript {
   void hear(PeerBody body, std::string_view bytes, SessionId session) {
     outbox.peers.clear();
     service.handle_peer({0, {0}, {2}, "other", session, std::move(body)}, bytes, now, turn, outbox);
-    commit();
+    if (!gathering) commit();
   }
-  // As published: `count` records claimed from the start, and those at the offsets in the frame.
-  void publish(std::uint32_t count, const std::vector<std::uint64_t>& offsets) {
-    std::string shipped;
+  // As shipped: messages of the term at these offsets from the start.
+  std::string shipped(const std::vector<std::uint64_t>& offsets) {
+    std::string out;
     for (const std::uint64_t offset : offsets) {
       const RecordPlace place{{0}, {start.value + offset}};
       RecordHeader header;
       header.epoch = {2};
       header.queue = {1};
       header.body_bytes = 1;
-      const std::size_t at = ship_record_space(shipped, place.lsn, record_bytes(header));
-      write_record(shipped.data() + at, place, {header, {}, {}, "b"});
+      const std::size_t at = ship_record_space(out, place.lsn, record_bytes(header));
+      write_record(out.data() + at, place, {header, {}, {}, "b"});
     }
-    hear(AppendRecords{start, count, {}, start, {1}}, shipped, {8});
+    return out;
+  }
+  void publish(std::uint32_t claimed, const std::vector<std::uint64_t>& offsets) {
+    hear(AppendRecords{start, claimed, {}, start, {1}}, shipped(offsets), {8});
+  }
+  // Asks as often as it must, and is answered by one part of a snapshot stamped 9.
+  void snapshot(Lsn first, Lsn end, const std::vector<std::uint64_t>& offsets) {
+    wait(1000);
+    hear(SnapshotRecords{last_fetch().nonce, first, end, {9}, {}, {}}, shipped(offsets), {7});
   }
   Lsn start;
 };
@@ -401,6 +409,66 @@ TEST_CASE("rule 5: what is published has every record that it claims, or the res
     s.publish(2, {0, 1, 2});
     CHECK(s.replica().end().value == s.start.value + 2);
     CHECK(s.acked() == s.start.value + 2);
+  }
+}
+
+TEST_CASE("the table of terms is written again when its commit failed", "[storage][service]") {
+  FollowerScript s;
+  s.gathering = true;
+  s.publish(1, {0});
+  s.service.seal(s.turn, s.now, s.outbox);
+  s.fail_commit();
+  s.gathering = false;
+  REQUIRE(s.replica().end() == s.start);
+  s.publish(1, {0});
+  REQUIRE(s.replica().end().value == s.start.value + 1);
+  CHECK(s.records.epochs[{0}] == s.replica().epochs());
+}
+
+TEST_CASE("a snapshot of which a part could not be written begins anew", "[storage][service]") {
+  FollowerScript s;
+  s.snapshot({1}, {3}, {0, 1});
+  s.gathering = true;
+  s.snapshot({3}, {5}, {2, 3});
+  REQUIRE(s.service.partition({0}).rebuilding());
+  s.fail_commit();
+  s.gathering = false;
+  CHECK(s.service.partition({0}).rebuilding());
+  s.wait(1000);
+  CHECK(s.last_fetch().end == Lsn{1});
+  CHECK(s.last_fetch().resume == Lsn{1});
+  s.snapshot({1}, {9}, {0, 1, 2, 3});
+  CHECK_FALSE(s.service.partition({0}).rebuilding());
+  CHECK(s.records.bytes.size() == 4);
+}
+
+// It does not know what the leader behind it has confirmed to the producer.
+TEST_CASE("a deposed leader does not say that a producer is out of sequence", "[storage][service]") {
+  ServiceScript s;
+  const auto led_by = [](std::uint32_t epoch, const std::string& leader, std::uint64_t session) {
+    return PartitionInfo{.id = {0},
+                         .epoch = {epoch},
+                         .version = {epoch},
+                         .leader = leader,
+                         .leader_session = {session},
+                         .replicas = {"w", "other"},
+                         .in_sync = {leader}};
+  };
+  s.change(led_by(2, "w", 7));
+  CHECK(s.send({"a"}, "p", 1) == "ok: 0-1");
+  s.gathering = true;
+  CHECK(s.send({"c"}, "p", 3).empty());
+  SECTION("it is, for a leader that can commit") {
+    s.commit();
+    CHECK(s.taken() == "out_of_sequence");
+  }
+  SECTION("another leads meanwhile") {
+    const PartitionInfo info = led_by(3, "other", 8);
+    const CatalogChange change = info;
+    s.catalog.apply(CatalogUpdate{0, s.catalog.version(), {s.catalog.version().value + 1}, {change}});
+    s.service.follow_catalog({7}, &change, s.now, s.turn, s.outbox);
+    s.commit();
+    CHECK(s.taken() == "unavailable");
   }
 }
 
