@@ -206,7 +206,7 @@ class Replica {
   Lsn leader_end_{1};
   Lsn resume_{0};
   Lsn whole_{0};
-  Lsn told_{1};  // the end that the leader was told of in this term
+  Lsn told_{1};   // the end that the leader was told of in this term
   Lsn stamp_{0};  // of the snapshot that goes on at `resume_`
   TimeMs fetch_due_;
 };

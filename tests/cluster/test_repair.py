@@ -2,8 +2,9 @@
 import os
 import unittest
 
-from harness import wait_until
 from test_operators import PATIENCE_S, QUEUES, Case
+
+from harness import wait_until
 
 
 class Repair(Case):

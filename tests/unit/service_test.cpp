@@ -442,6 +442,25 @@ TEST_CASE("a snapshot of which a part could not be written begins anew", "[stora
   CHECK(s.records.bytes.size() == 4);
 }
 
+TEST_CASE("a leader that stepped down says so also when it is the only replica by then", "[storage][service]") {
+  ServiceScript s;
+  PartitionInfo info{.id = {0}, .epoch = {2}, .version = {2}, .leader = "w", .leader_session = {7}};
+  info.replicas = {"w", "other"};
+  info.in_sync = {"w"};
+  s.change(info);
+  s.gathering = true;
+  s.send({"a"});
+  s.fail_commit();
+  s.gathering = false;
+  info.version = {3};
+  info.replicas = {"w"};
+  s.change(info);
+  s.outbox.resignations.clear();
+  s.wait(1000);
+  REQUIRE(s.outbox.resignations.size() == 1);
+  CHECK(s.outbox.resignations[0].epoch == Epoch{2});
+}
+
 // It does not know what the leader behind it has confirmed to the producer.
 TEST_CASE("a deposed leader does not say that a producer is out of sequence", "[storage][service]") {
   ServiceScript s;
