@@ -59,8 +59,10 @@ zmq::socket_t make_socket(zmq::context_t& context, zmq::socket_type type, const 
   socket.set(zmq::sockopt::backlog, 1024);
   socket.set(zmq::sockopt::reconnect_ivl, 50);
   socket.set(zmq::sockopt::reconnect_ivl_max, 1000);
-  // Without IMMEDIATE, requests pile up in the pipe of a peer that was never there.
-  socket.set(zmq::sockopt::immediate, true);
+  // Without IMMEDIATE, requests pile up in the pipe of a peer that was never there. A SUB sends no requests; and with
+  // IMMEDIATE libzmq 4.3.4 drops the pipe of a lost connection at once, even when the first frame of a message has been
+  // read from it: reading the second one then ends the process (its issue 3663).
+  socket.set(zmq::sockopt::immediate, type != zmq::socket_type::sub);
   // Without MANDATORY, a reply to a client that left is dropped in silence, and its leases run their full time.
   if (type == zmq::socket_type::router) socket.set(zmq::sockopt::router_mandatory, true);
   return socket;

@@ -20,8 +20,8 @@ struct SocketLimits {
   bool heartbeats = true;
 };
 
-// A socket with LINGER 0, IMMEDIATE 1, heartbeats, a bound on handshakes, and finite high-water marks; a ROUTER
-// also reports peers that are gone (ROUTER_MANDATORY) instead of dropping what is for them.
+// A socket with LINGER 0, IMMEDIATE 1 (but SUB), heartbeats, a bound on handshakes, and finite high-water marks; a
+// ROUTER also reports peers that are gone (ROUTER_MANDATORY) instead of dropping what is for them.
 zmq::socket_t make_socket(zmq::context_t& context, zmq::socket_type type, const SocketLimits& limits = {});
 
 // An endpoint as people write it: "host:port" is "tcp://host:port"; one with its transport stays as it is.

@@ -158,13 +158,13 @@ void Partition::start_over(Turn& turn) {
   applied_ = trimmed_ = Lsn{1};
 }
 
-// Effects that the turn has gathered are of what goes: stored behind the removals, they would stay for good. What takes
-// a row away goes on: its record may be gone when a snapshot looks for what else has to go.
+// Effects that the turn has gathered are of what goes: stored behind the removals, they would stay for good. What they
+// take away goes in any case.
 void Partition::clear(Turn& turn) {
   ++generation_;
   std::erase_if(turn.effects.producers, [&](const auto& row) { return std::get<PartitionId>(row.first) == id_; });
   std::erase_if(turn.effects.returns,
-                [&](const auto& row) { return row.first.partition == id_ && row.second.deliveries != 0; });
+                [&](const auto& row) { return row.first.partition == id_ && row.second.deliveries > 0; });
   for (auto& [id, queue] : queues_) stored_ -= std::min(stored_, queue.counts().stored);
   for (const LogEntry& entry : tail_) {
     if (entry.type == RecordType::kMessage) stored_ -= std::min(stored_, stored_bytes(entry.bytes));

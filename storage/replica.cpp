@@ -99,10 +99,6 @@ void Replica::tick(TimeMs now, ReplicaEffects& out) {
     return;
   }
   if (role_ == Role::kLeading) {
-    if (alone()) {
-      due_ = now + DurationMs{1000};
-      return;
-    }
     if (now >= publish_due_) out.sends.push_back(publish(end_, 0, now));
     propose(now, out);
     due_ = std::min(publish_due_, now + kTimes.heartbeat);

@@ -70,6 +70,8 @@ class Replica {
   bool leads() const { return role_ == Role::kLeading; }
   // Nobody else needs the log: what is on the disk is committed.
   bool alone() const { return set_.replicas.size() == 1 && set_.replicas[0] == self_ && set_.min_in_sync <= 1; }
+  // Without: nobody to hear from or to tell.
+  bool needs_ticks() const { return !alone() || stepped_down_; }
   // Rule 9: too few in sync, refuse before appending.
   bool takes_appends() const { return leads() && set_.in_sync.size() >= set_.min_in_sync; }
   // Rules 3 and 10.

@@ -50,8 +50,7 @@ Result<void> Service::follow_partition(const PartitionInfo& info, SessionId sess
   Replica& replica = core.replica();
   const bool led = replica.leads();
   const bool changed = replica.follow(catalog_.cluster().id, info, session, now.steady);
-  // Who stepped down and is alone now still has to say so.
-  replica.alone() && replica.leads() ? replicated_.erase(info.id) : replicated_.insert(info.id).second;
+  replica.needs_ticks() ? replicated_.insert(info.id).second : replicated_.erase(info.id);
   if (changed && led) stop_leading(core, out);
   if (changed && core.rebuilding() && info.leader == worker_name_) {
     out.notices.push_back("partition " + std::to_string(info.id.value) +

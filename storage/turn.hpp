@@ -1,7 +1,9 @@
 // What a worker's loop carries from its sockets to the commit and back: requests, replies, and one turn of both.
 #pragma once
 
+#include <algorithm>
 #include <deque>
+#include <iterator>
 #include <map>
 #include <memory>
 #include <set>
@@ -73,6 +75,14 @@ struct Turn {
   // Somebody waits for it. Effects alone can wait for company.
   bool urgent() const {
     return !writes.empty() || !replies.empty() || !ends.empty() || effects.removals.size() >= kEffectsMax;
+  }
+  // A turn that was gathered behind this one, which cannot be written, cannot be either: they fail as one.
+  void absorb(Turn&& later) {
+    later.effects.prepend(std::move(effects));
+    effects = std::move(later.effects);
+    std::move(later.replies.begin(), later.replies.end(), std::back_inserter(replies));
+    ends.merge(later.ends);
+    changed.merge(later.changed);
   }
   static constexpr std::size_t kEffectsMax = 1000;
 };

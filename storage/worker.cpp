@@ -277,7 +277,7 @@ void Worker::finish(Gathered& gathered, const Result<void>& outcome) {
   spdlog::error("a commit failed: {}", outcome.error().context);
   // What was gathered since counts on the LSNs of the failed turn.
   auto since = std::exchange(gathering_, std::make_unique<Gathered>());
-  service_->failed(since->turn, outcome.error(), now_, gathering_->turn, out_);
+  gathered.turn.absorb(std::move(since->turn));
   service_->failed(gathered.turn, outcome.error(), now_, gathering_->turn, out_);
   if (outcome.error().code != Errc::kInsufficientStorage && failure_) failure_ = outcome;
 }

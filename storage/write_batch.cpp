@@ -16,6 +16,10 @@ void put_before(std::vector<Item>& newer, std::vector<Item>&& older) {
 
 void WriteBatch::prepend(WriteBatch&& older) {
   for (const ProducerKey& key : forgotten_producers) older.producers.erase(key);
+  for (const RecordPlace from : truncations) {
+    const RecordPlace behind{{static_cast<std::uint16_t>(from.partition.value + 1)}, {}};
+    older.returns.erase(older.returns.lower_bound(from), older.returns.lower_bound(behind));
+  }
   put_before(truncations, std::move(older.truncations));
   put_before(removals, std::move(older.removals));
   put_before(records, std::move(older.records));

@@ -2,11 +2,20 @@
 #include "tests/cluster/history.hpp"
 
 #include <algorithm>
+#include <charconv>
 
 namespace dmq::cluster {
 namespace {
 
 constexpr std::size_t kExamplesMax = 20;
+
+// The place in its partition's log, from "PARTITION-LSN"; 0: the id tells none.
+std::uint64_t place_of(std::string_view id) {
+  const std::size_t dash = id.find('-');
+  std::uint64_t place = 0;
+  if (dash != std::string_view::npos) std::from_chars(id.data() + dash + 1, id.data() + id.size(), place);
+  return place;
+}
 
 }  // namespace
 
@@ -79,23 +88,35 @@ void History::acked(std::uint32_t queue, std::string_view id) {
   ++counts_.acked;
 }
 
+template <class Fault>
+void History::judge_end(Fault fault) const {
+  for (const auto& [stream, messages] : streams_) {
+    std::uint64_t before = 0;
+    for (std::uint64_t i = 0; i < messages.size(); ++i) {
+      const MessageName name{stream.first, stream.second, i};
+      if (messages[i].id.empty()) {
+        if (messages[i].confirmed) fault("lost: " + text_of(name), &Counts::lost);
+        continue;
+      }
+      const std::uint64_t place = place_of(messages[i].id);
+      if (place < before)
+        fault("disordered: " + text_of(name) + " is stored before an earlier one", &Counts::disordered);
+      before = std::max(before, place);
+    }
+  }
+}
+
 Counts History::result() const {
   Counts counts = counts_;
-  for (const auto& [stream, messages] : streams_) {
-    for (const Message& message : messages) counts.lost += message.confirmed && message.id.empty() ? 1 : 0;
-  }
+  judge_end([&](const std::string&, std::uint64_t Counts::*count) { ++(counts.*count); });
   return counts;
 }
 
 std::vector<std::string> History::examples() const {
   std::vector<std::string> all = examples_;
-  for (const auto& [stream, messages] : streams_) {
-    for (std::uint64_t i = 0; i < messages.size(); ++i) {
-      if (!messages[i].confirmed || !messages[i].id.empty()) continue;
-      if (all.size() >= 2 * kExamplesMax) return all;
-      all.push_back("lost: " + text_of({stream.first, stream.second, i}));
-    }
-  }
+  judge_end([&](const std::string& what, std::uint64_t Counts::*) {
+    if (all.size() < 2 * kExamplesMax) all.push_back(what);
+  });
   return all;
 }
 

@@ -27,7 +27,7 @@ struct Counts {
   std::uint64_t doubled = 0;     // one message stored a second time, under another id
   std::uint64_t reused = 0;      // one id given to a second message
   std::uint64_t undone = 0;      // delivered to a receive that began after the ack was confirmed
-  std::uint64_t disordered = 0;  // first delivered after a later message of the same producer and queue
+  std::uint64_t disordered = 0;  // stored, or in order first delivered, after a later one of its producer and queue
 
   std::uint64_t violations() const { return lost + invented + doubled + reused + undone + disordered; }
 };
@@ -52,8 +52,10 @@ class History {
   void delivered(const std::optional<MessageName>& name, std::uint32_t queue, std::string_view id, Moment begun);
   void acked(std::uint32_t queue, std::string_view id);
 
-  // With what can be known only at the end: what is lost.
+  // With what can be known only at the end: what is lost, and what is stored in another order than it was sent. The
+  // second is read from the ids of those that were delivered: they name the place in the partition's log.
   Counts result() const;
+  std::uint64_t confirmed() const { return counts_.confirmed; }
   // A sentence for each of the first few violations.
   std::vector<std::string> examples() const;
 
@@ -68,6 +70,9 @@ class History {
     Moment acked = 0;  // 0: not yet
   };
   Message* find(const MessageName& name);
+  // Calls `fault(sentence, count of its kind)` for each violation that shows only at the end.
+  template <class Fault>
+  void judge_end(Fault fault) const;
   void note(std::uint64_t& count, const std::string& what);
 
   const bool in_order_;

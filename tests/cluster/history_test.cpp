@@ -115,3 +115,20 @@ TEST_CASE("a body is known by its bytes", "[cluster][history]") {
     CHECK_FALSE(read_body(body, 99) == name);
   }
 }
+
+TEST_CASE("messages of one producer that are stored in another order are disordered", "[cluster][history]") {
+  History history(false);  // deliveries may come in any order; places in the log may not
+  for (const MessageName& name : {m0, m1}) history.sent(name);
+  SECTION("as sent") {
+    history.delivered(m1, 1, "5-10", history.receive_begins());
+    history.delivered(m0, 1, "5-9", history.receive_begins());
+    CHECK(history.result().violations() == 0);
+  }
+  SECTION("the other way") {
+    history.delivered(m0, 1, "5-10", history.receive_begins());
+    history.delivered(m1, 1, "5-9", history.receive_begins());
+    CHECK(history.result().disordered == 1);
+    CHECK(history.examples() ==
+          std::vector<std::string>{"disordered: queue 1, producer 7, counter 1 is stored before an earlier one"});
+  }
+}

@@ -62,6 +62,7 @@ class Load::Producer {
     const std::lock_guard lock(load_.mutex_);
     if (result) return load_.history_.confirmed(name);
     load_.history_.unconfirmed(name);
+    ++load_.unconfirmed_reasons_[result.failure->message];
   }
 
   Load& load_;
@@ -80,7 +81,11 @@ class Load::Consumer {
   void run() {
     while (load_.receive_) {
       try {
-        step();
+        if (load_.hold_) {
+          client_.poll(milliseconds(50));
+        } else {
+          step();
+        }
       } catch (const ClientError& error) {
         load_.complain("consumer of queue " + std::to_string(queue_) + ": " + error.what());
       }
@@ -211,6 +216,14 @@ std::vector<std::string> Load::complaints() const {
   return all;
 }
 
-std::uint64_t Load::confirmed() const { return result().confirmed; }
+std::map<std::string, int> Load::unconfirmed_reasons() const {
+  const std::lock_guard lock(mutex_);
+  return unconfirmed_reasons_;
+}
+
+std::uint64_t Load::confirmed() const {
+  const std::lock_guard lock(mutex_);
+  return history_.confirmed();
+}
 
 }  // namespace dmq::cluster

@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -33,6 +34,8 @@ class Load {
   // Ends sending and waits for what is unconfirmed.
   void stop_producers();
   void stop_consumers();
+  // While held they receive nothing; what they have they ack.
+  void hold_consumers(bool hold) { hold_ = hold; }
   // Waits until the broker says of each queue that nothing is in it. Returns what is left, or empty.
   std::string await_empty_queues();
 
@@ -40,6 +43,8 @@ class Load {
   // Violations and failures of clients, as sentences.
   std::vector<std::string> complaints() const;
   std::uint64_t confirmed() const;
+  // Why messages were given up, and how often.
+  std::map<std::string, int> unconfirmed_reasons() const;
 
  private:
   class Producer;
@@ -51,11 +56,13 @@ class Load {
 
   const LoadOptions options_;
   const std::shared_ptr<Network> network_;
-  mutable std::mutex mutex_;  // of history_ and complaints_
+  mutable std::mutex mutex_;  // of history_, complaints_ and unconfirmed_reasons_
   History history_;
   std::vector<std::string> complaints_;
+  std::map<std::string, int> unconfirmed_reasons_;
   std::atomic<bool> send_{true};
   std::atomic<bool> receive_{true};
+  std::atomic<bool> hold_{false};
   std::vector<std::thread> producers_;
   std::vector<std::thread> consumers_;
 };

@@ -49,8 +49,8 @@ Plan plan_of(Random& random, std::uint64_t seed) {
   plan.node.commit_ms = random.chance(0.3) ? random.between(1, 50) : 3;
   plan.node.inline_commits = random.chance(0.3) ? 0 : 0.5;
   if (random.chance(0.2)) plan.vanishing = 0.1;
-  plan.random_ms = random.between(1500, 4000);
-  plan.fault_gap_ms = random.between(50, 500);
+  plan.random_ms = random.chance(0.1) ? random.between(1500, 4000) : random.between(300, 1200);
+  plan.fault_gap_ms = random.between(20, 200);
   plan.encode_peers = seed % 50 == 0;
   return plan;
 }

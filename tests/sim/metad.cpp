@@ -13,8 +13,8 @@ Controller::Settings Metad::settings() {
   return {.heartbeat = kHeartbeat,
           .missed_heartbeats = 5,
           .feed_endpoint = "feed",
-          .handover_after = DurationMs{500},
-          .replace_after = DurationMs{1500}};
+          .handover_after = DurationMs{300},
+          .replace_after = DurationMs{700}};
 }
 
 Metad::Metad(World& world, Network& network, std::uint16_t partitions, ClusterInfo cluster)

@@ -83,7 +83,7 @@ void Node::finish(Gathered& gathered, const Result<void>& outcome) {
   now_ = clock();
   if (outcome) return process.service->committed(gathered.turn, now_, process.gathering->turn, process.out);
   auto since = std::exchange(process.gathering, std::make_unique<Gathered>());
-  process.service->failed(since->turn, outcome.error(), now_, process.gathering->turn, process.out);
+  gathered.turn.absorb(std::move(since->turn));
   process.service->failed(gathered.turn, outcome.error(), now_, process.gathering->turn, process.out);
 }
 

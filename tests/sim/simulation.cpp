@@ -8,7 +8,7 @@
 namespace dmq::sim {
 namespace {
 
-constexpr std::int64_t kCalmMs = 300;
+constexpr std::int64_t kCalmMs = 100;
 constexpr std::int64_t kHealMsMax = 30'000;
 constexpr std::int64_t kRestMsMax = 5'000;
 constexpr std::uint64_t kEventsMax = 400'000;
@@ -129,7 +129,7 @@ void Simulation::heal() {
   await("every queue is drained and every probe confirmed", &Simulation::is_drained);
   run_until(world_.now() + 500);
   await("every partition is led and all its replicas are in sync, still", &Simulation::is_whole);
-  checker_.check_nothing_lost();
+  await("what came late is drained too", &Simulation::is_drained);
   const std::int64_t until = world_.now() + kRestMsMax;
   for (std::string what = unrest(); !what.empty() || !is_whole(); what = is_whole() ? unrest() : what) {
     if (world_.now() >= until) violated("the cluster does not come to rest: " + what);
@@ -140,6 +140,7 @@ void Simulation::heal() {
 void Simulation::await(const char* what, bool (Simulation::*holds)() const) {
   const std::int64_t until = world_.now() + kHealMsMax;
   while (!(this->*holds)()) {
+    if (world_.now() >= until && is_whole()) checker_.check_nothing_lost();
     if (world_.now() >= until) violated(std::string("after all is well again it does not come to be that ") + what);
     run_until(world_.now() + 20);
   }

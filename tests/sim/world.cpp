@@ -1,4 +1,4 @@
-// The heap of events and the hash of what happened.
+// The list of events and the hash of what happened.
 #include "tests/sim/world.hpp"
 
 #include <algorithm>
@@ -17,22 +17,30 @@ std::uint64_t Random::next() {
 }
 
 void World::at(std::int64_t time, Action action) {
-  events_.push_back({std::max(time, now_), order_++, std::move(action)});
-  std::push_heap(events_.begin(), events_.end());
+  time = std::max(time, now_);
+  auto& actions = time < now_ + kNear ? near_[static_cast<std::size_t>(time % kNear)] : far_[time];
+  actions.push_back(std::move(action));
 }
 
 bool World::step(std::int64_t until) {
-  if (events_.empty() || events_.front().at > until) {
-    now_ = std::max(now_, until);
-    return false;
+  for (;;) {
+    auto& actions = near_[static_cast<std::size_t>(now_ % kNear)];
+    if (done_ < actions.size()) {
+      ++mark_;
+      const Action action = std::move(actions[done_++]);  // it may add to the list
+      action();
+      return true;
+    }
+    if (now_ >= until) return false;
+    actions.clear();
+    done_ = 0;
+    ++now_;
+    // What was far when it was said comes before what is said from now on.
+    const auto nearest = far_.find(now_ + kNear - 1);
+    if (nearest == far_.end()) continue;
+    near_[static_cast<std::size_t>(nearest->first % kNear)] = std::move(nearest->second);
+    far_.erase(nearest);
   }
-  std::pop_heap(events_.begin(), events_.end());
-  const Event event = std::move(events_.back());
-  events_.pop_back();
-  now_ = event.at;
-  ++mark_;
-  event.action();
-  return true;
 }
 
 void World::note(std::string_view what, std::uint64_t a, std::uint64_t b, std::uint64_t c) {

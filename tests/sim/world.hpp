@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -58,19 +59,16 @@ class World {
   Random random;
 
  private:
-  struct Event {
-    std::int64_t at;
-    std::uint64_t order;
-    Action action;
-    bool operator<(const Event& other) const { return at != other.at ? at > other.at : order > other.order; }
-  };
-
   const bool trace_;
   std::int64_t now_ = 0;
   std::uint64_t mark_ = 0;
-  std::uint64_t order_ = 0;
   std::uint64_t hash_ = 0;
-  std::vector<Event> events_;  // heap, the next one in front
+  // What is to happen in each millisecond of the next while, in the order in which it was said; what is later waits in
+  // the map.
+  static constexpr std::int64_t kNear = 1024;
+  std::vector<std::vector<Action>> near_{kNear};
+  std::size_t done_ = 0;  // of now
+  std::map<std::int64_t, std::vector<Action>> far_;
 };
 
 }  // namespace dmq::sim

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <sched.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -13,6 +14,7 @@
 
 #include <algorithm>
 #include <csignal>
+#include <cstdlib>
 #include <filesystem>
 #include <random>
 #include <stdexcept>
@@ -38,8 +40,11 @@ bool is_free(int port) {
   return bound;
 }
 
-[[noreturn]] void become(const std::vector<std::string>& arguments, int output, int log, int death_signal) {
+[[noreturn]] void become(const std::vector<std::string>& arguments, const Surroundings& surroundings, int output,
+                         int log, int death_signal) {
   ::prctl(PR_SET_PDEATHSIG, death_signal);
+  if (surroundings.network >= 0 && ::setns(surroundings.network, CLONE_NEWNET) != 0) ::_exit(126);
+  for (const std::string& variable : surroundings.variables) ::putenv(const_cast<char*>(variable.c_str()));
   ::dup2(output, STDOUT_FILENO);
   if (log >= 0) ::dup2(log, STDERR_FILENO);
   std::vector<char*> pointers;
@@ -87,7 +92,7 @@ void Daemon::start() {
   const int death_signal = with_parent_ == WithParent::kKilled ? SIGKILL : SIGTERM;
   pid_ = ::fork();
   if (pid_ < 0) throw std::runtime_error("cannot start a process");
-  if (pid_ == 0) become(arguments_, ends[1], log, death_signal);
+  if (pid_ == 0) become(arguments_, surroundings_, ends[1], log, death_signal);
   ::close(ends[1]);
   if (log >= 0) ::close(log);
   output_ = ends[0];

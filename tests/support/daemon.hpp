@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace dmq::support {
@@ -20,6 +21,12 @@ std::string program_beside(const std::string& name);
 // How a child ends when its parent does, by a crash too.
 enum class WithParent { kKilled, kEnded };
 
+// What a child has around it that its parent has not.
+struct Surroundings {
+  int network = -1;                    // descriptor of a network namespace, not owned; -1: the parent's
+  std::vector<std::string> variables;  // "NAME=VALUE" of its environment
+};
+
 // Not thread-safe. The child ends with its parent.
 class Daemon {
  public:
@@ -30,6 +37,8 @@ class Daemon {
   Daemon(const Daemon&) = delete;
   Daemon& operator=(const Daemon&) = delete;
 
+  // For all starts that follow.
+  void surround(Surroundings surroundings) { surroundings_ = std::move(surroundings); }
   // REQUIRES: it does not run.
   void start();
   // SIGKILL, and waits for the end. Returns false when it had ended by itself before: see ended_how().
@@ -57,6 +66,7 @@ class Daemon {
   const std::vector<std::string> arguments_;
   const std::string log_path_;
   const WithParent with_parent_;
+  Surroundings surroundings_;
   pid_t pid_ = -1;
   int output_ = -1;  // its standard output
   int end_fd_ = -1;  // pidfd: readable when the child has ended

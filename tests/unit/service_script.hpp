@@ -136,8 +136,10 @@ class ServiceScript {
     Turn done = std::exchange(turn, {});
     service.committed(done, now, turn, outbox);
   }
-  void fail_commit(Errc code = Errc::kInsufficientStorage) {
-    Turn done = std::exchange(turn, {});
+  void fail_commit(Errc code = Errc::kInsufficientStorage) { fail_commit(std::exchange(turn, {}), code); }
+  // `done` was under way while `turn` was gathered.
+  void fail_commit(Turn done, Errc code) {
+    done.absorb(std::exchange(turn, {}));
     service.failed(done, {code, "injected"}, now, turn, outbox);
   }
 

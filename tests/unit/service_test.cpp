@@ -376,9 +376,15 @@ struct FollowerScript : ServiceScript {
     hear(AppendRecords{start, claimed, {}, start, {1}}, shipped(offsets), {8});
   }
   // Asks as often as it must, and is answered by one part of a snapshot stamped 9.
-  void snapshot(Lsn first, Lsn end, const std::vector<std::uint64_t>& offsets) {
+  void snapshot(Lsn first, Lsn end, const std::vector<std::uint64_t>& offsets, std::uint32_t returned = 0) {
     wait(1000);
-    hear(SnapshotRecords{last_fetch().nonce, first, end, {9}, {}, {}}, shipped(offsets), {7});
+    std::string parts = shipped(offsets);
+    for (std::string_view rest = parts; !rest.empty();) {
+      const char* at = rest.data();
+      (void)take_shipped_record(rest);
+      parts[static_cast<std::size_t>(at - parts.data()) + 8] = static_cast<char>(returned);
+    }
+    hear(SnapshotRecords{last_fetch().nonce, first, end, {9}, {{{2}, {1}}}, {}}, parts, {7});
   }
   Lsn start;
 };
@@ -412,6 +418,52 @@ TEST_CASE("rule 5: what is published has every record that it claims, or the res
   }
 }
 
+TEST_CASE("of a snapshot that could not be written no delivery count stays", "[storage][service]") {
+  FollowerScript s;
+  s.gathering = true;
+  s.snapshot({1}, {9}, {0}, 3);
+  REQUIRE(s.turn.effects.returns.at({{0}, {1}}).deliveries == 3);
+  Turn done = std::exchange(s.turn, {});
+  s.hear(AppendRecords{{9}, 1, {2}, {9}, {1}}, s.shipped({8}), {8});
+  s.fail_commit(std::move(done), Errc::kInsufficientStorage);
+  CHECK(s.turn.effects.returns.empty());
+}
+
+TEST_CASE("what is taken away goes also when a snapshot begins in the same turn", "[storage][service]") {
+  FollowerScript s;
+  s.gathering = true;
+  s.turn.effects.returns[{{0}, {30}}] = {};        // of an acked message
+  s.turn.effects.returns[{{0}, {31}}] = {2, {0}};  // of one that the snapshot tells of
+  s.snapshot({1}, {3}, {0, 1});
+  CHECK(s.turn.effects.returns.contains({{0}, {30}}));
+  CHECK_FALSE(s.turn.effects.returns.contains({{0}, {31}}));
+}
+
+// Its turn was published and could not be written; before another was elected, the others went.
+TEST_CASE("a leader that stepped down and is the only replica asks for its next term", "[storage][service]") {
+  ServiceScript s;
+  PartitionInfo info{.id = {0},
+                     .epoch = {2},
+                     .version = {2},
+                     .leader = "w",
+                     .leader_session = {7},
+                     .replicas = {"w", "other"},
+                     .in_sync = {"w"}};
+  s.change(info);
+  s.gathering = true;
+  s.send({"a"});
+  s.service.seal(s.turn, s.now, s.outbox);
+  s.fail_commit();
+  s.gathering = false;
+  CHECK(s.send({"a"}) == "hand back");
+  info.version = {3};
+  info.replicas = {"w"};
+  s.change(info);
+  s.outbox.resignations.clear();
+  s.wait(1000);
+  CHECK(s.outbox.resignations.size() == 1);
+}
+
 TEST_CASE("the table of terms is written again when its commit failed", "[storage][service]") {
   FollowerScript s;
   s.gathering = true;
@@ -440,25 +492,6 @@ TEST_CASE("a snapshot of which a part could not be written begins anew", "[stora
   s.snapshot({1}, {9}, {0, 1, 2, 3});
   CHECK_FALSE(s.service.partition({0}).rebuilding());
   CHECK(s.records.bytes.size() == 4);
-}
-
-TEST_CASE("a leader that stepped down says so also when it is the only replica by then", "[storage][service]") {
-  ServiceScript s;
-  PartitionInfo info{.id = {0}, .epoch = {2}, .version = {2}, .leader = "w", .leader_session = {7}};
-  info.replicas = {"w", "other"};
-  info.in_sync = {"w"};
-  s.change(info);
-  s.gathering = true;
-  s.send({"a"});
-  s.fail_commit();
-  s.gathering = false;
-  info.version = {3};
-  info.replicas = {"w"};
-  s.change(info);
-  s.outbox.resignations.clear();
-  s.wait(1000);
-  REQUIRE(s.outbox.resignations.size() == 1);
-  CHECK(s.outbox.resignations[0].epoch == Epoch{2});
 }
 
 // It does not know what the leader behind it has confirmed to the producer.
