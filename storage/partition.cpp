@@ -267,7 +267,8 @@ void Partition::cut_tail(Lsn end) {
 // --- a turn's outcome ------------------------------------------------------------------------------------------------
 
 void Partition::on_disk(const LogEnd& end, TimeMs now, ReplicaEffects& out) {
-  if (end.generation != generation_) return;
+  written_ = end.generation;
+  if (!is_settled()) return;
   replica_.on_disk(end.end, now, out);
   if (replica_.end_on_disk() >= applied_) replaced_ = false;
 }
@@ -277,6 +278,7 @@ void Partition::roll_back(Turn& next) {
   replica_.roll_back();
   trimmed_ = std::min(trimmed_, replica_.end());
   cut_tail(replica_.end());
+  written_ = generation_;  // turns fail together: nothing is on its way
 }
 
 PartitionState Partition::state() const {

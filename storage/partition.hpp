@@ -93,6 +93,7 @@ class Partition {
   // A snapshot takes the place of all that is here.
   void begin_snapshot(Turn& turn);
   void snapshot_message(Lsn lsn, const RecordHeader& header, const ReturnState& returned, const Now& now, Turn& turn);
+  void extend_snapshot(Turn& turn);  // with a part that is not the last
   void end_snapshot(Turn& turn);
   void start_over(Turn& turn);  // with nothing: what is here cannot be used
 
@@ -103,6 +104,8 @@ class Partition {
   void on_disk(const LogEnd& end, TimeMs now, ReplicaEffects& out);
   void roll_back(Turn& next);
   std::uint64_t generation() const { return generation_; }
+  // Nothing of an earlier generation is on its way to the disk: what is read there is what is here.
+  bool is_settled() const { return written_ == generation_; }
 
   // Applies what is committed; trims what everybody has.
   struct Applied {
@@ -165,6 +168,7 @@ class Partition {
   bool delivers_ = false;
   std::optional<EpochTable> stored_epochs_;  // none: what is stored is not known
   std::uint64_t generation_ = 0;
+  std::uint64_t written_ = 0;  // the generation of the last turn on the disk
   Producers producers_;
   std::map<QueueId, Queue> queues_;
   std::deque<PendingReply> waiting_;

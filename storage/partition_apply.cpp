@@ -183,6 +183,11 @@ void Partition::snapshot_message(Lsn lsn, const RecordHeader& header, const Retu
   turn.effects.returns[{id_, lsn}] = returned;
 }
 
+void Partition::extend_snapshot(Turn& turn) {
+  ++generation_;
+  note_end(turn);
+}
+
 void Partition::end_snapshot(Turn& turn) {
   rebuilding_ = false;
   replaced_ = true;

@@ -113,6 +113,7 @@ class Replica {
   void rebuild();
   // The snapshot's next part is to have whole records from `lsn` on.
   void fetch_whole(Lsn lsn, TimeMs now);
+  void fetch_later(TimeMs now) { fetch_due_ = due_ = now + kTimes.retry; }  // what came cannot be taken yet
 
   // From a leader. True: the records follow on; the caller writes them, and calls on_disk() once they are there.
   bool take(const PeerMessage& message, const AppendRecords& append, TimeMs now, ReplicaEffects& out);

@@ -261,6 +261,10 @@ PeerFrame Service::snapshot(Partition& partition, const FetchToServe& fetch, con
 // the part is fetched again, whole from the first record on that is no good here (rule 13).
 bool Service::take_snapshot(Partition& partition, const SnapshotRecords& part, std::string_view records, const Now& now,
                             Turn& turn, Outbox& out) {
+  if (part.first.value == 1 && !partition.is_settled()) {  // parts of an earlier one are on their way to the disk
+    partition.replica().fetch_later(now.steady);
+    return false;
+  }
   struct Live {
     ShippedRecord shipped;
     std::optional<RecordView> record;  // of what came whole; of what is here the header alone means something
@@ -312,7 +316,7 @@ bool Service::take_snapshot(Partition& partition, const SnapshotRecords& part, s
     }
     partition.end_snapshot(turn);
   } else {
-    partition.extend(turn);
+    partition.extend_snapshot(turn);
   }
   return true;
 }

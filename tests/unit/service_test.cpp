@@ -494,6 +494,22 @@ TEST_CASE("a snapshot of which a part could not be written begins anew", "[stora
   CHECK(s.records.bytes.size() == 4);
 }
 
+// What it wrote would not be seen when it is compared, and would stay for good.
+TEST_CASE("a snapshot does not begin while a part of an earlier one is on its way to the disk", "[storage][service]") {
+  FollowerScript s;
+  s.snapshot({1}, {3}, {0, 1});
+  s.gathering = true;
+  s.snapshot({3}, {5}, {2, 3});
+  const std::uint64_t before = s.service.partition({0}).generation();
+  s.snapshot({1}, {9}, {0});
+  CHECK(s.service.partition({0}).generation() == before);
+  s.gathering = false;
+  s.commit();
+  s.snapshot({1}, {9}, {0});
+  CHECK_FALSE(s.service.partition({0}).rebuilding());
+  CHECK(s.records.bytes.size() == 1);
+}
+
 // It does not know what the leader behind it has confirmed to the producer.
 TEST_CASE("a deposed leader does not say that a producer is out of sequence", "[storage][service]") {
   ServiceScript s;
