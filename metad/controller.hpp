@@ -56,7 +56,9 @@ struct ControllerEffects {
 // C5  In sync are unfenced workers only. In-sync and eligible set are disjoint parts of the replicas, and nobody is
 //     eligible while min_in_sync are in sync.
 // C6  What a partition in which a queue was ever created has as in-sync or eligible copies is only given up when a move
-//     has put as many elsewhere, when a worker says that its copy is bad, or when an operator forces a leader.
+//     has put as many elsewhere, when a worker says that its copy is bad (of one partition: while another copy is
+//     there), or when an operator forces a leader.
+// C7  Who is unclean is a replica that is neither in sync nor eligible.
 class Controller {
  public:
   struct Settings {
@@ -112,6 +114,7 @@ class Controller {
   SessionId begin_session(const RegisterMember& member);
   void expire_members(Turn& turn);
   void review_partitions(Turn& turn, const std::vector<std::string>& gone, bool unclean);
+  void mark_all_unclean(Turn& turn, const std::string& worker);
   WorkerLoad load_of(const std::string& worker) const;
 
   // controller_leaders.cpp: who leads and who is in sync
@@ -120,6 +123,7 @@ class Controller {
   MetadReplyBody handle(const ReportUnclean& report, Turn& turn);
   MetadReplyBody handle(const ForceLeader& force, Turn& turn);
   bool may_alter(const PartitionInfo& info, const AlterInSync& alter) const;
+  bool can_do_without(const PartitionInfo& info, const std::string& worker) const;
   bool leads(const PartitionInfo& info) const;
   const std::string* first_able(const PartitionInfo& info, const std::vector<std::string>& among) const;
   void elect(PartitionInfo& info) const;

@@ -67,6 +67,7 @@ MetadReplyBody Controller::handle(const AlterInSync& alter, Turn& turn) {
 bool Controller::may_alter(const PartitionInfo& info, const AlterInSync& alter) const {
   return std::all_of(alter.in_sync.begin(), alter.in_sync.end(), [&](const InSyncMember& member) {
     if (lists(info.in_sync, member.name)) return true;
+    if (lists(info.unclean, member.name)) return false;
     return lists(info.replicas, member.name) && unfenced(member.name) &&
            find_worker(member.name)->session == member.session;
   });
@@ -90,20 +91,34 @@ MetadReplyBody Controller::handle(const ResignLeader& resign, Turn& turn) {
   return partition.info;
 }
 
-// Rule 13.
+// Rule 13. What is damaged stays as it was while it is the only complete copy: what of it is good is served.
 MetadReplyBody Controller::handle(const ReportUnclean& report, Turn& turn) {
   const Partition& partition = partitions_[report.partition.value];
   const auto member = members_.find(report.session);
   if (member == members_.end()) return Error{Errc::kUnavailable, "unknown session; register again"};
   const std::string& name = member->second.name;
   PartitionInfo info = partition.info;
-  forget_copy(info, name);
-  if (info.leader == name) {
-    elect(info);
-    if (info.leader.empty() && partition.at_will()) place(info, placeable());
+  if (report.repaired) {
+    if (report.version == info.version) std::erase(info.unclean, name);
+  } else if (lists(info.unclean, name)) {
+    ++info.version.value;  // a word of its repair that is still under way is not of this damage
+    put(turn, info);
+  } else if (!partition.at_will() && lists(info.replicas, name) && can_do_without(info, name)) {
+    mark_unclean(info, name);
+    if (info.leader == name) elect(info);
   }
   revise(turn, std::move(info));
   return partition.info;
+}
+
+bool Controller::can_do_without(const PartitionInfo& info, const std::string& worker) const {
+  if (info.leader == worker) {
+    std::vector<std::string> others = info.in_sync;
+    others.insert(others.end(), info.eligible.begin(), info.eligible.end());
+    std::erase(others, worker);
+    return first_able(info, others) != nullptr;
+  }
+  return !lists(info.eligible, worker) || info.eligible.size() + info.in_sync.size() > 1;
 }
 
 // Rule 2: an operator may force a leader, and is told what can be lost.

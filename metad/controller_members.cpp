@@ -46,6 +46,7 @@ MetadReplyBody Controller::handle(const RegisterMember& member, Turn& turn) {
     put(turn, WorkerInfo{member.name, member.endpoint, session, true, member.sync, member.zone, member.log_endpoint,
                          member.peer_endpoint, member.store_id, draining, fenced});
     review_partitions(turn, {member.name}, unclean);
+    if (!member.clean) mark_all_unclean(turn, member.name);
   }
   return Registered{session,
                     settings_.feed_endpoint,
@@ -53,6 +54,16 @@ MetadReplyBody Controller::handle(const RegisterMember& member, Turn& turn) {
                     settings_.missed_heartbeats,
                     counters_.generation,
                     counters_.version};
+}
+
+// A store that its worker does not trust has all of its copies compared with those of others before they count.
+void Controller::mark_all_unclean(Turn& turn, const std::string& worker) {
+  for (const Partition& partition : partitions_) {
+    if (partition.at_will() || !lists(partition.info.replicas, worker)) continue;
+    PartitionInfo info = partition.info;
+    mark_unclean(info, worker);
+    revise(turn, std::move(info));
+  }
 }
 
 // A name has one session of a role: whoever held it before is fenced by this one.

@@ -164,6 +164,10 @@ void Controller::check_partition(const Partition& partition) const {
   for (const std::string& name : info.eligible)
     check_invariant(!lists(info.in_sync, name), "C5: the sets are disjoint");
   check_invariant(info.eligible.empty() || info.in_sync.size() < info.min_in_sync, "C5: eligible only while too few");
+  check_invariant(is_part(info.unclean, info.replicas), "C7: who is unclean is a replica");
+  for (const std::string& name : info.unclean) {
+    check_invariant(!lists(info.in_sync, name) && !lists(info.eligible, name), "C7: and its copy does not count");
+  }
   check_invariant(covers(info.replicas, info.target) && !has_duplicates(info.target),
                   "a target is a part of the replicas");
   check_invariant(info.target.empty() || !partition.at_will(), "C6: only what holds data moves by copying");

@@ -36,8 +36,16 @@ void forget_copy(PartitionInfo& partition, std::string_view worker) {
   std::erase(partition.eligible, worker);
 }
 
+void mark_unclean(PartitionInfo& partition, const std::string& worker) {
+  forget_copy(partition, worker);
+  partition.unclean = filtered(
+      partition.replicas, [&](const std::string& name) { return name == worker || lists(partition.unclean, name); });
+}
+
 void set_replicas(PartitionInfo& partition, std::vector<std::string> replicas) {
   partition.replicas = std::move(replicas);
+  partition.unclean =
+      filtered(partition.replicas, [&](const std::string& name) { return lists(partition.unclean, name); });
   const std::vector<std::string> in_sync = partition.in_sync;
   set_in_sync(partition, in_sync);
 }
@@ -47,6 +55,7 @@ void set_leader(PartitionInfo& partition, const std::string& worker, SessionId s
   partition.leader = worker;
   partition.leader_session = session;
   ++partition.epoch.value;
+  std::erase(partition.unclean, worker);  // an operator forced it
   if (worker.empty() || lists(partition.in_sync, worker)) return;
   std::vector<std::string> members = partition.in_sync;
   members.push_back(worker);

@@ -20,6 +20,8 @@ void set_in_sync(PartitionInfo& partition, const std::vector<std::string>& membe
 void leave_in_sync(PartitionInfo& partition, const std::vector<std::string>& gone);
 // The worker's copy can not be counted on: neither in sync nor eligible.
 void forget_copy(PartitionInfo& partition, std::string_view worker);
+// Nor can it come in sync until it was repaired (rule 13).
+void mark_unclean(PartitionInfo& partition, const std::string& worker);
 // Who is no replica any more is not in sync either.
 void set_replicas(PartitionInfo& partition, std::vector<std::string> replicas);
 // Another leader, or the same in another session, leads in a new epoch, and is in sync with itself. Empty: nobody.

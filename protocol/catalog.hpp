@@ -41,7 +41,7 @@ struct ClusterInfo {
 };
 
 // Who holds a partition and who leads it; written by metad only. Names are workers'. The sets stand in the order of
-// `replicas`, hold nobody twice, and no name is in both of them.
+// `replicas`, hold nobody twice, and no name is in two of them.
 struct PartitionInfo {
   PartitionId id;
   Epoch epoch;                        // grows when the leader or its session changes
@@ -53,6 +53,7 @@ struct PartitionInfo {
   std::vector<std::string> target;    // where a move leads; empty: no move
   std::vector<std::string> in_sync;   // ISR: all that is confirmed is on each of them
   std::vector<std::string> eligible;  // ELR: left the in-sync set when it was small, and miss nothing confirmed
+  std::vector<std::string> unclean;   // said that their copy is damaged, and not yet that it is whole again (rule 13)
   bool pinned = false;                // an operator chose the replicas
   bool operator==(const PartitionInfo&) const = default;
 };

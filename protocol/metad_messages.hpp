@@ -64,10 +64,13 @@ struct ResignLeader {
   PartitionId partition;
   Epoch epoch;
 };
-// The sender's copy is damaged or being rebuilt: it is neither in sync nor eligible, and leads no more (rule 13).
+// The sender's copy is damaged: it is neither in sync nor eligible, leads no more, and cannot come in sync until it
+// says that it is whole again (rule 13). The last complete copy that could lead stays what it is.
 struct ReportUnclean {
   SessionId session;
   PartitionId partition;
+  bool repaired = false;
+  PartitionVersion version;  // repaired: of the entry that says unclean; one of another version changes nothing
 };
 
 // --- operators ---------------------------------------------------------------------------------------------------

@@ -70,9 +70,12 @@ struct PackRequestBody {
     pack_number(packer, "epoch", resign.epoch.value);
   }
   void operator()(const ReportUnclean& report) const {
-    begin("unclean", 2);
+    begin("unclean", 4);
     pack_number(packer, "session", report.session.value);
     pack_number(packer, "partition", report.partition.value);
+    packer.text("repaired");
+    packer.boolean(report.repaired);
+    pack_number(packer, "version", report.version.value);
   }
   void operator()(const SetCluster& set) const {
     begin("set_cluster", 2);
@@ -191,6 +194,8 @@ Result<Body> read_unclean(const msgpack::object& object) {
   MapFields fields(object, "unclean");
   fields.number("session", report.session.value);
   fields.number("partition", report.partition.value);
+  fields.boolean("repaired", report.repaired);
+  fields.number("version", report.version.value);
   return finish<Body>(fields, report);
 }
 

@@ -9,7 +9,7 @@ constexpr std::size_t kSyncBytesMax = 32;
 }  // namespace
 
 void pack_partition(Packer& packer, const PartitionInfo& partition) {
-  packer.map(11);
+  packer.map(12);
   pack_number(packer, "id", partition.id.value);
   pack_number(packer, "epoch", partition.epoch.value);
   pack_number(packer, "version", partition.version.value);
@@ -20,6 +20,7 @@ void pack_partition(Packer& packer, const PartitionInfo& partition) {
   pack_names(packer, "target", partition.target);
   pack_names(packer, "in_sync", partition.in_sync);
   pack_names(packer, "eligible", partition.eligible);
+  pack_names(packer, "unclean", partition.unclean);
   packer.text("pinned");
   packer.boolean(partition.pinned);
 }
@@ -37,6 +38,7 @@ Result<PartitionInfo> read_partition(const msgpack::object& object) {
   fields.names("target", partition.target);
   fields.names("in_sync", partition.in_sync);
   fields.names("eligible", partition.eligible);
+  fields.names("unclean", partition.unclean);
   fields.boolean("pinned", partition.pinned);
   fields.require(partition.id.value < kPartitionsMax, "id below the limit of partitions");
   return finish<PartitionInfo>(fields, std::move(partition));

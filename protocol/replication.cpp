@@ -53,11 +53,12 @@ struct PackBody {
     pack_number(packer, "end", ack.end.value);
   }
   void operator()(const FetchRecords& fetch) const {
-    begin("fetch", 4);
+    begin("fetch", 5);
     pack_number(packer, "nonce", fetch.nonce);
     pack_number(packer, "end", fetch.end.value);
     pack_number(packer, "last_epoch", fetch.last_epoch.value);
     pack_number(packer, "resume", fetch.resume.value);
+    pack_number(packer, "whole", fetch.whole.value);
   }
   void operator()(const FetchedRecords& fetched) const {
     begin("fetched", 9);
@@ -179,6 +180,7 @@ Result<PeerBody> read_body(std::string_view kind, MapFields& fields) {
     fields.number("end", fetch.end.value);
     fields.number("last_epoch", fetch.last_epoch.value);
     fields.number("resume", fetch.resume.value);
+    fields.number("whole", fetch.whole.value);
     return fetch;
   }
   if (kind == "truncate") {

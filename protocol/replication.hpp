@@ -36,12 +36,14 @@ struct AppendRecords {
 struct AckRecords {
   Lsn end;
 };
-// Follower to leader (rule 6). `end` counts only what is on disk. A snapshot under way goes on at `resume`.
+// Follower to leader (rule 6). `end` counts only what is on disk. A snapshot under way goes on at `resume`; 1 asks for
+// one, to compare what is there with what should be.
 struct FetchRecords {
   std::uint64_t nonce = 0;  // echoed; only the outstanding one is taken, once
   Lsn end;
   Epoch last_epoch;  // of the record before `end`
   Lsn resume;        // 0: no snapshot is under way
+  Lsn whole;         // in a snapshot records come whole from here on, since the follower's are no good; 0: none of them
 };
 // How far a producer came, as far as it is committed.
 struct SnapshotProducer {
@@ -69,7 +71,8 @@ struct TruncateRecords {
   Lsn end;
 };
 // Leader to one follower that is behind `trim`: which messages live in [first, end). A record that the follower has
-// already (below its own end) is named by its place alone, the others come whole. It ends where `end` reaches `stamp`.
+// already (below its own end) is named by its place and checksum alone, the others come whole. It ends where `end`
+// reaches `stamp`.
 struct SnapshotRecords {
   std::uint64_t nonce = 0;
   Lsn first;
@@ -102,8 +105,9 @@ struct ShippedRecord {
   Lsn lsn;
   std::uint32_t deliveries = 0;  // in a snapshot: how often it came back
   TimeMs ready_ms;               // in a snapshot: since 1970; 0: at once
-  std::string_view bytes;        // empty in a snapshot: the follower has it
+  std::string_view bytes;        // in a snapshot the checksum alone: the follower has it
 };
+inline constexpr std::size_t kShippedChecksumBytes = 8;  // the first ones of a record
 inline constexpr std::size_t kShippedRecordOverhead = 24;
 
 void ship_record(std::string& out, const ShippedRecord& record);

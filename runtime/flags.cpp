@@ -68,11 +68,13 @@ CLI::Option* add_duration(CLI::App& app, const std::string& name, DurationMs& va
 }
 
 CLI::Option* add_size(CLI::App& app, const std::string& name, std::uint64_t& value, std::uint64_t most,
-                      const std::string& text) {
+                      const std::string& text, std::uint64_t least) {
   // After the transformation, which takes "-1" for 2^64 - 1.
-  const auto in_range = [most](const std::string& bytes) {
+  const auto in_range = [least, most](const std::string& bytes) {
     const std::uint64_t count = std::strtoull(bytes.c_str(), nullptr, 10);
-    return count >= 1 && count <= most ? std::string() : "must be from 1 to " + std::to_string(most) + " bytes";
+    return count >= least && count <= most
+               ? std::string()
+               : "must be from " + std::to_string(least) + " to " + std::to_string(most) + " bytes";
   };
   return app.add_option(name, value, text)
       ->transform(CLI::AsSizeValue(false))

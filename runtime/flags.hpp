@@ -27,7 +27,7 @@ enum ExitCode : int {
 CLI::Option* add_duration(CLI::App& app, const std::string& name, DurationMs& value, const std::string& text);
 // "100", "16KiB", "4MiB", "10GiB"; kB, MB, GB mean the same powers of 1,024. From 1 byte to `most`.
 CLI::Option* add_size(CLI::App& app, const std::string& name, std::uint64_t& value, std::uint64_t most,
-                      const std::string& text);
+                      const std::string& text, std::uint64_t least = 1);
 
 // Flags of every daemon.
 struct DaemonFlags {

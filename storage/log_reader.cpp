@@ -73,19 +73,24 @@ Result<RecordView> LogReader::read(RecordPlace place) {
 }
 
 Result<void> LogReader::scan(RecordPlace from, const RecordSource::Visit& visit) {
-  const LogKey first = log_key(from, 0);
-  MDB_val key{first.size(), const_cast<unsigned char*>(first.data())};
+  MDB_val key{};
   MDB_val value{};
-  int code = mdb_cursor_get(cursor_, &key, &value, MDB_SET_RANGE);
-  for (; code == 0 && is_log_key(bytes_at(key), key.mv_size); code = mdb_cursor_get(cursor_, &key, &value, MDB_NEXT)) {
+  const auto seek = [&](RecordPlace place) {
+    const LogKey first = log_key(place, 0);
+    key = {first.size(), const_cast<unsigned char*>(first.data())};
+    return mdb_cursor_get(cursor_, &key, &value, MDB_SET_RANGE);
+  };
+  int code = seek(from);
+  while (code == 0 && is_log_key(bytes_at(key), key.mv_size)) {
     const RecordPlace place = place_of(bytes_at(key));
     if (place.partition != from.partition) return {};
-    if (chunk_of(bytes_at(key)) != 0) return damaged(place, "the first part of the record is missing");
-    const auto bytes = assemble(place, text_of(value));
-    if (!bytes) return tl::unexpected<Error>(bytes.error());
-    const auto record = read_record(*bytes, place);
-    if (!record) return damaged(place, record.error().context);
-    if (!visit(place.lsn, *bytes, *record)) return {};
+    const bool begins = chunk_of(bytes_at(key)) == 0;
+    const auto bytes = begins ? assemble(place, text_of(value)) : damaged(place, "the record's first part is missing");
+    auto record = bytes.and_then([&](std::string_view whole) { return read_record(whole, place); });
+    if (bytes && !record) record = damaged(place, record.error().context);
+    if (!visit(place.lsn, bytes.value_or(std::string_view()), record)) return {};
+    // Behind a damaged record the cursor stands anywhere.
+    code = record ? mdb_cursor_get(cursor_, &key, &value, MDB_NEXT) : seek({place.partition, {place.lsn.value + 1}});
   }
   if (code != 0 && code != MDB_NOTFOUND) return fail(Errc::kInternal, mdb_strerror(code));
   return {};

@@ -29,11 +29,11 @@ class LogReader {
   // REQUIRES: refresh() since the last release(). The views are valid until the next call.
   // Errors: internal (absent, damaged): the message must not be delivered.
   Result<RecordView> read(RecordPlace place);
-  // Each record of the partition from `from` on, until `visit` returns false. Errors: internal, at a damaged one.
+  // As RecordSource::scan(). Errors: internal.
   Result<void> scan(RecordPlace from, const RecordSource::Visit& visit);
 
  private:
-  // The whole record whose first part is `first`; leaves the cursor on its last part.
+  // The whole record whose first part is `first`; leaves the cursor on its last part when all are there.
   Result<std::string_view> assemble(RecordPlace place, std::string_view first);
 
   Log& log_;

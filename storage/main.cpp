@@ -43,6 +43,10 @@ void add_flags(CLI::App& app, Flags& flags) {
       ->capture_default_str();
   dmq::add_size(app, "--store-limit", flags.worker.limits.store_bytes, dmq::kStoreBytesMax,
                 "Sends are refused when messages take more than this");
+  dmq::add_size(app, "--scrub-rate", flags.worker.limits.scrub_bytes_per_s, dmq::kStoreBytesMax,
+                "Bytes a second that are read to find damaged records; 0: none", 0);
+  app.add_flag("--restored", flags.worker.restored,
+               "The store comes from a backup: compare its copies with those of other workers before they count");
   dmq::add_duration(app, "--producer-idle", flags.worker.limits.producer_idle,
                     "Forget a silent producer's sequence after this time");
 }

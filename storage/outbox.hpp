@@ -26,7 +26,9 @@ struct Outbox {
   std::vector<PeerFrame> peers;
   std::vector<AlterInSync> proposals;
   std::vector<ResignLeader> resignations;
+  std::vector<ReportUnclean> reports;
   std::vector<std::string> notices;  // for the log, as errors
+  std::vector<std::string> remarks;  // for the log
 };
 
 }  // namespace dmq

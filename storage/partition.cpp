@@ -8,6 +8,12 @@
 
 namespace dmq {
 
+namespace {
+
+constexpr std::size_t kDamagedMax = 1000;  // told one by one; all are repaired
+
+}  // namespace
+
 Partition::Partition(PartitionId id, std::string worker, PartitionLimits limits, std::uint64_t& stored)
     : id_(id), limits_(limits), stored_(stored), replica_(id, std::move(worker)), producers_(id) {}
 
@@ -21,12 +27,27 @@ Queue* Partition::find_queue(QueueId id) {
 void Partition::restore(const PartitionState& state, EpochTable epochs) {
   epoch_ = state.epoch;
   rebuilding_ = state.rebuilding;
-  if (rebuilding_) return;  // neither what was here before the snapshot nor what it brought is whole
   applied_ = state.applied;
   trimmed_ = state.trimmed;
   stored_epochs_ = epochs;
   replica_.restore(std::move(epochs), state.next_lsn, state.applied);
   replica_.trimmed(state.trimmed);
+  if (rebuilding_) replica_.rebuild();
+}
+
+// What is not applied tells what was decided about messages, so nothing behind it can be applied either.
+void Partition::restore_damaged(Lsn lsn) {
+  if (rebuilding_ || lsn >= replica_.end()) return;
+  note_damage(lsn, {});
+  if (lsn < applied_) return;
+  rebuilding_ = true;
+  replica_.rebuild();
+}
+
+bool Partition::note_damage(Lsn lsn, TimeMs now) {
+  if (rebuilding_ || damaged_.size() == kDamagedMax || !damaged_.insert(lsn).second) return false;
+  replica_.damaged(now);
+  return true;
 }
 
 void Partition::restore_message(Lsn lsn, const RecordHeader& header, const ReturnState& returned, const Now& now) {
@@ -246,16 +267,18 @@ void Partition::cut_tail(Lsn end) {
 // --- a turn's outcome ------------------------------------------------------------------------------------------------
 
 void Partition::on_disk(const LogEnd& end, TimeMs now, ReplicaEffects& out) {
-  if (end.generation != generation_) return;
+  written_ = end.generation;
+  if (!is_settled()) return;
   replica_.on_disk(end.end, now, out);
   if (replica_.end_on_disk() >= applied_) replaced_ = false;
 }
 
 void Partition::roll_back(Turn& next) {
-  if (rebuilding_ || replaced_) return start_over(next);
+  if (rebuilding_ || replaced_) return rebuild(next);
   replica_.roll_back();
   trimmed_ = std::min(trimmed_, replica_.end());
   cut_tail(replica_.end());
+  written_ = generation_;  // turns fail together: nothing is on its way
 }
 
 PartitionState Partition::state() const {

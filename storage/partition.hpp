@@ -58,6 +58,7 @@ class Partition {
   void restore_message(Lsn lsn, const RecordHeader& header, const ReturnState& returned, const Now& now);
   void restore_control(Lsn lsn) { controls_.push_back(lsn); }     // applied, not trimmed
   Result<void> restore_entry(Lsn lsn, const RecordView& record);  // not applied. Errors: internal: damaged
+  void restore_damaged(Lsn lsn);                                  // neither of them can be read
 
   // This worker leads, since replica().follow() said so. Errors: internal: metad has gone back in time.
   Result<void> lead(Turn& turn, const Now& now);
@@ -92,13 +93,19 @@ class Partition {
   // A snapshot takes the place of all that is here.
   void begin_snapshot(Turn& turn);
   void snapshot_message(Lsn lsn, const RecordHeader& header, const ReturnState& returned, const Now& now, Turn& turn);
+  void extend_snapshot(Turn& turn);  // with a part that is not the last
   void end_snapshot(Turn& turn);
   void start_over(Turn& turn);  // with nothing: what is here cannot be used
+
+  // Rule 13. The record is never delivered and never deleted for it. False: it is known.
+  bool note_damage(Lsn lsn, TimeMs now);
 
   // What became of a turn that appended here.
   void on_disk(const LogEnd& end, TimeMs now, ReplicaEffects& out);
   void roll_back(Turn& next);
   std::uint64_t generation() const { return generation_; }
+  // Nothing of an earlier generation is on its way to the disk: what is read there is what is here.
+  bool is_settled() const { return written_ == generation_; }
 
   // Applies what is committed; trims what everybody has.
   struct Applied {
@@ -121,7 +128,7 @@ class Partition {
   Epoch epoch() const { return epoch_; }
   Lsn applied() const { return applied_; }
   Lsn trimmed() const { return trimmed_; }
-  bool rebuilding() const { return rebuilding_; }
+  bool rebuilding() const { return rebuilding_; }  // not led, and followed only by a snapshot
   Replica& replica() { return replica_; }
   const Replica& replica() const { return replica_; }
   Producers& producers() { return producers_; }
@@ -140,6 +147,7 @@ class Partition {
   bool trim(TimeMs now, WriteBatch& effects);
   void cut_tail(Lsn end);
   void clear(Turn& turn);
+  void rebuild(Turn& turn);
   TimeMs steady_of(TimeMs wall, const Now& now) const;
 
   const PartitionId id_;
@@ -155,10 +163,12 @@ class Partition {
   Lsn trim_held_{UINT64_MAX};
   TimeMs trim_held_until_;
   bool rebuilding_ = false;
+  std::set<Lsn> damaged_;  // found since the last snapshot, at most kDamagedMax
   bool replaced_ = false;  // by a snapshot whose last part is not on the disk yet
   bool delivers_ = false;
   std::optional<EpochTable> stored_epochs_;  // none: what is stored is not known
   std::uint64_t generation_ = 0;
+  std::uint64_t written_ = 0;  // the generation of the last turn on the disk
   Producers producers_;
   std::map<QueueId, Queue> queues_;
   std::deque<PendingReply> waiting_;

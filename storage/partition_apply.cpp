@@ -9,6 +9,7 @@ namespace dmq {
 
 // An effect may not overtake its record, so what is not on this replica's disk yet waits too.
 void Partition::advance(const Now& now, Turn& turn, Applied& applied) {
+  if (rebuilding_) return;
   const Lsn limit = std::min(replica_.commit(), replica_.end_on_disk());
   bool changed = false;
   for (; !tail_.empty() && tail_.front().lsn < limit; tail_.pop_front()) {
@@ -133,11 +134,23 @@ ReturnState Partition::returned(QueueId queue, Lsn lsn, const Now& now) const {
 
 void Partition::begin_snapshot(Turn& turn) {
   rebuilding_ = true;
+  replica_.rebuild();
+  clear(turn);
+}
+
+// A part of the snapshot could not be written: it comes again from its start.
+void Partition::rebuild(Turn& turn) {
+  rebuilding_ = true;
+  replaced_ = false;
+  replica_.rebuild();
+  applied_ = std::min(applied_, replica_.end());
+  trimmed_ = std::min(trimmed_, replica_.end());
   clear(turn);
 }
 
 void Partition::start_over(Turn& turn) {
   rebuilding_ = replaced_ = false;
+  damaged_.clear();
   replica_.start_over();
   clear(turn);
   std::erase_if(turn.writes.records, [&](const PutRecord& put) { return put.place.partition == id_; });
@@ -153,6 +166,9 @@ void Partition::clear(Turn& turn) {
   std::erase_if(turn.effects.returns,
                 [&](const auto& row) { return row.first.partition == id_ && row.second.deliveries > 0; });
   for (auto& [id, queue] : queues_) stored_ -= std::min(stored_, queue.counts().stored);
+  for (const LogEntry& entry : tail_) {
+    if (entry.type == RecordType::kMessage) stored_ -= std::min(stored_, stored_bytes(entry.bytes));
+  }
   tail_.clear();
   queues_.clear();
   controls_.clear();
@@ -167,12 +183,18 @@ void Partition::snapshot_message(Lsn lsn, const RecordHeader& header, const Retu
   turn.effects.returns[{id_, lsn}] = returned;
 }
 
+void Partition::extend_snapshot(Turn& turn) {
+  ++generation_;
+  note_end(turn);
+}
+
 void Partition::end_snapshot(Turn& turn) {
   rebuilding_ = false;
   replaced_ = true;
+  damaged_.clear();
+  truncate(turn);  // what is here behind the snapshot's stamp comes again, as it is at the leader
   applied_ = trimmed_ = replica_.end();
   replica_.trimmed(trimmed_);
-  note_end(turn);
 }
 
 }  // namespace dmq

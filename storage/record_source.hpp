@@ -15,9 +15,10 @@ class RecordSource {
   // unavailable: the store itself cannot be read now, which says nothing about the record.
   virtual Result<RecordView> read(RecordPlace place) = 0;
 
-  // Each record of a partition from `from` on, in order, whole and with its checksum verified, until `visit` returns
-  // false. The bytes are valid within the call. Errors: as above; the place of a damaged record is in the context.
-  using Visit = std::function<bool(Lsn lsn, std::string_view bytes, const RecordView& record)>;
+  // Each record of a partition from `from` on, in order, until `visit` returns false: whole and with its checksum
+  // verified, or what is wrong with it, and then the bytes mean nothing. They are valid within the call. Errors: the
+  // store itself cannot be read.
+  using Visit = std::function<bool(Lsn lsn, std::string_view bytes, const Result<RecordView>& record)>;
   virtual Result<void> scan(RecordPlace from, const Visit& visit) = 0;
 };
 

@@ -34,19 +34,22 @@ bool Replica::follow(std::uint64_t cluster, const PartitionInfo& set, SessionId 
     epochs_.cut(end_);  // a term that was led and has no records is not one of the log's
     checked_ = false;
     outstanding_.reset();
-    resume_ = {};
+    resume_ = first_resume();
+    whole_ = {};
+    told_ = Lsn{1};
     role_ = Role::kIdle;
     stepped_down_ = false;
   }
   const bool mine = set.leader == self_ && set.leader_session == session;
   if (!is_replica(self_)) {
     role_ = Role::kIdle;
-  } else if (mine && role_ != Role::kLeading && !stepped_down_) {
+  } else if (mine && role_ != Role::kLeading && !stepped_down_ && !unusable_) {
     lead(now);
   } else if (!mine) {
     role_ = set.leader.empty() || set.leader == self_ ? Role::kIdle : Role::kFollowing;
     if (role_ == Role::kFollowing && (new_term || before == Role::kIdle)) fetch_due_ = due_ = now;
   }
+  follow_repair(now);
   if (was_alone && !alone() && role_ == Role::kLeading) start_ = end_;  // what was written alone is promised already
   if (role_ == Role::kLeading) advance();
   return new_term || before != role_;
@@ -82,12 +85,14 @@ void Replica::give_back(Lsn end) {
 void Replica::start_over() {
   end_ = on_disk_ = commit_ = trim_ = start_ = Lsn{1};
   epochs_ = {};
-  checked_ = false;
+  checked_ = unusable_ = repaired_ = false;
   outstanding_.reset();
-  resume_ = {};
+  resume_ = first_resume();
+  whole_ = {};
 }
 
 void Replica::tick(TimeMs now, ReplicaEffects& out) {
+  report(now, out);
   if (role_ == Role::kIdle) {
     if (stepped_down_) out.resignations.push_back({session_, id_, set_.epoch});
     due_ = now + (stepped_down_ ? kTimes.retry : DurationMs{1000});
@@ -121,13 +126,18 @@ bool Replica::is_answer(const PeerMessage& message, std::uint64_t nonce) const {
 void Replica::fetch(TimeMs now, ReplicaEffects& out) {
   fetch_due_ = now + kTimes.retry;
   schedule();
-  if (on_disk_ != end_) return;
+  if (on_disk_ != end_ || (unclean() && !is_listed())) return;
+  told_ = std::max(told_, end_);
   outstanding_ = Outstanding{++nonce_, end_, now + kTimes.retry};
   schedule();
-  out.sends.push_back({set_.leader, message(FetchRecords{nonce_, end_, epochs_.at(Lsn{end_.value - 1}), resume_})});
+  out.sends.push_back(
+      {set_.leader, message(FetchRecords{nonce_, end_, epochs_.at(Lsn{end_.value - 1}), resume_, whole_})});
 }
 
-void Replica::ack(ReplicaEffects& out) { out.sends.push_back({set_.leader, message(AckRecords{on_disk_})}); }
+void Replica::ack(ReplicaEffects& out) {
+  told_ = std::max(told_, on_disk_);
+  out.sends.push_back({set_.leader, message(AckRecords{on_disk_})});
+}
 
 // Rule 5.
 bool Replica::take(const PeerMessage& message, const AppendRecords& append, TimeMs now, ReplicaEffects& out) {
@@ -194,23 +204,85 @@ bool Replica::take(const PeerMessage& message, const SnapshotRecords& part, Time
   if (!is_answer(message, part.nonce)) return false;
   const bool late = outstanding_->end != end_;
   outstanding_.reset();
-  fetch_due_ = due_ = now;
   // A leader may have to begin anew, and then parts of the one snapshot do not go with parts of the other.
-  if (part.stamp != stamp_) resume_ = {};
+  if (part.stamp != stamp_) resume_ = first_resume();
   const bool follows = part.first.value == 1 || part.first == resume_;
-  return !late && follows && part.end > part.first && part.end <= part.stamp && part.stamp >= end_;
+  const bool goes_on = part.end > part.first || part.end == part.stamp;
+  const Lsn kept = unusable_ || unclean() ? commit_ : end_;  // I3
+  const bool good = !late && follows && goes_on && part.end <= part.stamp && part.stamp >= kept;
+  fetch_due_ = due_ = good || !follows ? now : now + kTimes.retry;
+  return good;
 }
 
 void Replica::snapshot_taken(const SnapshotRecords& part, TimeMs now) {
   fetch_due_ = due_ = now;
   resume_ = part.end;
+  whole_ = {};
   stamp_ = part.stamp;
   if (part.end != part.stamp) return;
   resume_ = {};
   checked_ = true;
+  unusable_ = false;
+  if (unclean_) repaired_ = true;
+  report_due_ = now;
   epochs_ = EpochTable(part.epochs);
-  end_ = part.stamp;  // and on the disk once the turn is
-  commit_ = std::max(commit_, part.stamp);
+  end_ = commit_ = part.stamp;
+  on_disk_ = std::min(on_disk_, Lsn{end_.value - 1});  // until the turn is on the disk
+}
+
+// --- rule 13 ---------------------------------------------------------------------------------------------------------
+
+void Replica::damaged(TimeMs now) {
+  unclean_ = true;
+  repaired_ = false;
+  report_due_ = now;
+  begin_repair(now);
+}
+
+void Replica::rebuild() {
+  unusable_ = true;
+  repaired_ = false;
+  end_ = std::min(end_, on_disk_);
+  commit_ = std::min(commit_, end_);
+  epochs_.cut(end_);
+  resume_ = Lsn{1};
+  whole_ = {};
+}
+
+void Replica::fetch_whole(Lsn lsn, TimeMs now) {
+  whole_ = lsn;
+  fetch_due_ = due_ = now;
+}
+
+void Replica::follow_repair(TimeMs now) {
+  if (is_listed()) {
+    unclean_ = true;
+    begin_repair(now);
+  } else if (repaired_) {
+    unclean_ = repaired_ = false;
+  }
+}
+
+// Not while the copy counts as it is: until metad knows, or when it may have heard of an earlier repair.
+void Replica::begin_repair(TimeMs now) {
+  if (role_ != Role::kFollowing || !is_listed() || repaired_ || set_.version == repair_told_) return;
+  if (resume_.value != 0) return;
+  resume_ = Lsn{1};
+  outstanding_.reset();
+  fetch_due_ = due_ = now;
+}
+
+bool Replica::has_report() const {
+  if (!unclean_ || alone() || !is_replica(self_)) return false;
+  // The leader goes by what it was told: it may count the copy only when all of that is here again.
+  return repaired_ ? is_listed() && on_disk_ == end_ && end_ >= told_ : !is_listed() || set_.version == repair_told_;
+}
+
+void Replica::report(TimeMs now, ReplicaEffects& out) {
+  if (!has_report() || now < report_due_) return;
+  report_due_ = now + (leads() ? kTimes.report : kTimes.retry);
+  if (repaired_) repair_told_ = set_.version;
+  out.reports.push_back({session_, id_, repaired_, set_.version});
 }
 
 }  // namespace dmq

@@ -1,6 +1,7 @@
 // The replica core: one partition's place in replication, by the numbered rules of docs/architecture.md.
 #pragma once
 
+#include <algorithm>
 #include <map>
 #include <optional>
 #include <string>
@@ -16,7 +17,8 @@ struct ReplicaTimes {
   DurationMs heartbeat{100};  // of a leader that has nothing to publish
   DurationMs silence{600};    // an in-sync follower that said nothing for so long is proposed for removal (rule 8)
   DurationMs lag{2000};       // so is one that did not reach in this time what was the log's end
-  DurationMs retry{200};      // of a fetch or a proposal without an answer
+  DurationMs retry{200};      // of a fetch, a proposal or a report without an answer
+  DurationMs report{5000};    // of a leader's damage: metad may have nobody else who could lead
 };
 
 struct PeerSend {
@@ -36,6 +38,7 @@ struct ReplicaEffects {
   std::vector<FetchToServe> fetches;
   std::vector<AlterInSync> proposals;
   std::vector<ResignLeader> resignations;
+  std::vector<ReportUnclean> reports;
 };
 
 // Knows no socket, disk, thread or clock. Not thread-safe. Counts records, never sees one: its caller appends them.
@@ -48,6 +51,8 @@ struct ReplicaEffects {
 // I1  commit <= end on disk in all of ISR and of a proposal under way; it never falls but by a restart.
 // I2  `end on disk` <= `end`, and a follower's ACK or fetch tells the former only (rule 6).
 // I3  What is below `commit` is never cut off.
+// I4  A damaged copy (rule 13) is repaired only while metad lists it as unclean, and reported as repaired only when it
+//     has again all that its leader was told of.
 class Replica {
  public:
   static constexpr ReplicaTimes kTimes{};
@@ -101,6 +106,15 @@ class Replica {
   // Nothing is here any more.
   void start_over();
 
+  // Rule 13. Some of what is here is damaged: metad is told, and a follower has its copy compared with its leader's.
+  void damaged(TimeMs now);
+  bool unclean() const { return unclean_ && !repaired_; }
+  // What is here cannot be led or followed on with: a snapshot is under way, or must come.
+  void rebuild();
+  // The snapshot's next part is to have whole records from `lsn` on.
+  void fetch_whole(Lsn lsn, TimeMs now);
+  void fetch_later(TimeMs now) { fetch_due_ = due_ = now + kTimes.retry; }  // what came cannot be taken yet
+
   // From a leader. True: the records follow on; the caller writes them, and calls on_disk() once they are there.
   bool take(const PeerMessage& message, const AppendRecords& append, TimeMs now, ReplicaEffects& out);
   bool take(const PeerMessage& message, const FetchedRecords& fetched, TimeMs now, ReplicaEffects& out);
@@ -117,7 +131,7 @@ class Replica {
 
   void tick(TimeMs now, ReplicaEffects& out);
   PeerMessage message(PeerBody body) const;
-  TimeMs next_deadline() const { return due_; }
+  TimeMs next_deadline() const { return has_report() ? std::min(due_, report_due_) : due_; }
 
   // What control records may go (a follower hears of it from its leader), and what this replica has let go.
   Lsn trim() const { return trim_; }
@@ -155,6 +169,13 @@ class Replica {
   void fetch(TimeMs now, ReplicaEffects& out);
   void schedule();
   void ack(ReplicaEffects& out);
+  void follow_repair(TimeMs now);
+  void begin_repair(TimeMs now);
+  // 1: what is here is to be compared with a snapshot.
+  Lsn first_resume() const { return unusable_ || (is_listed() && unclean()) ? Lsn{1} : Lsn{}; }
+  bool is_listed() const { return lists(set_.unclean, self_); }
+  bool has_report() const;
+  void report(TimeMs now, ReplicaEffects& out);
 
   const PartitionId id_;
   const std::string self_;
@@ -169,6 +190,12 @@ class Replica {
   Lsn trim_{1};
   TimeMs due_;
   bool stepped_down_ = false;  // in this term
+  // Rule 13.
+  bool unclean_ = false;   // damage was found, or metad says so
+  bool repaired_ = false;  // since then all was compared with the leader's
+  bool unusable_ = false;  // see rebuild()
+  TimeMs report_due_;
+  PartitionVersion repair_told_;  // a word of a repair names it, and may be under way
   // Leading.
   Lsn start_{1};
   std::map<std::string, Follower> followers_;
@@ -181,6 +208,8 @@ class Replica {
   std::optional<Outstanding> outstanding_;
   Lsn leader_end_{1};
   Lsn resume_{0};
+  Lsn whole_{0};
+  Lsn told_{1};   // the end that the leader was told of in this term
   Lsn stamp_{0};  // of the snapshot that goes on at `resume_`
   TimeMs fetch_due_;
 };

@@ -76,7 +76,8 @@ void Replica::mark(const std::string& name, SessionId session, Lsn end, TimeMs n
 }
 
 bool Replica::can_join(const std::string& name, const Follower& follower, TimeMs now) const {
-  return !is_in_sync(name) && is_replica(name) && follower.seen && now - follower.heard <= kTimes.silence &&
+  return !is_in_sync(name) && is_replica(name) && !lists(set_.unclean, name) && follower.seen &&
+         now - follower.heard <= kTimes.silence &&
          follower.match >= std::max({commit_, start_, trim_});  // behind `trim` its effects alone tell of a record
 }
 

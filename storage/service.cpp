@@ -28,7 +28,11 @@ Error leader_changed() {
 }
 
 Service::Service(std::string worker_name, ServiceLimits limits, const CatalogCopy& catalog, RecordSource& records)
-    : worker_name_(std::move(worker_name)), limits_(limits), catalog_(catalog), records_(records) {}
+    : worker_name_(std::move(worker_name)),
+      limits_(limits),
+      catalog_(catalog),
+      records_(records),
+      scrub_(limits.scrub_bytes_per_s) {}
 
 Partition& Service::partition(PartitionId id) {
   return partitions_.try_emplace(id, id, worker_name_, limits_.partition, stored_).first->second;
@@ -43,19 +47,18 @@ void Service::restore_producer(const ProducerKey& key, const ProducerState& stat
   core.producers().restore(key, state, core.applied());
 }
 
-Result<void> Service::restore_record(RecordPlace place, const RecordHeader& header, const ReturnState& returned,
-                                     const Now& now) {
+void Service::restore_record(RecordPlace place, const RecordHeader& header, const ReturnState& returned,
+                             const Now& now) {
   Partition& core = partition(place.partition);
-  if (core.rebuilding()) return {};                  // it begins anew
-  if (place.lsn >= core.replica().end()) return {};  // cut off; the place is written again
+  if (core.rebuilding()) return;                  // it begins anew
+  if (place.lsn >= core.replica().end()) return;  // cut off; the place is written again
   if (place.lsn < core.applied()) {
     header.type == RecordType::kMessage ? core.restore_message(place.lsn, header, returned, now)
                                         : core.restore_control(place.lsn);
-    return {};
+    return;
   }
   const auto record = records_.read(place);
-  if (!record) return tl::unexpected<Error>(record.error());
-  return core.restore_entry(place.lsn, *record);
+  if (!record || !core.restore_entry(place.lsn, *record)) core.restore_damaged(place.lsn);
 }
 
 bool Service::handle(const Request& request, const Now& now, Turn& turn, Outbox& out) {
@@ -272,6 +275,7 @@ void Service::tick(const Now& now, Turn& turn, Outbox& out) {
   expire_parked(now, out);
   if (now.steady >= producers_due_) forget_idle_producers(now, turn);
   remove_doomed(turn.effects);
+  if (const auto due = scrub_.due(); due && *due <= now.steady) scrub(now, out);
   ReplicaEffects effects;
   for (const PartitionId id : replicated_) {
     Partition& core = partitions_.at(id);
@@ -281,6 +285,19 @@ void Service::tick(const Now& now, Turn& turn, Outbox& out) {
   }
 }
 
+void Service::scrub(const Now& now, Outbox& out) {
+  std::vector<PartitionId> held;
+  for (const auto& [id, partition] : partitions_) held.push_back(id);
+  const auto found = [&](RecordPlace place, const Error& error) {
+    found_damage(partitions_.at(place.partition), place.lsn, error, now, out);
+  };
+  const auto round = scrub_.step(now.steady, held, records_, found);
+  if (!round || round->records == 0) return;
+  out.remarks.push_back("all records were read to find damage: " + std::to_string(round->records) + " records, " +
+                        std::to_string(round->bytes) + " bytes, " + std::to_string(round->damaged) + " damaged, in " +
+                        std::to_string((now.steady - round->begun).value / 1000) + " s");
+}
+
 std::optional<TimeMs> Service::next_deadline() const {
   if (!doomed_.empty()) return TimeMs{0};
   std::optional<TimeMs> next;
@@ -288,6 +305,7 @@ std::optional<TimeMs> Service::next_deadline() const {
     if (!next || time < *next) next = time;
   };
   if (!watch_.empty()) sooner(watch_.begin()->first);
+  if (const auto due = scrub_.due()) sooner(*due);
   if (!parked_until_.empty()) sooner(std::get<TimeMs>(*parked_until_.begin()));
   for (const PartitionId id : replicated_) sooner(partitions_.at(id).replica().next_deadline());
   return next;

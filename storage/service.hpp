@@ -17,6 +17,7 @@
 #include "storage/outbox.hpp"
 #include "storage/partition.hpp"
 #include "storage/record_source.hpp"
+#include "storage/scrub.hpp"
 #include "storage/turn.hpp"
 
 namespace dmq {
@@ -25,6 +26,7 @@ struct ServiceLimits {
   std::uint64_t store_bytes = std::uint64_t{16} << 30;  // sends beyond it are refused; acks are not
   std::size_t parked_max = 10'000;                      // receives that wait for a message
   DurationMs producer_idle{3600 * 1000};                // then a producer's sequence is forgotten
+  std::uint64_t scrub_bytes_per_s = 0;                  // read to find damage; 0: none
   PartitionLimits partition;
 };
 
@@ -37,11 +39,11 @@ class Service {
   Service(std::string worker_name, ServiceLimits limits, const CatalogCopy& catalog, RecordSource& records);
 
   // From the store, at start, in this order: each partition's state, its producers, its records by LSN. A record that
-  // is not applied yet is read from `records`. Errors: internal, when one of those is damaged.
+  // is not applied yet is read from `records`.
   void restore_partition(PartitionId id, const PartitionState& state, EpochTable epochs);
   void restore_producer(const ProducerKey& key, const ProducerState& state);
-  Result<void> restore_record(RecordPlace place, const RecordHeader& header, const ReturnState& returned,
-                              const Now& now);
+  void restore_record(RecordPlace place, const RecordHeader& header, const ReturnState& returned, const Now& now);
+  void restore_damaged(RecordPlace place) { partition(place.partition).restore_damaged(place.lsn); }
 
   // The catalog changed in one place, or anywhere (null): leads and follows the partitions that it gives to this
   // worker's session, drops deleted queues. Errors: internal: this worker must stop.
@@ -55,7 +57,7 @@ class Service {
 
   // From another replica, with the records that go with it. True: `turn` has views into `records` now.
   bool handle_peer(const PeerMessage& message, std::string_view records, const Now& now, Turn& turn, Outbox& out);
-  // metad's answer to a proposal; it is in the catalog a little later. Errors: as for follow_catalog().
+  // metad's answer to a proposal or a report; it is in the catalog a little later. Errors: as for follow_catalog().
   Result<void> proposal_answered(const PartitionInfo& info, const Now& now, Turn& turn, Outbox& out);
 
   // Rule 11: until then metad takes this worker for alive. A leader that is cut off stays safe, but delivers no more
@@ -126,6 +128,7 @@ class Service {
   void describe(const Call& call);
   void advance(Partition& partition, const Now& now, Turn& turn, Outbox& out);
   void release(Partition& partition, Outbox& out);
+  void scrub(const Now& now, Outbox& out);
   bool is_full(const Now& now, std::uint64_t more) const;
   Queue* find_queue(const QueueKey& key);
   DurationMs lease_of(QueueId queue) const;
@@ -134,7 +137,7 @@ class Service {
   void receive(const Call& call);
   void park(const Call& call, const Parked& parked);
   // Leases up to `parked.max` messages; the payload of the reply, empty when nothing is ready.
-  std::string deliver(const QueueKey& key, const Parked& parked, const Now& now);
+  std::string deliver(const QueueKey& key, const Parked& parked, const Now& now, Outbox& out);
   void serve_parked(const QueueKey& key, const Now& now, Outbox& out);
   void serve_all_parked(PartitionId partition, const Now& now, Outbox& out);
   void unpark(PartitionId partition, Outbox& out);
@@ -164,13 +167,14 @@ class Service {
     Lsn end;
     Gaps gaps;
   };
+  void found_damage(Partition& partition, Lsn lsn, const Error& error, const Now& now, Outbox& out);
   bool append_records(Partition& partition, const ShippedRange& range, std::string_view records, Turn& turn);
   void start_over(Partition& partition, const std::string& leader, Turn& turn, Outbox& out);
   bool take_snapshot(Partition& partition, const SnapshotRecords& part, std::string_view records, const Now& now,
-                     Turn& turn);
+                     Turn& turn, Outbox& out);
   void serve_fetch(Partition& partition, const FetchToServe& fetch, const Now& now, Outbox& out);
-  PeerFrame fetched(Partition& partition, const FetchToServe& fetch);
-  PeerFrame snapshot(Partition& partition, const FetchToServe& fetch, const Now& now);
+  PeerFrame fetched(Partition& partition, const FetchToServe& fetch, const Now& now, Outbox& out);
+  PeerFrame snapshot(Partition& partition, const FetchToServe& fetch, const Now& now, Outbox& out);
   void pass_on(Partition& partition, ReplicaEffects& effects, const Now& now, Outbox& out);
 
   const std::string worker_name_;
@@ -193,6 +197,8 @@ class Service {
   std::map<QueueKey, TimeMs> watched_;
   std::deque<Doomed> doomed_;
   std::map<std::pair<PartitionId, std::string>, Lsn> snapshots_;  // stamps of those under way
+  Scrub scrub_;
+  std::set<PartitionId> irreplaceable_;  // damaged copies that metad cannot do without, as far as was told
   TimeMs producers_due_;
   TimeMs full_until_;         // steady; sends are refused: the disk was full a moment ago
   std::uint64_t stored_ = 0;  // bytes of all records, LMDB's overhead included

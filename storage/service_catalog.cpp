@@ -49,11 +49,13 @@ Result<void> Service::follow_partition(const PartitionInfo& info, SessionId sess
   Partition& core = partition(info.id);
   Replica& replica = core.replica();
   const bool led = replica.leads();
-  if (core.rebuilding() && replica.role() == Replica::Role::kIdle) core.start_over(turn);  // since the last start
   const bool changed = replica.follow(catalog_.cluster().id, info, session, now.steady);
-  if (changed && core.rebuilding()) core.start_over(turn);  // another leader's snapshot would not go on where it was
   replica.needs_ticks() ? replicated_.insert(info.id).second : replicated_.erase(info.id);
   if (changed && led) stop_leading(core, out);
+  if (changed && core.rebuilding() && info.leader == worker_name_) {
+    out.notices.push_back("partition " + std::to_string(info.id.value) +
+                          " is not served: what is here of it is not whole, and no worker that is there has all of it");
+  }
   if (changed && replica.leads()) {
     if (auto leads = core.lead(turn, now); !leads) return leads;
     begin_leading(core);

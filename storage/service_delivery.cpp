@@ -19,7 +19,7 @@ void Service::receive(const Call& call) {
                     header_.max_bytes == 0 ? kReceiveBytesDefault : header_.max_bytes,
                     header_.lease_ms.value_or(lease_of(call.queue)),
                     call.now.steady + header_.wait_ms.value_or(DurationMs{0})};
-  std::string payload = deliver(call.key(), wish, call.now);
+  std::string payload = deliver(call.key(), wish, call.now, call.out);
   if (!payload.empty()) return answer(call, std::move(payload));
   if (wish.until <= call.now.steady) return answer(call, DeliveryWriter(8).finish());
   park(call, wish);
@@ -34,10 +34,10 @@ void Service::park(const Call& call, const Parked& parked) {
   parked_[call.key()].emplace(ticket, parked);
 }
 
-std::string Service::deliver(const QueueKey& key, const Parked& wish, const Now& now) {
+std::string Service::deliver(const QueueKey& key, const Parked& wish, const Now& now, Outbox& out) {
   Queue* const queue = find_queue(key);
   if (queue == nullptr || !queue->has_ready()) return {};
-  const Partition& partition = partitions_.at(key.partition);
+  Partition& partition = partitions_.at(key.partition);
   if (!partition.replica().delivers()) return {};                             // rule 3
   if (now.steady >= lease_until_ && !partition.replica().alone()) return {};  // rule 11
   std::optional<DeliveryWriter> writer;
@@ -47,7 +47,8 @@ std::string Service::deliver(const QueueKey& key, const Parked& wish, const Now&
     const auto record = records_.read({key.partition, lsn});
     if (!record && record.error().code == Errc::kUnavailable) break;
     if (!record) {
-      queue->drop_first(0);  // never delivered and never deleted: it stays in the log for repair
+      found_damage(partition, lsn, record.error(), now, out);
+      queue->drop_first(0);
       continue;
     }
     const std::size_t body = record->body.size();
@@ -76,7 +77,7 @@ void Service::serve_parked(const QueueKey& key, const Now& now, Outbox& out) {
   if (waiting == parked_.end()) return;
   while (!waiting->second.empty()) {
     const auto first = waiting->second.begin();
-    std::string payload = deliver(key, first->second, now);
+    std::string payload = deliver(key, first->second, now, out);
     if (payload.empty()) return;
     out.replies.push_back({first->second.to, encode_ok_header(first->second.id), std::move(payload)});
     parked_until_.erase({first->second.until, key, first->first});

@@ -9,6 +9,9 @@ namespace {
 
 constexpr DurationMs kSnapshotPatience{10'000};  // a follower that asks no more gives it up
 
+// In a snapshot: the follower has it, and is told its checksum alone.
+bool is_known(const ShippedRecord& shipped) { return shipped.bytes.size() <= kShippedChecksumBytes; }
+
 template <class... Cases>
 struct Overloaded : Cases... {
   using Cases::operator()...;
@@ -58,36 +61,37 @@ bool Service::handle_peer(const PeerMessage& message, std::string_view records, 
   Replica& replica = core.replica();
   const Lsn end = replica.end();
   ReplicaEffects effects;
-  const bool kept =
-      std::visit(Overloaded{
-                     [&](const AppendRecords& append) {
-                       return replica.take(message, append, now.steady, effects) &&
-                              append_records(core, {end, replica.end(), Gaps::kNone}, records, turn);
-                     },
-                     [&](const FetchedRecords& fetched) {
-                       if (!replica.take(message, fetched, now.steady, effects)) return false;
-                       core.learn_producers(fetched.producers, turn);
-                       return append_records(core, {end, replica.end(), Gaps::kSettled}, records, turn);
-                     },
-                     [&](const TruncateRecords& truncate) {
-                       const auto outcome = replica.take(message, truncate, now.steady);
-                       if (outcome == Replica::Truncation::kCut) core.truncate(turn);
-                       if (outcome == Replica::Truncation::kDiverged) start_over(core, message.sender, turn, out);
-                       return false;
-                     },
-                     [&](const SnapshotRecords& part) {
-                       return replica.take(message, part, now.steady) && take_snapshot(core, part, records, now, turn);
-                     },
-                     [&](const AckRecords& ack) {
-                       replica.take(message, ack, now.steady, effects);
-                       return false;
-                     },
-                     [&](const FetchRecords& fetch) {
-                       replica.take(message, fetch, now.steady, effects);
-                       return false;
-                     },
-                 },
-                 message.body);
+  const bool kept = std::visit(Overloaded{
+                                   [&](const AppendRecords& append) {
+                                     return replica.take(message, append, now.steady, effects) &&
+                                            append_records(core, {end, replica.end(), Gaps::kNone}, records, turn);
+                                   },
+                                   [&](const FetchedRecords& fetched) {
+                                     if (!replica.take(message, fetched, now.steady, effects)) return false;
+                                     core.learn_producers(fetched.producers, turn);
+                                     return append_records(core, {end, replica.end(), Gaps::kSettled}, records, turn);
+                                   },
+                                   [&](const TruncateRecords& truncate) {
+                                     const auto outcome = replica.take(message, truncate, now.steady);
+                                     if (outcome == Replica::Truncation::kCut) core.truncate(turn);
+                                     if (outcome == Replica::Truncation::kDiverged)
+                                       start_over(core, message.sender, turn, out);
+                                     return false;
+                                   },
+                                   [&](const SnapshotRecords& part) {
+                                     return replica.take(message, part, now.steady) &&
+                                            take_snapshot(core, part, records, now, turn, out);
+                                   },
+                                   [&](const AckRecords& ack) {
+                                     replica.take(message, ack, now.steady, effects);
+                                     return false;
+                                   },
+                                   [&](const FetchRecords& fetch) {
+                                     replica.take(message, fetch, now.steady, effects);
+                                     return false;
+                                   },
+                               },
+                               message.body);
   pass_on(core, effects, now, out);
   advance(core, now, turn, out);
   return kept;
@@ -100,6 +104,15 @@ void Service::start_over(Partition& partition, const std::string& leader, Turn& 
       "partition " + std::to_string(partition.id().value) + ": the leader " + leader +
       " lacks what is committed here, as one does that was forced to lead; the copy here is made anew");
   partition.start_over(turn);
+}
+
+// Rule 13: told once. It is never delivered or shipped, and never deleted: it stays in the log until it is repaired.
+void Service::found_damage(Partition& partition, Lsn lsn, const Error& error, const Now& now, Outbox& out) {
+  if (error.code == Errc::kUnavailable || lsn >= partition.replica().end()) return;
+  if (!partition.note_damage(lsn, now.steady)) return;
+  out.notices.push_back("a damaged record is not delivered and stays in the store" +
+                        std::string(partition.replica().alone() ? "" : " until it is repaired from another worker") +
+                        ": message " + message_id_text(partition.id(), lsn) + ": " + error.context);
 }
 
 // The replica core has taken the range already. A record that is damaged, or missing where none may be, is as one that
@@ -127,6 +140,7 @@ void Service::pass_on(Partition& partition, ReplicaEffects& effects, const Now& 
   for (PeerSend& send : effects.sends) out.peers.push_back({std::move(send.to), std::move(send.message), nullptr});
   for (AlterInSync& proposal : effects.proposals) out.proposals.push_back(std::move(proposal));
   for (const ResignLeader& resignation : effects.resignations) out.resignations.push_back(resignation);
+  for (const ReportUnclean& report : effects.reports) out.reports.push_back(report);
   for (const FetchToServe& fetch : effects.fetches) serve_fetch(partition, fetch, now, out);
   effects = {};
 }
@@ -137,6 +151,14 @@ Result<void> Service::proposal_answered(const PartitionInfo& info, const Now& no
   const SessionId session = found->second.replica().session();
   // Of a session that this core has not heard of: the catalog will tell of both, or the term could not be led.
   if (info.leader == worker_name_ && info.leader_session != session) return {};
+  const bool unclean = info.leader == worker_name_ && found->second.replica().unclean();
+  if (unclean && irreplaceable_.insert(info.id).second) {
+    out.notices.push_back("partition " + std::to_string(info.id.value) +
+                          ": the copy here is damaged, and no worker that is there has another complete one: what of "
+                          "it is good is served, until one comes back");
+  } else if (!unclean) {
+    irreplaceable_.erase(info.id);
+  }
   return follow_partition(info, session, now, turn, out);
 }
 
@@ -147,13 +169,13 @@ void Service::serve_fetch(Partition& partition, const FetchToServe& fetch, const
   const bool behind = fetch.fetch.end < partition.trimmed() || goes_on;
   // What this replica wrote alone and has not on its disk yet: it asks again.
   if (behind && !goes_on && fetch.fetch.end >= partition.applied()) return;
-  PeerFrame answer = behind ? snapshot(partition, fetch, now) : fetched(partition, fetch);
+  PeerFrame answer = behind ? snapshot(partition, fetch, now, out) : fetched(partition, fetch, now, out);
   if (answer.to.empty()) return;  // the log cannot be read now; the follower asks again
   answer.message.session = fetch.session;
   out.peers.push_back(std::move(answer));
 }
 
-PeerFrame Service::fetched(Partition& partition, const FetchToServe& fetch) {
+PeerFrame Service::fetched(Partition& partition, const FetchToServe& fetch, const Now& now, Outbox& out) {
   const Replica& replica = partition.replica();
   FetchedRecords answer;
   answer.nonce = fetch.fetch.nonce;
@@ -164,8 +186,13 @@ PeerFrame Service::fetched(Partition& partition, const FetchToServe& fetch) {
   answer.trim = partition.trimmed();
   auto shipped = std::make_shared<std::string>();
   std::uint64_t count = 0;
-  const auto scanned = records_.scan({partition.id(), answer.first}, [&](Lsn lsn, std::string_view bytes, const auto&) {
+  bool good = true;
+  const auto visit = [&](Lsn lsn, std::string_view bytes, const Result<RecordView>& record) {
     if (lsn >= answer.leader_end) return false;
+    if (!record) {
+      found_damage(partition, lsn, record.error(), now, out);
+      return good = false;
+    }
     if (!shipped->empty() && shipped->size() + bytes.size() > limits_.partition.fetch_bytes_max) {
       answer.end = lsn;
       return false;
@@ -173,8 +200,8 @@ PeerFrame Service::fetched(Partition& partition, const FetchToServe& fetch) {
     ship_record(*shipped, {lsn, 0, {}, bytes});
     ++count;
     return true;
-  });
-  if (!scanned) return {};
+  };
+  if (!records_.scan({partition.id(), answer.first}, visit) || !good) return {};
   // A message that is gone cannot tell who sent it.
   if (count < answer.end.value - answer.first.value) answer.producers = partition.producers().since(answer.first);
   for (const EpochStart& start : replica.epochs().starts()) {
@@ -185,10 +212,10 @@ PeerFrame Service::fetched(Partition& partition, const FetchToServe& fetch) {
 
 // What lives below the stamp, a part for each fetch. Messages that are settled meanwhile are settled again by the
 // records behind the stamp, which are held until the follower has them.
-PeerFrame Service::snapshot(Partition& partition, const FetchToServe& fetch, const Now& now) {
+PeerFrame Service::snapshot(Partition& partition, const FetchToServe& fetch, const Now& now, Outbox& out) {
   const Replica& replica = partition.replica();
   const auto key = std::pair(partition.id(), fetch.to);
-  const bool begins = fetch.fetch.resume.value == 0 || !snapshots_.contains(key);
+  const bool begins = fetch.fetch.resume.value <= 1 || !snapshots_.contains(key);
   if (begins) snapshots_[key] = partition.applied();
   SnapshotRecords part;
   part.nonce = fetch.fetch.nonce;
@@ -197,23 +224,29 @@ PeerFrame Service::snapshot(Partition& partition, const FetchToServe& fetch, con
   part.end = part.stamp;
   partition.hold_trim(part.stamp, now.steady + kSnapshotPatience);
   auto shipped = std::make_shared<std::string>();
+  const Lsn whole = fetch.fetch.whole.value == 0 ? fetch.fetch.end : std::min(fetch.fetch.whole, fetch.fetch.end);
   std::size_t count = 0;
-  const auto visit = [&](Lsn lsn, std::string_view bytes, const RecordView& record) {
+  bool good = true;
+  const auto visit = [&](Lsn lsn, std::string_view bytes, const Result<RecordView>& record) {
     if (lsn >= part.stamp) return false;
-    if (record.header.type != RecordType::kMessage) return true;
-    const Queue* const queue = partition.find_queue(record.header.queue);
+    if (!record) {
+      found_damage(partition, lsn, record.error(), now, out);
+      return good = false;
+    }
+    if (record->header.type != RecordType::kMessage) return true;
+    const Queue* const queue = partition.find_queue(record->header.queue);
     if (queue == nullptr || !queue->holds(lsn)) return true;  // settled, and the disk does not show it yet
     if (count++ == limits_.partition.snapshot_records_max ||
         (!shipped->empty() && shipped->size() + bytes.size() > limits_.partition.fetch_bytes_max)) {
       part.end = lsn;
       return false;
     }
-    const ReturnState returned = partition.returned(record.header.queue, lsn, now);
-    const bool known = lsn < fetch.fetch.end;
-    ship_record(*shipped, {lsn, returned.deliveries, returned.ready_ms, known ? std::string_view() : bytes});
+    const ReturnState returned = partition.returned(record->header.queue, lsn, now);
+    const std::string_view sent = lsn < whole ? bytes.substr(0, kShippedChecksumBytes) : bytes;
+    ship_record(*shipped, {lsn, returned.deliveries, returned.ready_ms, sent});
     return true;
   };
-  if (!records_.scan({partition.id(), part.first}, visit)) return {};
+  if (!records_.scan({partition.id(), part.first}, visit) || !good) return {};
   if (part.end == part.stamp) {
     for (const EpochStart& start : replica.epochs().starts()) {
       if (start.first < part.stamp) part.epochs.push_back(start);
@@ -224,41 +257,55 @@ PeerFrame Service::snapshot(Partition& partition, const FetchToServe& fetch, con
   return {fetch.to, replica.message(std::move(part)), std::move(shipped)};
 }
 
+// One part, taken only when all of it is there: each live message whole, or here with the leader's checksum. Otherwise
+// the part is fetched again, whole from the first record on that is no good here (rule 13).
 bool Service::take_snapshot(Partition& partition, const SnapshotRecords& part, std::string_view records, const Now& now,
-                            Turn& turn) {
-  if (part.first.value == 1) partition.begin_snapshot(turn);
-  std::vector<ShippedRecord> live;
+                            Turn& turn, Outbox& out) {
+  if (part.first.value == 1 && !partition.is_settled()) {  // parts of an earlier one are on their way to the disk
+    partition.replica().fetch_later(now.steady);
+    return false;
+  }
+  struct Live {
+    ShippedRecord shipped;
+    std::optional<RecordView> record;  // of what came whole; of what is here the header alone means something
+  };
+  std::vector<Live> live;
   while (!records.empty()) {
     const auto shipped = take_shipped_record(records);
     if (!shipped || shipped->lsn < part.first || shipped->lsn >= part.end) return false;
-    live.push_back(*shipped);
+    live.push_back({*shipped, std::nullopt});
+    if (is_known(*shipped)) continue;
+    const auto record = read_record(shipped->bytes, {partition.id(), shipped->lsn});
+    if (!record) return false;
+    live.back().record = *record;
   }
-  std::vector<bool> have(live.size());
+  std::vector<Lsn> gone;
   std::size_t next = 0;
-  const auto compare = [&](Lsn lsn, std::string_view, const RecordView& record) {
+  const auto compare = [&](Lsn lsn, std::string_view bytes, const Result<RecordView>& record) {
     if (lsn >= part.end) return false;
-    while (next < live.size() && live[next].lsn < lsn) ++next;
-    if (next == live.size() || live[next].lsn != lsn) {
-      turn.effects.removals.push_back({partition.id(), lsn});
-      turn.effects.returns[{partition.id(), lsn}] = {};
-    } else if (live[next].bytes.empty()) {
-      have[next] = true;
-      partition.snapshot_message(lsn, record.header, {live[next].deliveries, live[next].ready_ms}, now, turn);
+    if (!record) found_damage(partition, lsn, record.error(), now, out);
+    while (next < live.size() && live[next].shipped.lsn < lsn) ++next;
+    if (next == live.size() || live[next].shipped.lsn != lsn) {
+      gone.push_back(lsn);
+    } else if (is_known(live[next].shipped) && record && bytes.starts_with(live[next].shipped.bytes)) {
+      live[next].record = *record;
     }
     return true;
   };
-  bool whole = records_.scan({partition.id(), part.first}, compare).has_value();
-  for (std::size_t i = 0; i < live.size() && whole; ++i) {
-    if (have[i]) continue;
-    const auto record = read_record(live[i].bytes, {partition.id(), live[i].lsn});
-    whole = record.has_value();
-    if (!whole) break;
-    turn.writes.records.push_back({{partition.id(), live[i].lsn}, *record, live[i].bytes});
-    partition.snapshot_message(live[i].lsn, record->header, {live[i].deliveries, live[i].ready_ms}, now, turn);
+  if (!records_.scan({partition.id(), part.first}, compare)) return false;
+  for (const Live& each : live) {
+    if (each.record) continue;
+    partition.replica().fetch_whole(each.shipped.lsn, now.steady);
+    return false;
   }
-  if (!whole) {  // what was said to be here is not, or is damaged: everything has to come
-    partition.start_over(turn);
-    return true;
+  if (part.first.value == 1) partition.begin_snapshot(turn);
+  for (const Lsn lsn : gone) {
+    turn.effects.removals.push_back({partition.id(), lsn});
+    turn.effects.returns[{partition.id(), lsn}] = {};
+  }
+  for (const auto& [shipped, record] : live) {
+    if (!is_known(shipped)) turn.writes.records.push_back({{partition.id(), shipped.lsn}, *record, shipped.bytes});
+    partition.snapshot_message(shipped.lsn, record->header, {shipped.deliveries, shipped.ready_ms}, now, turn);
   }
   partition.replica().snapshot_taken(part, now.steady);
   if (part.end == part.stamp) {
@@ -269,7 +316,7 @@ bool Service::take_snapshot(Partition& partition, const SnapshotRecords& part, s
     }
     partition.end_snapshot(turn);
   } else {
-    partition.extend(turn);
+    partition.extend_snapshot(turn);
   }
   return true;
 }

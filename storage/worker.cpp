@@ -22,16 +22,12 @@ constexpr DurationMs kEffectsWait{20};
 
 Result<RecordView> TurnRecords::read(RecordPlace place) {
   if (auto refreshed = refresh(); !refreshed) return tl::unexpected<Error>(refreshed.error());
-  auto record = reader_.read(place);
-  if (!record) spdlog::error("a damaged record is not delivered and stays in the store: {}", record.error().context);
-  return record;
+  return reader_.read(place);
 }
 
 Result<void> TurnRecords::scan(RecordPlace from, const Visit& visit) {
   if (auto refreshed = refresh(); !refreshed) return refreshed;
-  auto scanned = reader_.scan(from, visit);
-  if (!scanned) spdlog::error("a damaged record is not passed on: {}", scanned.error().context);
-  return scanned;
+  return reader_.scan(from, visit);
 }
 
 Result<void> TurnRecords::refresh() {
@@ -67,6 +63,7 @@ Result<std::unique_ptr<Worker>> Worker::open(zmq::context_t& context, WorkerOpti
   RegisterMember self{RegisterMember::Role::kWorker, worker->name_, worker->endpoint_,
                       std::string(sync_name(worker->options_.sync))};
   self.zone = worker->options_.zone;
+  self.clean = !worker->options_.restored;
   self.log_endpoint = worker->peers_->log_endpoint();
   self.peer_endpoint = worker->peers_->peer_endpoint();
   self.store_id = worker->log_->store_id();
@@ -99,7 +96,6 @@ Result<void> Worker::restore() {
   std::map<PartitionId, EpochTable> epochs;
   std::map<RecordPlace, ReturnState> returns;
   std::vector<std::pair<ProducerKey, ProducerState>> producers;
-  Result<void> outcome;
   bool prepared = false;
   const auto prepare = [&] {
     if (std::exchange(prepared, true)) return;
@@ -114,19 +110,19 @@ Result<void> Worker::restore() {
   visitor.record = [&](RecordPlace place, const RecordHeader& header) {
     prepare();
     const auto returned = returns.find(place);
-    auto restored =
-        service_->restore_record(place, header, returned == returns.end() ? ReturnState{} : returned->second, now_);
-    if (!restored && outcome) outcome = restored;
+    service_->restore_record(place, header, returned == returns.end() ? ReturnState{} : returned->second, now_);
     messages_found_ += header.type == RecordType::kMessage ? 1 : 0;
   };
-  visitor.damaged = [](RecordPlace place, const std::string& what) {
+  visitor.damaged = [&](RecordPlace place, const std::string& what) {
+    prepare();
+    service_->restore_damaged(place);
     spdlog::error("message {} is damaged and stays in the store: {}", message_id_text(place.partition, place.lsn),
                   what);
   };
   if (auto visited = log_->visit(visitor); !visited) return visited;
   prepare();
   records_.release();
-  return outcome;
+  return {};
 }
 
 void Worker::follow_catalog(const CatalogChange* change) {
@@ -289,19 +285,25 @@ void Worker::finish(Gathered& gathered, const Result<void>& outcome) {
 
 void Worker::send_all() {
   for (PeerFrame& frame : std::exchange(out_.peers, {})) peers_->send(std::move(frame));
+  const auto follow = [this](const MetadReplyBody& answer) {
+    const auto* partition = std::get_if<PartitionInfo>(&answer);
+    if (partition == nullptr) return;
+    auto followed = service_->proposal_answered(*partition, now_, gathering_->turn, out_);
+    if (!followed && failure_) failure_ = followed;
+  };
   for (AlterInSync& proposal : std::exchange(out_.proposals, {})) {
-    link_->request(std::move(proposal), now_.steady, [this](const MetadReplyBody& answer) {
-      const auto* partition = std::get_if<PartitionInfo>(&answer);
-      if (partition == nullptr) return;
-      auto followed = service_->proposal_answered(*partition, now_, gathering_->turn, out_);
-      if (!followed && failure_) failure_ = followed;
-    });
+    link_->request(std::move(proposal), now_.steady, follow);
+  }
+  for (const ReportUnclean& report : std::exchange(out_.reports, {})) {
+    spdlog::warn("partition {}: the copy here is {}", report.partition.value, report.repaired ? "repaired" : "damaged");
+    link_->request(report, now_.steady, follow);
   }
   for (const ResignLeader& resignation : std::exchange(out_.resignations, {})) {
     spdlog::warn("partition {}: this worker could not write and asks for another leader", resignation.partition.value);
     link_->request(resignation, now_.steady, [](const MetadReplyBody&) {});
   }
   for (const std::string& notice : std::exchange(out_.notices, {})) spdlog::error("{}", notice);
+  for (const std::string& remark : std::exchange(out_.remarks, {})) spdlog::info("{}", remark);
   send_replies();
 }
 

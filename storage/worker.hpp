@@ -17,6 +17,8 @@
 
 namespace dmq {
 
+inline constexpr std::uint64_t kScrubBytesPerS = 8 << 20;
+
 struct WorkerOptions {
   std::string data_dir;
   std::string listen = "tcp://127.0.0.1:*";  // for routers
@@ -24,9 +26,10 @@ struct WorkerOptions {
   std::string metad = "tcp://127.0.0.1:7312";
   std::string name;  // lasting; empty: made from the store's identity
   SyncMode sync = SyncMode::kCommit;
-  ServiceLimits limits;
+  ServiceLimits limits{.scrub_bytes_per_s = kScrubBytesPerS};
   PeerOptions peers;
-  std::string zone;  // what fails together with this worker: a rack, a room
+  std::string zone;       // what fails together with this worker: a rack, a room
+  bool restored = false;  // the store comes from a backup: no copy in it counts before it was compared with others
 };
 
 // Records of the log for the request core: a read transaction that lives no longer than a turn of the loop.

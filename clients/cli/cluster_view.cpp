@@ -119,6 +119,7 @@ Value partition_row(const PartitionInfo& partition) {
                           {"replicas", list(partition.replicas)},
                           {"in_sync", list(partition.in_sync)},
                           {"eligible", list(partition.eligible)},
+                          {"unclean", list(partition.unclean)},
                           {"target", list(partition.target)}});
 }
 

@@ -267,7 +267,7 @@ void write_catalog(const fs::path& root) {
       {"delete-queue", DeleteQueue{"orders"}},
       {"alter-in-sync", AlterInSync{{9}, {3}, {2}, {6}, {{"w1", {9}}, {"w3", {11}}}}},
       {"resign", ResignLeader{{9}, {3}, {2}}},
-      {"unclean", ReportUnclean{{9}, {3}}},
+      {"unclean", ReportUnclean{{9}, {3}, true, {8}}},
       {"set-cluster", SetCluster{3, 2}},
       {"drain-worker", DrainWorker{"w1", true}},
       {"fence-worker", FenceWorker{"w1", false}},
@@ -296,7 +296,7 @@ void write_replication(const fs::path& root) {
       {"append", AppendRecords{{100}, 3, {5}, {99}, {50}}},
       {"heartbeat", AppendRecords{{100}, 0, {5}, {99}, {50}}},
       {"ack", AckRecords{{103}}},
-      {"fetch", FetchRecords{7, {100}, {5}, {0}}},
+      {"fetch", FetchRecords{7, {100}, {5}, {1}, {40}}},
       {"fetched", FetchedRecords{7, {100}, {103}, {5}, {99}, {50}, {110}, epochs, producers}},
       {"truncate", TruncateRecords{7, {5}, {90}}},
       {"snapshot", SnapshotRecords{7, {1}, {90}, {100}, epochs, producers}}};

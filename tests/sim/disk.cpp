@@ -12,8 +12,7 @@ Result<RecordView> Disk::read(RecordPlace place) {
 Result<void> Disk::scan(RecordPlace from, const Visit& visit) {
   for (auto at = records.lower_bound(from); at != records.end() && at->first.partition == from.partition; ++at) {
     const auto record = read_record(at->second, at->first);
-    if (!record) return tl::unexpected<Error>(record.error());
-    if (!visit(at->first.lsn, at->second, *record)) break;
+    if (!visit(at->first.lsn, at->second, record)) break;
   }
   return {};
 }

@@ -50,12 +50,12 @@ void Node::start() {
         if (!followed) stop(followed.error());
       },
       [this] { wake(); });
-  if (auto restored = restore(); !restored) return stop(restored.error());
+  restore();
   wake();
 }
 
 // As Worker::restore: the side rows stand before the records.
-Result<void> Node::restore() {
+void Node::restore() {
   Service& service = *process_->service;
   for (const auto& [id, state] : disk.partitions) {
     const auto table = disk.epochs.find(id);
@@ -64,13 +64,13 @@ Result<void> Node::restore() {
   for (const auto& [key, state] : disk.producers) service.restore_producer(key, state);
   for (const auto& [place, bytes] : disk.records) {
     const auto header = read_record_header(bytes);
-    if (!header) continue;  // damaged: it is kept
+    if (!header) {
+      service.restore_damaged(place);
+      continue;
+    }
     const auto returned = disk.returns.find(place);
-    auto restored =
-        service.restore_record(place, *header, returned == disk.returns.end() ? ReturnState{} : returned->second, now_);
-    if (!restored) return restored;
+    service.restore_record(place, *header, returned == disk.returns.end() ? ReturnState{} : returned->second, now_);
   }
-  return {};
 }
 
 void Node::stop(const Error& error) { violated(name_ + " stops: " + error.context); }

@@ -66,7 +66,7 @@ class Node {
   struct Gathered;
 
   Now clock() const;
-  Result<void> restore();
+  void restore();
   void wake_at(std::int64_t time);
   void wake() { wake_at(world_.now()); }
   void turn();

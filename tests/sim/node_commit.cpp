@@ -90,14 +90,19 @@ void Node::finish(Gathered& gathered, const Result<void>& outcome) {
 void Node::send_all() {
   Process& process = *process_;
   for (PeerFrame& frame : std::exchange(process.out.peers, {})) wires_.peer(*this, std::move(frame));
+  const auto follow = [this](const MetadReplyBody& answer) {
+    const auto* partition = std::get_if<PartitionInfo>(&answer);
+    if (partition == nullptr) return;
+    auto followed = process_->service->proposal_answered(*partition, now_, process_->gathering->turn, process_->out);
+    if (!followed) stop(followed.error());
+  };
   for (AlterInSync& proposal : std::exchange(process.out.proposals, {})) {
     world_.note("proposal", self_, proposal.version.value, proposal.in_sync.size());
-    process.tie->request(std::move(proposal), now_.steady, [this](const MetadReplyBody& answer) {
-      const auto* partition = std::get_if<PartitionInfo>(&answer);
-      if (partition == nullptr) return;
-      auto followed = process_->service->proposal_answered(*partition, now_, process_->gathering->turn, process_->out);
-      if (!followed) stop(followed.error());
-    });
+    process.tie->request(std::move(proposal), now_.steady, follow);
+  }
+  for (const ReportUnclean& report : std::exchange(process.out.reports, {})) {
+    world_.note("unclean", self_, report.partition.value, report.repaired ? 1 : 0);
+    process.tie->request(report, now_.steady, follow);
   }
   for (const ResignLeader& resignation : std::exchange(process.out.resignations, {})) {
     world_.note("resigns", self_, resignation.epoch.value);

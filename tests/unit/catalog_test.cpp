@@ -28,6 +28,7 @@ PartitionInfo partition(std::uint16_t id) {
           .target = {"w1", "w2", "w4"},
           .in_sync = {"w1", "w2"},
           .eligible = {"w3"},
+          .unclean = {"w4"},
           .pinned = true};
 }
 
@@ -157,9 +158,11 @@ TEST_CASE("what a leader asks of metad is read as it was written", "[protocol][c
   CHECK(resign.session == SessionId{5});
   CHECK(resign.partition == PartitionId{6});
   CHECK(resign.epoch == Epoch{7});
-  const auto unclean = request_there_and_back(ReportUnclean{SessionId{5}, PartitionId{6}});
+  const auto unclean = request_there_and_back(ReportUnclean{SessionId{5}, PartitionId{6}, true, PartitionVersion{7}});
   CHECK(unclean.session == SessionId{5});
   CHECK(unclean.partition == PartitionId{6});
+  CHECK(unclean.repaired);
+  CHECK(unclean.version == PartitionVersion{7});
 }
 
 TEST_CASE("what an operator asks of metad is read as it was written", "[protocol][catalog]") {

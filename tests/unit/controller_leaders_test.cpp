@@ -28,9 +28,9 @@ TEST_CASE("rule 1: a store that is not clean is not eligible", "[metad][controll
   s.lose("b");
   CHECK(s.state() == "a+0 [a] (b)");
   s.come(ReplicaScript::member("b", false));
-  CHECK(s.state() == "a+0 [a]");
+  CHECK(s.state() == "a+0 [a] -b");
   s.lose("a");
-  CHECK(s.state() == "nobody+1 [] (a)");
+  CHECK(s.state() == "nobody+1 [] (a) -b");
 }
 
 TEST_CASE("rule 1: another store under the same name is not clean", "[metad][controller]") {
@@ -44,7 +44,7 @@ TEST_CASE("rule 1: another store under the same name is not clean", "[metad][con
 TEST_CASE("rule 1: an unclean leader is replaced by one that is in sync", "[metad][controller]") {
   ReplicaScript s("ab", 1);
   s.come(ReplicaScript::member("a", false));
-  CHECK(s.state() == "b+1 [b]");
+  CHECK(s.state() == "b+1 [b] -a");
 }
 
 TEST_CASE("rule 1: a registration tells the version below which nothing is applied", "[metad][controller]") {
@@ -286,20 +286,53 @@ TEST_CASE("nobody resigns for another session or epoch", "[metad][controller]") 
   CHECK(s.state() == "a+0 [a b]");
 }
 
-TEST_CASE("rule 13: a replica that is damaged is neither in sync nor eligible until it caught up",
+TEST_CASE("rule 13: a replica that is damaged is neither in sync nor eligible until it was repaired",
           "[metad][controller]") {
   ReplicaScript s("abc", 2);
-  CHECK(s.unclean("c") == "a+0 [a b]");
-  CHECK(s.unclean("c") == "a+0 [a b]");
-  CHECK(s.unclean("b") == "a+0 [a]");  // not eligible, although too few are left
+  CHECK(s.unclean("c") == "a+0 [a b] -c");
+  CHECK(s.unclean("c") == "a+0 [a b] -c");
+  CHECK(s.join("abc") == "a+0 [a b] -c");   // it caught up, as far as its leader knows
+  CHECK(s.unclean("b") == "a+0 [a] -b c");  // not eligible, although too few are left
+  CHECK(s.repaired("c") == "a+0 [a] -b");
+  CHECK(s.join("ac") == "a+0 [a c] -b");
+  CHECK(s.repaired("b") == "a+0 [a c]");
   CHECK(s.join("abc") == "a+0 [a b c]");
+}
+
+TEST_CASE("rule 13: a word of an earlier repair does not make up for a later damage", "[metad][controller]") {
+  ReplicaScript s("abc", 2);
+  s.unclean("c");
+  const ReportUnclean earlier{s.session("c"), {0}, true, s.info().version};
+  s.ask(earlier);
+  s.unclean("c");
+  s.ask(earlier);
+  CHECK(s.state() == "a+0 [a b] -c");
+  const ReportUnclean late{s.session("c"), {0}, true, s.info().version};
+  s.unclean("c");
+  s.ask(late);
+  CHECK(s.state() == "a+0 [a b] -c");
+}
+
+TEST_CASE("rule 13: what is unclean stays so when its worker starts again, until an operator forces it",
+          "[metad][controller]") {
+  ReplicaScript s("abc", 2);
+  s.unclean("c");
+  s.come("c");
+  CHECK(s.state() == "a+0 [a b] -c");
+  CHECK(s.force("c", true) == "c+1 [c]");
+}
+
+TEST_CASE("a store that its worker does not trust counts for nothing before it was repaired", "[metad][controller]") {
+  ReplicaScript s("abc", 2);
+  s.come(ReplicaScript::member("c", false));
+  CHECK(s.state() == "a+0 [a b] -c");
 }
 
 TEST_CASE("rule 13: a damaged leader steps down", "[metad][controller]") {
   ReplicaScript s("abc", 2);
-  CHECK(s.unclean("a") == "b+1 [b c]");
-  CHECK(s.unclean("b") == "c+2 [c]");
-  CHECK(s.unclean("c") == "nobody+3 []");
+  CHECK(s.unclean("a") == "b+1 [b c] -a");
+  CHECK(s.unclean("b") == "c+2 [c] -a b");
+  CHECK(s.unclean("c") == "c+2 [c] -a b");  // the only complete copy: what of it is good is served
   CHECK(s.refusal(ReportUnclean{SessionId{999'999}, {0}}).starts_with("unavailable: unknown session"));
 }
 
@@ -308,7 +341,18 @@ TEST_CASE("rule 13: a damaged leader is followed by an eligible one when nobody 
   s.fence("b");
   s.fence("b", false);
   CHECK(s.state() == "a+0 [a] (b)");
-  CHECK(s.unclean("a") == "b+1 [b]");
+  CHECK(s.unclean("a") == "b+1 [b] -a");
+}
+
+TEST_CASE("rule 13: a damaged copy that is the last to have everything stays eligible", "[metad][controller]") {
+  ReplicaScript s("ab", 2);
+  s.lose("b");
+  s.fence("a");
+  CHECK(s.state() == "nobody+1 [] (a b)");
+  CHECK(s.unclean("a") == "nobody+1 [] (b) -a");
+  ReplicaScript alone("a", 1);
+  alone.fence("a");
+  CHECK(alone.unclean("a") == "nobody+1 [] (a)");
 }
 
 // --- an operator forces a leader -----------------------------------------------------------------------------------
@@ -345,11 +389,12 @@ TEST_CASE("nobody is forced to lead who is away or holds nothing", "[metad][cont
         "invalid_argument: worker 'd' is no replica of partition 0; those are 'a', 'b'");
 }
 
-TEST_CASE("a partition whose copies are all damaged is led again only by force", "[metad][controller]") {
+TEST_CASE("a partition without a copy that can be trusted is led again only by force", "[metad][controller]") {
   ReplicaScript s("a", 1);
-  CHECK(s.unclean("a") == "nobody+1 []");
+  s.come(ReplicaScript::member("a", false));
+  CHECK(s.state() == "nobody+1 [] -a");
   s.come("a");
-  CHECK(s.state() == "nobody+1 []");
+  CHECK(s.state() == "nobody+1 [] -a");
   CHECK(s.refusal(ForceLeader{{0}, "a", false}).find("no worker is known to have everything") != std::string::npos);
   CHECK(s.force("a", true) == "a+2 [a]");
 }

@@ -16,6 +16,7 @@ struct Model {
   int min_in_sync;
   Mask in_sync;
   Mask eligible = 0;
+  Mask damaged = 0;
   Mask alive;
   Mask fenced = 0;
   int leader = 0;
@@ -38,6 +39,7 @@ struct Model {
   void lead(int k) {
     leader = k;
     ++epoch;
+    if (k >= 0) damaged &= ~(1U << k);
     if (k >= 0) set(in_sync | 1U << k);
   }
   void elect() {
@@ -59,6 +61,7 @@ struct Model {
     if (!clean) eligible &= ~(1U << k);
     alive |= 1U << k;
     if (led || leader < 0) elect();
+    if (!clean) damaged |= 1U << k;
   }
   void fence(int k, bool on) {
     const Mask before = fenced;
@@ -70,7 +73,7 @@ struct Model {
   void alter(Mask next, bool current) {
     if (leader < 0 || !current || (next >> leader & 1) == 0) return;
     for (int k = 0; k < workers; ++k) {
-      if ((next & ~in_sync) >> k & 1 && !able(k)) return;
+      if ((next & ~in_sync) >> k & 1 && (!able(k) || (damaged >> k & 1) != 0)) return;
     }
     set(next);
   }
@@ -81,9 +84,15 @@ struct Model {
   }
   void unclean(int k) {
     if ((alive >> k & 1) == 0) return;
+    const Mask others = (in_sync | eligible) & ~(1U << k);
+    if (leader == k ? first(others) < 0 : (eligible >> k & 1) != 0 && others == 0) return;
+    damaged |= 1U << k;
     set(in_sync & ~(1U << k));
     eligible &= ~(1U << k);
     if (leader == k) elect();
+  }
+  void repaired(int k) {
+    if ((alive >> k & 1) != 0) damaged &= ~(1U << k);
   }
   void force(int k) {
     if (!able(k) || leader == k) return;
@@ -114,7 +123,8 @@ std::string letters_of(Mask mask) {
 
 std::string text(const Model& m) {
   return (m.leader < 0 ? "nobody" : name_of(m.leader)) + "+" + std::to_string(m.epoch) + " [" + names_of(m.in_sync) +
-         "]" + (m.eligible == 0 ? "" : " (" + names_of(m.eligible) + ")");
+         "]" + (m.eligible == 0 ? "" : " (" + names_of(m.eligible) + ")") +
+         (m.damaged == 0 ? "" : " -" + names_of(m.damaged));
 }
 
 // One history: the same events for both.
@@ -175,9 +185,14 @@ void run(std::uint32_t seed, int events) {
         model.resign();
         break;
       case 7:
-        event = "unclean " + name_of(k);
-        real.unclean(name_of(k));
-        model.unclean(k);
+        event = "unclean or repaired " + name_of(k);
+        if (below(2) == 0) {
+          real.unclean(name_of(k));
+          model.unclean(k);
+        } else {
+          real.repaired(name_of(k));
+          model.repaired(k);
+        }
         break;
       default:
         if (below(3) == 0) {

@@ -153,10 +153,8 @@ ControllerEvent History::some_event() {
   const PartitionInfo& now = known_.partition_infos.at(some_partition().value);
   if (what < 83) return ResignLeader{now.leader_session, now.id, now.epoch};
   const WorkerInfo& worker = known_.workers[random_() % known_.workers.size()];
-  if (what < 85) {
-    if (worker.alive) data_[now.id.value].on[worker.name] = 0;
-    return ReportUnclean{worker.session, now.id};
-  }
+  if (what < 85) return ReportUnclean{worker.session, now.id};
+  if (what < 86) return ReportUnclean{worker.session, now.id, true, now.version};
   return MemberHeartbeat{worker.session};
 }
 
@@ -205,6 +203,7 @@ void History::follow(const CatalogChange& change) {
   const auto [term, is_new] = leaders_.emplace(std::pair(next->id.value, next->epoch.value), leader);
   must(is_new || term->second == leader, "an epoch has one leader");
   Data& data = data_[next->id.value];
+  for (const std::string& name : next->unclean) data.on[name] = 0;
   for (const std::string& name : next->in_sync) {
     if (!lists(before.in_sync, name) && !lists(before.eligible, name)) data.on[name] = data.confirmed;
   }
@@ -241,7 +240,12 @@ void History::heal() {
   for (int i = 0; i < 400; ++i) {
     now_ += 50;
     for (const WorkerInfo& worker : known_.workers) step(MemberHeartbeat{worker.session});
-    for (const PartitionInfo& each : std::vector(known_.partition_infos)) done(everybody(each));
+    for (const PartitionInfo& each : std::vector(known_.partition_infos)) {
+      for (const WorkerInfo& worker : known_.workers) {
+        if (lists(each.unclean, worker.name)) done(ReportUnclean{worker.session, each.id, true, each.version});
+      }
+      done(everybody(known_.partition_infos.at(each.id.value)));
+    }
     done(ControllerTick{});
     confirm();
   }

@@ -165,6 +165,9 @@ class ReplicaScript : public Script {
   std::string alter(const AlterInSync& proposal) { return text(ask(proposal)); }
   std::string resign() { return text(ask(ResignLeader{info().leader_session, {0}, info().epoch})); }
   std::string unclean(const std::string& name) { return text(ask(ReportUnclean{session(name), {0}})); }
+  std::string repaired(const std::string& name) {
+    return text(ask(ReportUnclean{session(name), {0}, true, info().version}));
+  }
   std::string force(const std::string& name, bool accept_loss = false) {
     return text(ask(ForceLeader{{0}, name, accept_loss}));
   }
@@ -198,7 +201,8 @@ class ReplicaScript : public Script {
   std::string text(const PartitionInfo& partition) const {
     return (partition.leader.empty() ? "nobody" : partition.leader) + "+" +
            std::to_string(partition.epoch.value - start_.value) + " [" + joined(partition.in_sync) + "]" +
-           (partition.eligible.empty() ? "" : " (" + joined(partition.eligible) + ")");
+           (partition.eligible.empty() ? "" : " (" + joined(partition.eligible) + ")") +
+           (partition.unclean.empty() ? "" : " -" + joined(partition.unclean));
   }
 
   std::int64_t now_ = 0;

@@ -210,9 +210,9 @@ TEST_CASE("a scan gives the records of one partition, whole, and stops when told
   LogReader reader(*store.log);
   REQUIRE(reader.refresh());
   std::vector<std::uint64_t> lsns;
-  const auto visit = [&](Lsn lsn, std::string_view bytes, const RecordView& record) {
+  const auto visit = [&](Lsn lsn, std::string_view bytes, const Result<RecordView>& record) {
     lsns.push_back(lsn.value);
-    CHECK(bytes.size() == record_bytes(record.header));
+    CHECK(bytes.size() == record_bytes(record->header));
     return lsns.size() < 2 || lsn.value != 2;
   };
   CHECK(reader.scan(at(2, 3), visit));
