@@ -1,0 +1,94 @@
+#!/usr/bin/env python3
+# Breaks each rule of replication on purpose, in a copy of the tree, and shows that the tests notice.
+"""tests/mutants/run.py [NAME...] [--seeds N] [--tree DIR]: applies each patch of this folder, one at a time, to a copy
+of the tree, builds, and runs the simulator; when that finds nothing, the unit tests. Prints what caught each mutant and
+after how many seeds. Exit code: 0 all were caught, 1 one was not, 2 a patch does not apply or build any more."""
+import argparse
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+BUILD_FLAGS = ["-G", "Ninja", "-DCMAKE_BUILD_TYPE=RelWithDebInfo", "-DCMAKE_CXX_FLAGS=-Wno-error"]
+
+
+def run(*words, **options):
+    return subprocess.run([str(word) for word in words], text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          check=False, **options)
+
+
+def need(what, result):
+    if result.returncode == 0:
+        return
+    print(f"{what}:\n{result.stdout[-3000:]}", file=sys.stderr)
+    sys.exit(2)
+
+
+class Copy:
+    """A copy of the tree with a build of its own."""
+
+    def __init__(self, directory):
+        self.tree = pathlib.Path(directory) / "tree"
+        self.build = pathlib.Path(directory) / "build"
+        names = run("git", "-C", ROOT, "ls-files", "-co", "--exclude-standard").stdout.splitlines()
+        for name in names:
+            if not (ROOT / name).is_file():
+                continue
+            (self.tree / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, self.tree / name)
+        need("cmake", run("cmake", "-S", self.tree, "-B", self.build, *BUILD_FLAGS))
+
+    def patch(self, patch, *words):
+        need(f"{patch.name} does not apply", run("patch", "-p1", *words, "-d", self.tree, "-i", patch))
+
+    def make(self, target):
+        need(f"{target} does not build", run("cmake", "--build", self.build, "--target", target, "-j", "2"))
+        return self.build / "bin" / target
+
+
+def caught_by(copy, seeds):
+    """What noticed, or None."""
+    try:
+        simulated = run(copy.make("dmq-sim"), "--seeds", seeds, "--most", 1, timeout=900).stdout
+    except subprocess.TimeoutExpired:
+        return "simulator: it does not end"
+    found = re.search(r"^seed (\d+): (.*)", simulated, re.MULTILINE)
+    if found:
+        return f"simulator, after {found[1]} seeds: {found[2]}"
+    tested = run(copy.make("dmq-unit-tests"), "[storage],[metad]", "-r", "compact", timeout=900)
+    if tested.returncode == 0:
+        return None
+    found = re.search(r"^(\S+?_test\.cpp:\d+): failed: (.*)", tested.stdout.replace(str(copy.tree) + "/", ""), re.MULTILINE)
+    return "unit tests: " + (f"{found[1]}" if found else f"exit code {tested.returncode}")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help="mutants, without .patch; all by default")
+    parser.add_argument("--seeds", type=int, default=20000, help="histories for each (default 20000)")
+    parser.add_argument("--tree", help="where to build; kept (default: a temporary directory)")
+    options = parser.parse_args()
+    patches = [HERE / f"{name}.patch" for name in options.names] or sorted(HERE.glob("*.patch"))
+    with tempfile.TemporaryDirectory(prefix="dmq-mutants-") as scratch:
+        copy = Copy(options.tree or scratch)
+        unharmed = caught_by(copy, 500)
+        if unharmed:
+            print(f"the tree as it is does not pass: {unharmed}", file=sys.stderr)
+            return 2
+        survivors = 0
+        for patch in patches:
+            copy.patch(patch)
+            by = caught_by(copy, options.seeds)
+            copy.patch(patch, "-R")
+            survivors += by is None
+            print(f"{patch.stem:26} {by or 'NOT CAUGHT'}", flush=True)
+    print(f"{len(patches)} mutants, {survivors} not caught")
+    return 1 if survivors else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
