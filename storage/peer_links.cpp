@@ -151,7 +151,8 @@ void PeerLinks::send(PeerFrame frame) {
   }
   frames.push_back(make_frame(encode_peer_message(frame.message)));
   if (frame.records && !frame.records->empty()) {
-    // Within one process each reader gets memory of its own, so that who frees it last is between libzmq's threads alone.
+    // Within one process each reader gets memory of its own, so that who frees it last is between libzmq's threads
+    // alone.
     const bool near = log_endpoint_.starts_with("inproc:");
     frames.push_back(near ? copy_frame(*frame.records) : shared_frame(std::move(frame.records)));
   }

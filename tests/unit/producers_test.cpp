@@ -99,7 +99,8 @@ TEST_CASE("a follower's table is made by the records alone", "[storage][producer
 
 TEST_CASE("the number of producers is bounded", "[storage][producers]") {
   Bench b;
-  for (std::size_t i = 0; i < kProducersMax; ++i) b.producers.restore({{0}, kQueue, std::to_string(i)}, {{1}, kNow}, {1});
+  for (std::size_t i = 0; i < kProducersMax; ++i)
+    b.producers.restore({{0}, kQueue, std::to_string(i)}, {{1}, kNow}, {1});
   CHECK(b.admit(1, 1, "one more") == "unavailable");
   CHECK(b.admit(2, 1, "7") == "0 known");
 }
