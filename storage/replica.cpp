@@ -40,6 +40,8 @@ bool Replica::follow(std::uint64_t cluster, const PartitionInfo& set, SessionId 
     role_ = Role::kIdle;
     stepped_down_ = false;
   }
+  // Who comes back to the set has to say anew what it has.
+  std::erase_if(followers_, [&](const auto& follower) { return !is_replica(follower.first); });
   const bool mine = set.leader == self_ && set.leader_session == session;
   if (!is_replica(self_)) {
     role_ = Role::kIdle;

@@ -159,10 +159,9 @@ bool Simulation::may_wipe(const Node& node) const {
   if (checker_.any_wiped()) return false;
   for (std::uint16_t i = 0; i < plan_.partitions; ++i) {
     const PartitionInfo& info = metad_.partition({i});
-    // Any replica may be in sync as soon as metad hears of it; with one in sync being enough, the other could be given
-    // up before metad hears of this.
-    if (lists(info.replicas, node.name()) && (info.min_in_sync < 2 || info.in_sync.size() + info.eligible.size() < 2))
-      return false;
+    // With one in sync being enough, this one may be the only one as soon as metad hears of it.
+    if (info.min_in_sync < 2) return false;
+    if (lists(info.replicas, node.name()) && info.in_sync.size() + info.eligible.size() < 2) return false;
   }
   return true;
 }

@@ -381,6 +381,21 @@ TEST_CASE("nobody joins a leader that was alone before having all that it wrote 
   CHECK(a.out.proposals.size() == 1);
 }
 
+TEST_CASE("who left the replicas and comes back says anew what it has (rule 8)", "[storage][replica]") {
+  Trio t;
+  t.begin();
+  PartitionInfo info = set_of(1, 2, "a", {"a", "b"});
+  info.replicas = {"a", "b"};
+  t.a.follow(info);
+  info.version = {3};
+  info.replicas = {"a", "b", "c"};
+  t.a.follow(info);
+  t.a.replica.tick(kNow + DurationMs{100}, t.a.out);
+  CHECK(t.a.out.proposals.empty());
+  Trio::catch_up(t.c, t.a);
+  CHECK(t.a.out.proposals.size() == 1);
+}
+
 TEST_CASE("a silent follower is proposed for removal, which counts once metad did it (rule 8)", "[storage][replica]") {
   Trio t;
   t.begin();
