@@ -6,6 +6,20 @@
 #include "service_script.hpp"
 
 namespace dmq {
+namespace {
+
+// Partition 0 on "w" and another worker, one of which leads and is in sync alone.
+PartitionInfo led_by(std::uint32_t epoch, const std::string& leader, std::uint64_t session) {
+  return PartitionInfo{.id = {0},
+                       .epoch = {epoch},
+                       .version = {epoch},
+                       .leader = leader,
+                       .leader_session = {session},
+                       .replicas = {"w", "other"},
+                       .in_sync = {leader}};
+}
+
+}  // namespace
 
 TEST_CASE("a message goes in, comes out, and is gone after its ack", "[storage][service]") {
   ServiceScript s;
@@ -442,13 +456,7 @@ TEST_CASE("what is taken away goes also when a snapshot begins in the same turn"
 // Its turn was published and could not be written; before another was elected, the others went.
 TEST_CASE("a leader that stepped down and is the only replica asks for its next term", "[storage][service]") {
   ServiceScript s;
-  PartitionInfo info{.id = {0},
-                     .epoch = {2},
-                     .version = {2},
-                     .leader = "w",
-                     .leader_session = {7},
-                     .replicas = {"w", "other"},
-                     .in_sync = {"w"}};
+  PartitionInfo info = led_by(2, "w", 7);
   s.change(info);
   s.gathering = true;
   s.send({"a"});
@@ -513,13 +521,7 @@ TEST_CASE("a snapshot does not begin while a part of an earlier one is on its wa
 TEST_CASE("rule 11: a leader that metad may have given up delivers nothing, until it is heard again",
           "[storage][service]") {
   ServiceScript s;
-  PartitionInfo info{.id = {0},
-                     .epoch = {2},
-                     .version = {2},
-                     .leader = "w",
-                     .leader_session = {7},
-                     .replicas = {"w", "other"},
-                     .in_sync = {"w"}};
+  PartitionInfo info = led_by(2, "w", 7);
   SECTION("with another replica") {
     s.change(info);
     s.service.hold_lease(s.now.steady + DurationMs{500}, s.now, s.outbox);
@@ -541,15 +543,6 @@ TEST_CASE("rule 11: a leader that metad may have given up delivers nothing, unti
 // It does not know what the leader behind it has confirmed to the producer.
 TEST_CASE("a deposed leader does not say that a producer is out of sequence", "[storage][service]") {
   ServiceScript s;
-  const auto led_by = [](std::uint32_t epoch, const std::string& leader, std::uint64_t session) {
-    return PartitionInfo{.id = {0},
-                         .epoch = {epoch},
-                         .version = {epoch},
-                         .leader = leader,
-                         .leader_session = {session},
-                         .replicas = {"w", "other"},
-                         .in_sync = {leader}};
-  };
   s.change(led_by(2, "w", 7));
   CHECK(s.send({"a"}, "p", 1) == "ok: 0-1");
   s.gathering = true;
