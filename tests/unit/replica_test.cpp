@@ -181,6 +181,16 @@ TEST_CASE("a gap is fetched and never appended (rule 5)", "[storage][replica]") 
   CHECK(t.b.last<FetchRecords>().end == Lsn{2});
 }
 
+TEST_CASE("records that follow on another term's are fetched and not appended (rule 5)", "[storage][replica]") {
+  Trio t;
+  t.begin();
+  t.b.out.sends.clear();
+  PeerMessage message = t.a.replica.message(AppendRecords{t.b.replica.end(), 1, {7}, {2}, {1}});
+  CHECK_FALSE(t.b.hear(message, std::get<AppendRecords>(message.body)));
+  CHECK(t.b.replica.end() == Lsn{2});
+  CHECK(t.b.last<FetchRecords>().end == Lsn{2});
+}
+
 TEST_CASE("what was told before is acknowledged again (rule 5)", "[storage][replica]") {
   Trio t;
   t.begin();
