@@ -13,7 +13,7 @@ import tempfile
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-BUILD_FLAGS = ["-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release", "-DCMAKE_CXX_FLAGS=-Wno-error"]
+BUILD_FLAGS = ["-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release"]
 
 
 def run(*words, **options):
