@@ -239,9 +239,9 @@ void History::heal() {
   }
   for (int i = 0; i < 400; ++i) {
     now_ += 50;
-    for (const WorkerInfo& worker : known_.workers) step(MemberHeartbeat{worker.session});
+    for (const WorkerInfo& worker : std::vector(known_.workers)) step(MemberHeartbeat{worker.session});
     for (const PartitionInfo& each : std::vector(known_.partition_infos)) {
-      for (const WorkerInfo& worker : known_.workers) {
+      for (const WorkerInfo& worker : std::vector(known_.workers)) {
         if (lists(each.unclean, worker.name)) done(ReportUnclean{worker.session, each.id, true, each.version});
       }
       done(everybody(known_.partition_infos.at(each.id.value)));
