@@ -10,6 +10,7 @@
 #include <variant>
 #include <vector>
 
+#include "protocol/confirmation.hpp"
 #include "protocol/error.hpp"
 #include "protocol/ids.hpp"
 #include "protocol/limits.hpp"
@@ -20,6 +21,7 @@ class MsgpackReader;
 
 struct QueueSettings {
   DurationMs lease_ms{kLeaseMsDefault};  // lease of a receive that names none
+  Confirmation confirm = Confirmation::kInSync;
   bool operator==(const QueueSettings&) const = default;
 };
 

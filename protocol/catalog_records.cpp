@@ -110,16 +110,22 @@ void pack_names(Packer& packer, std::string_view key, const std::vector<std::str
 }
 
 void pack_settings(Packer& packer, const QueueSettings& settings) {
-  packer.map(1);
+  packer.map(2);
   packer.text("lease_ms");
   packer.number(static_cast<std::uint64_t>(settings.lease_ms.value));
+  pack_text(packer, "confirm", confirmation_name(settings.confirm));
 }
 
 Result<QueueSettings> read_settings(const msgpack::object& object) {
   QueueSettings settings;
   MapFields fields(object, "settings");
   fields.number("lease_ms", settings.lease_ms.value);
+  std::string confirm(confirmation_name(settings.confirm));  // of an earlier catalog, which has no such key
+  fields.text("confirm", kConfirmationTextMax, confirm);
+  const auto known = confirmation_from_name(confirm);
+  fields.require(known.has_value(), "confirm");
   if (!fields.result()) return tl::unexpected<Error>(fields.result().error());
+  settings.confirm = *known;
   return settings;
 }
 

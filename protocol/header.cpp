@@ -197,15 +197,33 @@ std::string encode_request_header(const RequestHeader& header) {
   return out;
 }
 
-std::string encode_ok_header(const RequestId& id) {
-  std::string out;
-  Packer packer(out);
-  packer.map(id.index() == 0 ? 2 : 3);
+namespace {
+
+// A map of `more` keys besides the version, the id and the code.
+void begin_reply(Packer& packer, const RequestId& id, Errc code, std::size_t more) {
+  packer.map((id.index() == 0 ? 2 : 3) + more);
   packer.text("v");
   packer.number(kProtocolVersion);
   if (id.index() != 0) pack_id(packer, id);
   packer.text("code");
-  packer.text("ok");
+  packer.text(code_name(code));
+}
+
+}  // namespace
+
+std::string encode_ok_header(const RequestId& id) {
+  std::string out;
+  Packer packer(out);
+  begin_reply(packer, id, Errc::kOk, 0);
+  return out;
+}
+
+std::string encode_confirmed_header(const RequestId& id, Confirmation confirmed) {
+  std::string out;
+  Packer packer(out);
+  begin_reply(packer, id, Errc::kOk, 1);
+  packer.text("confirmed");
+  packer.text(confirmation_name(confirmed));
   return out;
 }
 
@@ -213,12 +231,7 @@ std::string encode_reply_header(const RequestId& id, const Error& error) {
   if (error.code == Errc::kOk) return encode_ok_header(id);
   std::string out;
   Packer packer(out);
-  packer.map(id.index() == 0 ? 4 : 5);
-  packer.text("v");
-  packer.number(kProtocolVersion);
-  if (id.index() != 0) pack_id(packer, id);
-  packer.text("code");
-  packer.text(code_name(error.code));
+  begin_reply(packer, id, error.code, 2);
   packer.text("message");
   packer.text(error.context.empty() ? code_text(error.code) : std::string_view(error.context));
   packer.text("retry");
@@ -243,6 +256,9 @@ Result<ReplyHeader> decode_reply_header(std::string_view bytes, MsgpackReader& r
   }
   if (const msgpack::object* retry = find_key(*object, "retry")) {
     out.retry = retry->type == msgpack::type::BOOLEAN && retry->via.boolean;
+  }
+  if (const msgpack::object* confirmed = find_key(*object, "confirmed")) {
+    out.confirmed = confirmation_from_name(as_text(*confirmed).value_or(""));
   }
   if (const auto known = code_from_name(*name)) {
     out.code = *known;

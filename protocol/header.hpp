@@ -7,6 +7,7 @@
 #include <string_view>
 #include <variant>
 
+#include "protocol/confirmation.hpp"
 #include "protocol/error.hpp"
 #include "protocol/ids.hpp"
 
@@ -57,12 +58,14 @@ std::string encode_request_header(const RequestHeader& header);
 struct ReplyHeader {
   RequestId id;
   Errc code = Errc::kOk;
-  std::string message;  // for an error: what failed, on what, what to try
-  bool retry = false;   // may the same request succeed later?
+  std::string message;                    // for an error: what failed, on what, what to try
+  bool retry = false;                     // may the same request succeed later?
+  std::optional<Confirmation> confirmed;  // of what is durable now
 };
 
 std::string encode_reply_header(const RequestId& id, const Error& error);
 std::string encode_ok_header(const RequestId& id);
+std::string encode_confirmed_header(const RequestId& id, Confirmation confirmed);
 // Unknown codes, of a newer broker, are read as internal, with the code's name in the message.
 Result<ReplyHeader> decode_reply_header(std::string_view bytes, MsgpackReader& reader);
 

@@ -9,7 +9,7 @@ namespace dmq {
 namespace {
 
 constexpr ReadLimits kSettingsLimits{.array_items = 16, .map_keys = 64, .string_bytes = 1024, .binary_bytes = 1024};
-constexpr std::size_t kInfoKeys = 5;
+constexpr std::size_t kInfoKeys = 6;
 
 void put(Packer& packer, std::string_view key, std::uint64_t value) {
   packer.text(key);
@@ -27,6 +27,25 @@ void put_info(Packer& packer, const QueueInfo& queue) {
   put(packer, "partition", std::uint64_t{queue.partition.value});
   put(packer, "created_ms", static_cast<std::uint64_t>(queue.created_ms.value));
   put(packer, "lease_ms", static_cast<std::uint64_t>(queue.settings.lease_ms.value));
+  put(packer, "confirm", confirmation_name(queue.settings.confirm));
+}
+
+Result<void> read_setting(std::string_view key, const msgpack::object& object, QueueSettings& out) {
+  if (key == "lease_ms") {
+    const auto value = as_number(object);
+    if (!value || *value < std::uint64_t{kLeaseMsMin} || *value > std::uint64_t{kLeaseMsMax}) {
+      return fail(Errc::kInvalidArgument, "`lease_ms` must be an integer from 100 to 43200000");
+    }
+    out.lease_ms = DurationMs{static_cast<std::int64_t>(*value)};
+  } else if (key == "confirm") {
+    const auto confirmation = confirmation_from_name(as_text(object).value_or(""));
+    if (!confirmation) return fail(Errc::kInvalidArgument, "`confirm` must be \"in_sync\" or \"leader\"");
+    out.confirm = *confirmation;
+  } else {
+    return fail(Errc::kInvalidArgument,
+                "there is no setting '" + std::string(repeatable(key)) + "'; known: lease_ms, confirm");
+  }
+  return {};
 }
 
 }  // namespace
@@ -39,16 +58,9 @@ Result<QueueSettings> decode_queue_settings(std::string_view payload, MsgpackRea
   if (auto map = check_map(*object); !map) return fail(Errc::kMalformed, "settings: " + map.error().context);
   for (std::uint32_t i = 0; i < object->via.map.size; ++i) {
     const auto& pair = object->via.map.ptr[i];
-    const std::string_view key = as_text(pair.key).value_or("");
-    if (key != "lease_ms") {
-      return fail(Errc::kInvalidArgument,
-                  "there is no setting '" + std::string(repeatable(key)) + "'; known: lease_ms");
+    if (auto read = read_setting(as_text(pair.key).value_or(""), pair.val, settings); !read) {
+      return tl::unexpected<Error>(read.error());
     }
-    const auto value = as_number(pair.val);
-    if (!value || *value < std::uint64_t{kLeaseMsMin} || *value > std::uint64_t{kLeaseMsMax}) {
-      return fail(Errc::kInvalidArgument, "`lease_ms` must be an integer from 100 to 43200000");
-    }
-    settings.lease_ms = DurationMs{static_cast<std::int64_t>(*value)};
   }
   return settings;
 }
@@ -56,8 +68,9 @@ Result<QueueSettings> decode_queue_settings(std::string_view payload, MsgpackRea
 std::string encode_queue_settings(const QueueSettings& settings) {
   std::string out;
   Packer packer(out);
-  packer.map(1);
+  packer.map(2);
   put(packer, "lease_ms", static_cast<std::uint64_t>(settings.lease_ms.value));
+  put(packer, "confirm", confirmation_name(settings.confirm));
   return out;
 }
 

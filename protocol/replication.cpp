@@ -87,6 +87,16 @@ struct PackBody {
     pack_epochs(packer, part.epochs);
     pack_producers(packer, part.producers);
   }
+  void operator()(const RangeHash& range) const {
+    begin("hash", 2);
+    pack_number(packer, "at", range.at.value);
+    pack_number(packer, "hash", range.hash);
+  }
+  void operator()(const RangeDiffers& range) const {
+    begin("differs", 2);
+    pack_number(packer, "first", range.first.value);
+    pack_number(packer, "end", range.end.value);
+  }
 };
 
 Result<std::vector<EpochStart>> read_epochs(const msgpack::object* array) {
@@ -189,6 +199,18 @@ Result<PeerBody> read_body(std::string_view kind, MapFields& fields) {
     fields.number("epoch", truncate.epoch.value);
     fields.number("end", truncate.end.value);
     return truncate;
+  }
+  if (kind == "hash") {
+    RangeHash range;
+    fields.number("at", range.at.value);
+    fields.number("hash", range.hash);
+    return range;
+  }
+  if (kind == "differs") {
+    RangeDiffers range;
+    fields.number("first", range.first.value);
+    fields.number("end", range.end.value);
+    return range;
   }
   if (kind == "fetched") return read_fetched(fields);
   if (kind == "snapshot") return read_snapshot_part(fields);

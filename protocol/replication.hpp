@@ -82,8 +82,19 @@ struct SnapshotRecords {
   std::vector<SnapshotProducer> producers;  // likewise
 };
 
-using PeerBody =
-    std::variant<AppendRecords, AckRecords, FetchRecords, FetchedRecords, TruncateRecords, SnapshotRecords>;
+// Follower to leader: what it has of the range that the record at `at` names, as that record found it.
+struct RangeHash {
+  Lsn at;
+  std::uint64_t hash = 0;  // below kNumberMax
+};
+// Leader to a follower: in that range your copy is another one than those of most replicas.
+struct RangeDiffers {
+  Lsn first;
+  Lsn end;
+};
+
+using PeerBody = std::variant<AppendRecords, AckRecords, FetchRecords, FetchedRecords, TruncateRecords, SnapshotRecords,
+                              RangeHash, RangeDiffers>;
 
 // Around each of them. A frame of another cluster, partition or epoch is dropped.
 struct PeerMessage {

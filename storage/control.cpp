@@ -46,6 +46,10 @@ struct Encode {
       out.append(name);
     }
   }
+  void operator()(const LogRange& range) const {
+    put(out, range.first.value);
+    put(out, range.end.value);
+  }
 };
 
 tl::unexpected<Error> torn() { return fail(Errc::kInternal, "a control record ends in the middle of an item"); }
@@ -84,6 +88,12 @@ Result<ControlBody> decode_names(std::string_view bytes) {
   return names;
 }
 
+Result<ControlBody> decode_range(std::string_view bytes) {
+  if (bytes.size() != 2 * sizeof(std::uint64_t)) return torn();
+  const Lsn first{take<std::uint64_t>(bytes)};
+  return LogRange{first, {take<std::uint64_t>(bytes)}};
+}
+
 }  // namespace
 
 std::string encode_control(const ControlBody& body) {
@@ -100,7 +110,10 @@ Result<ControlBody> decode_control(RecordType type, std::string_view bytes) {
       return decode_returns(bytes);
     case RecordType::kForgetProducers:
       return decode_names(bytes);
+    case RecordType::kCompare:
+      return decode_range(bytes);
     case RecordType::kEpochStart:
+    case RecordType::kDropQueue:
       if (bytes.empty()) return ControlBody{};
       break;
     case RecordType::kMessage:

@@ -26,13 +26,20 @@ struct ReturnedMessage {
   bool operator==(const ReturnedMessage&) const = default;
 };
 
+// LSNs [first, end) of the partition.
+struct LogRange {
+  Lsn first;
+  Lsn end;
+  bool operator==(const LogRange&) const = default;
+};
+
 using Acks = std::vector<AckedMessage>;
 using Returns = std::vector<ReturnedMessage>;
 using ProducerNames = std::vector<std::string>;
-using ControlBody = std::variant<std::monostate, Acks, Returns, ProducerNames>;
+using ControlBody = std::variant<std::monostate, Acks, Returns, ProducerNames, LogRange>;
 
 // Little-endian, without padding (docs/disk-format.md, "Control records"): acks are lsn u64, bytes u32; returns lsn
-// u64, deliveries u32, ready_ms i64; names are a length u8 and that many bytes.
+// u64, deliveries u32, ready_ms i64; names are a length u8 and that many bytes; a range is first u64, end u64.
 std::string encode_control(const ControlBody& body);
 // Errors: internal, when the bytes do not end where an item does, or the type has another body or is no control record.
 Result<ControlBody> decode_control(RecordType type, std::string_view bytes);

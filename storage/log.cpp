@@ -17,7 +17,7 @@
 namespace dmq {
 namespace {
 
-constexpr std::uint32_t kStoreVersion = 2;        // version 1 is read too, and becomes 2
+constexpr std::uint32_t kStoreVersion = 3;        // earlier ones are read too, and become 3
 constexpr std::uint64_t kReserveBytes = 4 << 20;  // of disk, for acks and epochs when it is full
 constexpr std::size_t kRecordBytesMax =
     kRecordHeaderBytes + kProducerBytesMax + kMessageHeaderBytesMax + 64 + kMessageBytesMax;
@@ -28,6 +28,7 @@ constexpr char kEpochsRow = 'e';
 constexpr char kReturnsRow = 'd';
 constexpr char kProducerRow = 'p';
 constexpr char kStoreRow = 's';
+constexpr char kDroppedRow = 'x';
 
 MDB_val val(std::string_view bytes) { return {bytes.size(), const_cast<char*>(bytes.data())}; }
 MDB_val val(const LogKey& key) { return {key.size(), const_cast<unsigned char*>(key.data())}; }
@@ -145,6 +146,9 @@ void visit_side_row(const MDB_val& key, const MDB_val& value, const LogVisitor& 
     const TimeMs ready{value.mv_size == 5 ? 0 : get_big_endian<std::int64_t>(bytes_at(value, 5))};
     visitor.returned({partition, {get_big_endian<std::uint64_t>(bytes_at(key, kPlace))}},
                      {get_big_endian<std::uint32_t>(bytes_at(value, 1)), ready});
+  } else if (name[1] == kDroppedRow && name.size() == kPlace + 8 && value.mv_size == 9) {
+    visitor.dropped({partition, {get_big_endian<std::uint64_t>(bytes_at(key, kPlace))}},
+                    {get_big_endian<std::uint64_t>(bytes_at(value, 1))});
   } else if (name[1] == kProducerRow && name.size() > kPlace + 8 && value.mv_size == 17) {
     visitor.producer(
         {partition, {get_big_endian<std::uint64_t>(bytes_at(key, kPlace))}, std::string(name.substr(kPlace + 8))},
@@ -230,9 +234,9 @@ Result<void> Log::check_version() {
     if (mdb_get(txn, table_, &key, &value) == 0) store_id_ = std::string(text_of(value));
     mdb_txn_abort(txn);
     if (version == kStoreVersion) return {};
-    if (version == 1) return raise_version();
+    if (version == 1 || version == 2) return raise_version();
     return fail(Errc::kInternal, "the store in " + directory_.path() + " has format " + std::to_string(version) +
-                                     "; this program reads formats 1 and 2 only");
+                                     "; this program reads formats 1 to 3 only");
   }
   MDB_stat stat{};
   mdb_stat(txn, table_, &stat);
@@ -257,7 +261,7 @@ Result<void> Log::check_version() {
   return {};
 }
 
-// From now on records of version 2 are written, which an older program would not know.
+// From now on rows are written that an older program would not know.
 Result<void> Log::raise_version() {
   MDB_txn* txn = nullptr;
   int code = mdb_txn_begin(env_, nullptr, 0, &txn);
@@ -442,6 +446,10 @@ int Log::write_side(MDB_txn* txn, const WriteBatch& batch) {
   }
   for (const auto& [key, state] : batch.producers) {
     put(producer_key(key), side_value(state.last.value, state.used_ms.value));
+  }
+  for (const auto& [place, below] : batch.dropped) {
+    const std::string name = side_key(kDroppedRow, place.partition.value, place.queue.value);
+    below.value == 0 ? remove(name) : put(name, side_value(below.value));
   }
   return code;
 }

@@ -35,6 +35,7 @@ struct LogVisitor {
   std::function<void(const ProducerKey&, const ProducerState&)> producer;
   std::function<void(PartitionId, EpochTable)> epochs;
   std::function<void(RecordPlace, const ReturnState&)> returned;
+  std::function<void(const QueuePlace&, Lsn below)> dropped;
   std::function<void(RecordPlace, const RecordHeader&)> record;  // the checksum is verified at delivery, not here
   std::function<void(RecordPlace, const std::string&)> damaged;  // a header that cannot be read; the record is kept
 };

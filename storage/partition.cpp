@@ -53,6 +53,11 @@ bool Partition::note_damage(Lsn lsn, TimeMs now) {
 void Partition::restore_message(Lsn lsn, const RecordHeader& header, const ReturnState& returned, const Now& now) {
   const auto bytes = static_cast<std::uint32_t>(record_bytes(header));
   stored_ += stored_bytes(bytes);
+  if (const auto dropped = dropped_.find(header.queue); dropped != dropped_.end() && lsn < dropped->second.below) {
+    dropped->second.lsns.push_back(lsn);
+    dropped->second.stored += stored_bytes(bytes);
+    return;
+  }
   Queue& queue = queues_[header.queue];
   queue.append(lsn, bytes, returned.deliveries);
   if (returned.ready_ms > now.wall) {
@@ -75,6 +80,7 @@ Result<void> Partition::restore_entry(Lsn lsn, const RecordView& record) {
     auto body = decode_control(header.type, record.body);
     if (!body) return tl::unexpected<Error>(body.error());
     entry.control = std::make_unique<ControlBody>(std::move(*body));
+    if (header.type == RecordType::kDropQueue) dropping_.insert(header.queue);
   } else {
     if (!record.producer.empty()) entry.producer = producers_.logged(header.queue, record.producer, header.sequence);
     stored_ += stored_bytes(entry.bytes);
@@ -197,6 +203,7 @@ void Partition::append_control(RecordType type, QueueId queue, ControlBody body,
   entry.effect_stored = replica_.alone();
   entry.queue = queue;
   entry.control = std::make_unique<ControlBody>(std::move(body));
+  if (type == RecordType::kDropQueue) dropping_.insert(queue);
   if (entry.effect_stored) {
     store_effect(entry, turn.writes);
     trimmed_ = Lsn{entry.lsn.value + 1};
@@ -249,6 +256,7 @@ void Partition::cut_tail(Lsn end) {
   for (; !tail_.empty() && tail_.back().lsn >= end; tail_.pop_back()) {
     const LogEntry& entry = tail_.back();
     if (entry.type == RecordType::kMessage) stored_ -= stored_bytes(entry.bytes);
+    if (entry.type == RecordType::kDropQueue) dropping_.erase(entry.queue);
     Queue* const queue = find_queue(entry.queue);
     if (queue == nullptr || entry.control == nullptr) continue;
     if (const auto* acks = std::get_if<Acks>(entry.control.get())) {

@@ -55,6 +55,7 @@ class Partition {
 
   // From the store, at start: in this order, messages and entries by LSN.
   void restore(const PartitionState& state, EpochTable epochs);
+  void restore_dropped(QueueId queue, Lsn below) { dropped_[queue].below = below; }
   void restore_message(Lsn lsn, const RecordHeader& header, const ReturnState& returned, const Now& now);
   void restore_control(Lsn lsn) { controls_.push_back(lsn); }     // applied, not trimmed
   Result<void> restore_entry(Lsn lsn, const RecordView& record);  // not applied. Errors: internal: damaged
@@ -110,10 +111,23 @@ class Partition {
   // Applies what is committed; trims what everybody has.
   struct Applied {
     std::set<QueueId> touched;  // may have more ready messages
+    bool dropped = false;       // a queue was, whose messages are to be removed from the store
     bool delivers_now = false;  // and did not before
+    // What lives here of a range is to be looked at now, as it is at this place of the log; then advance() goes on.
+    struct Compare {
+      Lsn at;
+      LogRange range;
+    };
+    std::optional<Compare> compare;
   };
   void advance(const Now& now, Turn& turn, Applied& applied);
   void hold_trim(Lsn end, TimeMs until);  // a snapshot stamped with `end` is under way
+
+  // A deleted queue goes by a record of the log, at once from the queues, and then a part at a time from the store.
+  bool has(QueueId queue) const { return queues_.contains(queue) || producers_.has(queue); }
+  bool is_dropping(QueueId queue) const { return dropping_.contains(queue); }  // the record is not applied yet
+  bool has_dropped() const { return !dropped_.empty(); }
+  void remove_dropped(std::size_t most, WriteBatch& effects);
 
   PartitionState state() const;                // for the transaction that ends a turn
   void seal(Turn& turn);                       // adds what must be known after a restart
@@ -137,12 +151,20 @@ class Partition {
   std::map<QueueId, Queue>& queues() { return queues_; }
 
  private:
+  // Messages of a queue that was dropped, still in the store.
+  struct Dropped {
+    Lsn below;  // the record's place
+    std::vector<Lsn> lsns;
+    std::uint64_t stored = 0;
+  };
+
   RecordHeader header_of(RecordType type, QueueId queue, const Now& now) const;
   void note_end(Turn& turn);
   void apply(const LogEntry& entry, const Now& now, WriteBatch& effects, Applied& applied);
   void apply_acks(const LogEntry& entry, WriteBatch& effects);
   void apply_returns(const LogEntry& entry, const Now& now, WriteBatch& effects);
   void apply_forget(const LogEntry& entry, WriteBatch& effects);
+  void apply_drop(const LogEntry& entry, WriteBatch& effects);
   void store_effect(const LogEntry& entry, WriteBatch& writes);
   bool trim(TimeMs now, WriteBatch& effects);
   void cut_tail(Lsn end);
@@ -171,6 +193,8 @@ class Partition {
   std::uint64_t written_ = 0;  // the generation of the last turn on the disk
   Producers producers_;
   std::map<QueueId, Queue> queues_;
+  std::set<QueueId> dropping_;  // in the tail
+  std::map<QueueId, Dropped> dropped_;
   std::deque<PendingReply> waiting_;
 };
 

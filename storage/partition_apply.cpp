@@ -10,16 +10,17 @@ namespace dmq {
 // An effect may not overtake its record, so what is not on this replica's disk yet waits too.
 void Partition::advance(const Now& now, Turn& turn, Applied& applied) {
   if (rebuilding_) return;
-  const Lsn limit = std::min(replica_.commit(), replica_.end_on_disk());
+  Lsn limit = std::min(replica_.commit(), replica_.end_on_disk());
   bool changed = false;
   for (; !tail_.empty() && tail_.front().lsn < limit; tail_.pop_front()) {
     apply(tail_.front(), now, turn.effects, applied);
     changed |= !tail_.front().effect_stored;
+    if (applied.compare) limit = Lsn{tail_.front().lsn.value + 1};
   }
   applied_ = std::max(applied_, limit);
   changed |= trim(now.steady, turn.effects);
   if (changed) turn.changed.insert(id_);
-  applied.delivers_now = replica_.delivers() && !delivers_;
+  applied.delivers_now |= replica_.delivers() && !delivers_;
   delivers_ = replica_.delivers();
 }
 
@@ -40,6 +41,14 @@ void Partition::apply(const LogEntry& entry, const Now& now, WriteBatch& effects
       break;
     case RecordType::kForgetProducers:
       apply_forget(entry, effects);
+      break;
+    case RecordType::kDropQueue:
+      apply_drop(entry, effects);
+      applied.touched.erase(entry.queue);
+      applied.dropped = true;
+      break;
+    case RecordType::kCompare:
+      applied.compare = {entry.lsn, std::get<LogRange>(*entry.control)};
       break;
     case RecordType::kEpochStart:
       break;
@@ -77,6 +86,39 @@ void Partition::apply_forget(const LogEntry& entry, WriteBatch& effects) {
   }
 }
 
+// A message of the queue behind this record, from a leader that had not heard of the deletion, begins it anew.
+void Partition::apply_drop(const LogEntry& entry, WriteBatch& effects) {
+  dropping_.erase(entry.queue);
+  Dropped& dropped = dropped_[entry.queue];
+  dropped.below = entry.lsn;
+  if (const Queue* queue = find_queue(entry.queue)) {
+    const std::vector<Lsn> all = queue->all();
+    dropped.lsns.insert(dropped.lsns.end(), all.begin(), all.end());
+    dropped.stored += queue->counts().stored;
+    queues_.erase(entry.queue);
+  }
+  if (!entry.effect_stored) {
+    producers_.unstore_queue(entry.queue, effects);
+    effects.dropped[{id_, entry.queue}] = entry.lsn;
+  }
+  producers_.forget_queue(entry.queue);
+}
+
+void Partition::remove_dropped(std::size_t most, WriteBatch& effects) {
+  if (dropped_.empty()) return;
+  auto& [queue, dropped] = *dropped_.begin();
+  for (std::size_t i = 0; i < most && !dropped.lsns.empty(); ++i) {
+    const RecordPlace place{id_, dropped.lsns.back()};
+    dropped.lsns.pop_back();
+    effects.removals.push_back(place);
+    effects.returns[place] = {};
+  }
+  if (!dropped.lsns.empty()) return;
+  stored_ -= std::min(stored_, dropped.stored);
+  effects.dropped[{id_, queue}] = {};
+  dropped_.erase(queue);
+}
+
 // What apply() would add to a later transaction, for an entry that needs no place in the log.
 void Partition::store_effect(const LogEntry& entry, WriteBatch& writes) {
   if (entry.type == RecordType::kAcks) {
@@ -94,6 +136,9 @@ void Partition::store_effect(const LogEntry& entry, WriteBatch& writes) {
       writes.producers.erase({id_, entry.queue, name});
       writes.forgotten_producers.emplace_back(id_, entry.queue, name);
     }
+  } else if (entry.type == RecordType::kDropQueue) {
+    producers_.unstore_queue(entry.queue, writes);
+    writes.dropped[{id_, entry.queue}] = entry.lsn;
   }
 }
 
@@ -169,6 +214,12 @@ void Partition::clear(Turn& turn) {
   for (const LogEntry& entry : tail_) {
     if (entry.type == RecordType::kMessage) stored_ -= std::min(stored_, stored_bytes(entry.bytes));
   }
+  for (const auto& [queue, dropped] : dropped_) {
+    stored_ -= std::min(stored_, dropped.stored);
+    turn.effects.dropped[{id_, queue}] = {};
+  }
+  dropped_.clear();
+  dropping_.clear();
   tail_.clear();
   queues_.clear();
   controls_.clear();

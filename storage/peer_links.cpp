@@ -134,7 +134,8 @@ bool PeerLinks::drain_socket(zmq::socket_t& socket, std::size_t skip, const Take
 void PeerLinks::send(PeerFrame frame) {
   const bool answer = std::holds_alternative<FetchedRecords>(frame.message.body) ||
                       std::holds_alternative<TruncateRecords>(frame.message.body) ||
-                      std::holds_alternative<SnapshotRecords>(frame.message.body);
+                      std::holds_alternative<SnapshotRecords>(frame.message.body) ||
+                      std::holds_alternative<RangeDiffers>(frame.message.body);
   std::vector<zmq::message_t> frames;
   zmq::socket_t* socket = &log_;
   if (frame.to.empty()) {

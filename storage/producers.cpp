@@ -87,11 +87,17 @@ void Producers::forget(QueueId queue, const std::string& producer) {
   }
 }
 
-void Producers::forget_queue(QueueId queue, WriteBatch& writes) {
-  for (auto row = table_.lower_bound(std::pair(queue, std::string()));
-       row != table_.end() && row->first.first == queue;) {
+void Producers::forget_queue(QueueId queue) {
+  for (auto row = of_queue(queue); row != table_.end() && row->first.first == queue;) {
+    const std::string name = (row++)->first.second;
+    forget(queue, name);
+  }
+}
+
+void Producers::unstore_queue(QueueId queue, WriteBatch& writes) const {
+  for (auto row = of_queue(queue); row != table_.end() && row->first.first == queue; ++row) {
+    writes.producers.erase(key_of(*row));
     writes.forgotten_producers.push_back(key_of(*row));
-    row = row->second.logged == row->second.applied.last ? table_.erase(row) : std::next(row);
   }
 }
 

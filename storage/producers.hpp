@@ -55,14 +55,21 @@ class Producers {
 
   // Producers of which nothing was heard since `before` and nothing waits, at most `most`, by queue.
   std::map<QueueId, std::vector<std::string>> idle(TimeMs before, std::size_t most) const;
-  void forget(QueueId queue, const std::string& producer);  // as a record says; later messages may begin anew
-  void forget_queue(QueueId queue, WriteBatch& writes);
+  void forget(QueueId queue, const std::string& producer);      // as a record says; later messages may begin anew
+  void forget_queue(QueueId queue);                             // likewise, all that sent to it
+  void unstore_queue(QueueId queue, WriteBatch& writes) const;  // their rows go from the store
 
   ProducerKey key_of(const Row& row) const { return {partition_, row.first.first, row.first.second}; }
   const Table& table() const { return table_; }
   std::size_t size() const { return table_.size(); }
+  bool has(QueueId queue) const {
+    const auto row = of_queue(queue);
+    return row != table_.end() && row->first.first == queue;
+  }
 
  private:
+  Table::const_iterator of_queue(QueueId queue) const { return table_.lower_bound(std::pair(queue, std::string())); }
+
   PartitionId partition_;
   Table table_;
 };

@@ -17,6 +17,8 @@ enum class RecordType : std::uint8_t {
   kAcks = 3,             // messages are done for good; body: acks (storage/control.hpp)
   kReturns = 4,          // messages came back; body: returns
   kForgetProducers = 5,  // producers that were silent for long; body: names
+  kDropQueue = 6,        // a queue was deleted: its messages and producers go; no body
+  kCompare = 7,          // the replicas compare what they have of a range; body: first and end
 };
 
 inline constexpr std::uint8_t kRecordVersion = 2;

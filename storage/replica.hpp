@@ -125,6 +125,10 @@ class Replica {
   // True: the caller takes this part, and reports the end with snapshot_taken().
   bool take(const PeerMessage& message, const SnapshotRecords& part, TimeMs now);
   void snapshot_taken(const SnapshotRecords& part, TimeMs now);
+  // Is it the present leader who says this to this follower?
+  bool follows(const PeerMessage& message) const {
+    return is_from_leader(message) && message.session == set_.leader_session;
+  }
   // From a follower.
   void take(const PeerMessage& message, const AckRecords& ack, TimeMs now, ReplicaEffects& out);
   void take(const PeerMessage& message, const FetchRecords& fetch, TimeMs now, ReplicaEffects& out);

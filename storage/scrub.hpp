@@ -5,6 +5,7 @@
 #include <optional>
 #include <vector>
 
+#include "storage/control.hpp"
 #include "storage/record_source.hpp"
 
 namespace dmq {
@@ -13,11 +14,13 @@ namespace dmq {
 // clock. Not thread-safe: it belongs to the worker's loop.
 class Scrub {
  public:
-  static constexpr std::uint64_t kStepBytes = 64 * 1024;  // then requests have their turn; but at least one record
-  static constexpr DurationMs kRoundEvery{3600 * 1000};   // a small store is not read without end
+  static constexpr std::uint64_t kStepBytes = 64 * 1024;     // then requests have their turn; but at least one record
+  static constexpr std::uint64_t kRangeBytes = 1024 * 1024;  // what replicas compare at once
+  static constexpr std::uint64_t kRangeMessages = 5000;      // likewise
 
-  // 0: never.
-  explicit Scrub(std::uint64_t bytes_per_s) : bytes_per_s_(bytes_per_s) {}
+  // 0 bytes: never. A round begins no sooner than `round_every` after the last one began, so that a small store is not
+  // read without end.
+  Scrub(std::uint64_t bytes_per_s, DurationMs round_every) : bytes_per_s_(bytes_per_s), round_every_(round_every) {}
 
   // When step() has something to do, on the steady clock; empty: never.
   std::optional<TimeMs> due() const;
@@ -29,16 +32,23 @@ class Scrub {
     TimeMs begun;
   };
   using Found = std::function<void(RecordPlace place, const Error& error)>;
+  // LSNs [first, end) were read, with messages in them: about kRangeBytes, or the rest of a partition.
+  using Covered = std::function<void(PartitionId partition, LogRange range)>;
   // Reads on in `held`, the store's partitions in order, and tells of each damaged record. Returns the round when this
   // step was its last one. A store that cannot be read is tried again with the next step.
-  std::optional<Round> step(TimeMs now, const std::vector<PartitionId>& held, RecordSource& records,
-                            const Found& found);
+  std::optional<Round> step(TimeMs now, const std::vector<PartitionId>& held, RecordSource& records, const Found& found,
+                            const Covered& covered);
 
  private:
-  std::uint64_t read_some(RecordSource& records, std::uint64_t most, const Found& found);
+  std::uint64_t read_some(RecordSource& records, std::uint64_t most, const Found& found, const Covered& covered);
+  void cover(Lsn end, const Covered& covered);
 
   const std::uint64_t bytes_per_s_;
+  const DurationMs round_every_;
   RecordPlace next_{};
+  Lsn range_first_{1};  // of the range that is being read
+  std::uint64_t range_bytes_ = 0;
+  std::uint64_t range_messages_ = 0;
   Round round_;
   TimeMs due_;
 };

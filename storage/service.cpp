@@ -2,6 +2,7 @@
 #include "storage/service.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include "protocol/limits.hpp"
 #include "protocol/queue_info.hpp"
@@ -32,7 +33,7 @@ Service::Service(std::string worker_name, ServiceLimits limits, const CatalogCop
       limits_(limits),
       catalog_(catalog),
       records_(records),
-      scrub_(limits.scrub_bytes_per_s) {}
+      scrub_(limits.scrub_bytes_per_s, limits.scrub_every) {}
 
 Partition& Service::partition(PartitionId id) {
   return partitions_.try_emplace(id, id, worker_name_, limits_.partition, stored_).first->second;
@@ -45,6 +46,11 @@ void Service::restore_partition(PartitionId id, const PartitionState& state, Epo
 void Service::restore_producer(const ProducerKey& key, const ProducerState& state) {
   Partition& core = partition(std::get<PartitionId>(key));
   core.producers().restore(key, state, core.applied());
+}
+
+void Service::restore_dropped(const QueuePlace& place, Lsn below) {
+  partition(place.partition).restore_dropped(place.queue, below);
+  emptied_.insert(place.partition);
 }
 
 void Service::restore_record(RecordPlace place, const RecordHeader& header, const ReturnState& returned,
@@ -104,7 +110,7 @@ void Service::answer(const Call& call, std::string payload) {
 // Once all that is in the log now is committed.
 void Service::answer_later(const Call& call, std::string payload) {
   call.turn.replies.push_back({call.request.to, header_.id, std::move(payload), call.partition.id(),
-                               call.partition.epoch(), call.partition.replica().end()});
+                               call.partition.epoch(), call.partition.replica().end(), confirmation_of(call.queue)});
 }
 
 // A leader that is deposed and does not know it yet may lack what its answer goes by. So it writes a record, which says
@@ -113,6 +119,7 @@ void Service::refuse_as_leader(const Call& call, const Error& error) {
   if (call.partition.replica().alone()) return refuse(call, error);
   call.partition.append_control(RecordType::kAcks, call.queue, Acks{}, call.now, call.turn);
   answer_later(call, {});
+  call.turn.replies.back().confirm = Confirmation::kInSync;
   call.turn.replies.back().error = error;
 }
 
@@ -186,6 +193,9 @@ void Service::committed(Turn& turn, const Now& now, Turn& next, Outbox& out) {
     const bool same_term = core.replica().leads() && core.epoch() == reply.epoch;
     if (!same_term && !core.replica().alone()) {
       out.replies.push_back({std::move(reply.to), encode_reply_header(reply.id, leader_changed()), {}});
+    } else if (reply.confirm == Confirmation::kLeader) {
+      std::string header = reply.header();
+      out.replies.push_back({std::move(reply.to), std::move(header), std::move(reply.payload)});
     } else {
       core.waiting().push_back(std::move(reply));
     }
@@ -204,12 +214,21 @@ void Service::committed(Turn& turn, const Now& now, Turn& next, Outbox& out) {
 void Service::advance(Partition& partition, const Now& now, Turn& turn, Outbox& out) {
   Partition::Applied applied;
   partition.advance(now, turn, applied);
+  while (applied.compare) {
+    compare(partition, *std::exchange(applied.compare, std::nullopt), now, out);
+    partition.advance(now, turn, applied);
+  }
   release(partition, out);
   if (applied.delivers_now) serve_all_parked(partition.id(), now, out);
+  if (applied.dropped) {
+    emptied_.insert(partition.id());
+    forget_dropped();
+  }
   for (const QueueId id : applied.touched) {
-    const QueueKey key{partition.id(), id};
+    const QueuePlace key{partition.id(), id};
     if (catalog_.is_deleted(id)) {
-      drop_queue(key, turn.effects, out);  // deleted while its messages were on their way to the disk
+      deleted_.insert(key);  // while its messages were on their way to the disk
+      drops_due_ = now.steady;
       continue;
     }
     if (!partition.replica().leads()) continue;
@@ -222,8 +241,7 @@ void Service::release(Partition& partition, Outbox& out) {
   auto& waiting = partition.waiting();
   for (; !waiting.empty() && waiting.front().end <= partition.applied(); waiting.pop_front()) {
     PendingReply& reply = waiting.front();
-    std::string header =
-        reply.error.code == Errc::kOk ? encode_ok_header(reply.id) : encode_reply_header(reply.id, reply.error);
+    std::string header = reply.header();
     out.replies.push_back({std::move(reply.to), std::move(header), std::move(reply.payload)});
   }
 }
@@ -249,9 +267,14 @@ void Service::failed(Turn& turn, const Error& error, const Now& now, Turn& next,
   }
 }
 
-Queue* Service::find_queue(const QueueKey& key) {
+Queue* Service::find_queue(const QueuePlace& key) {
   const auto partition = partitions_.find(key.partition);
   return partition == partitions_.end() ? nullptr : partition->second.find_queue(key.queue);
+}
+
+Confirmation Service::confirmation_of(QueueId queue) const {
+  const QueueInfo* info = catalog_.find_queue(queue);
+  return info == nullptr ? Confirmation::kInSync : info->settings.confirm;
 }
 
 DurationMs Service::lease_of(QueueId queue) const {
@@ -263,7 +286,7 @@ DurationMs Service::lease_of(QueueId queue) const {
 
 void Service::tick(const Now& now, Turn& turn, Outbox& out) {
   for (std::size_t i = 0; i < kExpirePerTick && !watch_.empty() && watch_.begin()->first <= now.steady; ++i) {
-    const QueueKey key = watch_.begin()->second;
+    const QueuePlace key = watch_.begin()->second;
     watch_.erase(watch_.begin());
     watched_.erase(key);
     Queue* const queue = find_queue(key);
@@ -274,8 +297,9 @@ void Service::tick(const Now& now, Turn& turn, Outbox& out) {
   }
   expire_parked(now, out);
   if (now.steady >= producers_due_) forget_idle_producers(now, turn);
-  remove_doomed(turn.effects);
-  if (const auto due = scrub_.due(); due && *due <= now.steady) scrub(now, out);
+  if (!deleted_.empty() && now.steady >= drops_due_) drop_deleted(now, turn);
+  remove_dropped(turn.effects);
+  if (const auto due = scrub_.due(); due && *due <= now.steady) scrub(now, turn, out);
   ReplicaEffects effects;
   for (const PartitionId id : replicated_) {
     Partition& core = partitions_.at(id);
@@ -285,13 +309,20 @@ void Service::tick(const Now& now, Turn& turn, Outbox& out) {
   }
 }
 
-void Service::scrub(const Now& now, Outbox& out) {
+// What a leader has read, all replicas are to compare.
+void Service::scrub(const Now& now, Turn& turn, Outbox& out) {
   std::vector<PartitionId> held;
   for (const auto& [id, partition] : partitions_) held.push_back(id);
   const auto found = [&](RecordPlace place, const Error& error) {
     found_damage(partitions_.at(place.partition), place.lsn, error, now, out);
   };
-  const auto round = scrub_.step(now.steady, held, records_, found);
+  const auto covered = [&](PartitionId id, LogRange range) {
+    Partition& core = partitions_.at(id);
+    if (!core.replica().takes_appends() || core.replica().alone()) return;
+    range.end = std::min(range.end, core.applied());
+    if (range.first < range.end) core.append_control(RecordType::kCompare, {}, range, now, turn);
+  };
+  const auto round = scrub_.step(now.steady, held, records_, found, covered);
   if (!round || round->records == 0) return;
   out.remarks.push_back("all records were read to find damage: " + std::to_string(round->records) + " records, " +
                         std::to_string(round->bytes) + " bytes, " + std::to_string(round->damaged) + " damaged, in " +
@@ -299,11 +330,12 @@ void Service::scrub(const Now& now, Outbox& out) {
 }
 
 std::optional<TimeMs> Service::next_deadline() const {
-  if (!doomed_.empty()) return TimeMs{0};
+  if (!emptied_.empty()) return TimeMs{0};
   std::optional<TimeMs> next;
   const auto sooner = [&next](TimeMs time) {
     if (!next || time < *next) next = time;
   };
+  if (!deleted_.empty()) sooner(drops_due_);
   if (!watch_.empty()) sooner(watch_.begin()->first);
   if (const auto due = scrub_.due()) sooner(*due);
   if (!parked_until_.empty()) sooner(std::get<TimeMs>(*parked_until_.begin()));

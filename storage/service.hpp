@@ -16,6 +16,7 @@
 #include "protocol/msgpack_reader.hpp"
 #include "storage/outbox.hpp"
 #include "storage/partition.hpp"
+#include "storage/range_comparison.hpp"
 #include "storage/record_source.hpp"
 #include "storage/scrub.hpp"
 #include "storage/turn.hpp"
@@ -27,6 +28,7 @@ struct ServiceLimits {
   std::size_t parked_max = 10'000;                      // receives that wait for a message
   DurationMs producer_idle{3600 * 1000};                // then a producer's sequence is forgotten
   std::uint64_t scrub_bytes_per_s = 0;                  // read to find damage; 0: none
+  DurationMs scrub_every{3600 * 1000};                  // from the begin of one round to the next
   PartitionLimits partition;
 };
 
@@ -38,10 +40,12 @@ class Service {
   // `catalog` and `records` outlive the service.
   Service(std::string worker_name, ServiceLimits limits, const CatalogCopy& catalog, RecordSource& records);
 
-  // From the store, at start, in this order: each partition's state, its producers, its records by LSN. A record that
+  // From the store, at start, in this order: each partition's state, its producers and
+  // dropped queues, its records by LSN. A record that
   // is not applied yet is read from `records`.
   void restore_partition(PartitionId id, const PartitionState& state, EpochTable epochs);
   void restore_producer(const ProducerKey& key, const ProducerState& state);
+  void restore_dropped(const QueuePlace& place, Lsn below);
   void restore_record(RecordPlace place, const RecordHeader& header, const ReturnState& returned, const Now& now);
   void restore_damaged(RecordPlace place) { partition(place.partition).restore_damaged(place.lsn); }
 
@@ -86,11 +90,6 @@ class Service {
   const std::map<PartitionId, Partition>& partitions() const { return partitions_; }
 
  private:
-  struct QueueKey {
-    PartitionId partition;
-    QueueId queue;
-    auto operator<=>(const QueueKey&) const = default;
-  };
   // A receive that waits for a message.
   struct Parked {
     ReplyTo to;
@@ -101,12 +100,6 @@ class Service {
     TimeMs until;
   };
   using Ticket = std::uint64_t;  // receives are served in the order of their tickets
-  // A deleted queue's messages, removed a part at a time.
-  struct Doomed {
-    PartitionId partition;
-    std::vector<Lsn> lsns;
-    std::uint64_t stored;
-  };
   // One request on its way through the handlers.
   struct Call {
     const Request& request;
@@ -115,7 +108,7 @@ class Service {
     QueueId queue;
     Turn& turn;
     Outbox& out;
-    QueueKey key() const { return {partition.id(), queue}; }
+    QueuePlace key() const { return {partition.id(), queue}; }
   };
 
   // service.cpp
@@ -128,17 +121,18 @@ class Service {
   void describe(const Call& call);
   void advance(Partition& partition, const Now& now, Turn& turn, Outbox& out);
   void release(Partition& partition, Outbox& out);
-  void scrub(const Now& now, Outbox& out);
+  void scrub(const Now& now, Turn& turn, Outbox& out);
   bool is_full(const Now& now, std::uint64_t more) const;
-  Queue* find_queue(const QueueKey& key);
+  Queue* find_queue(const QueuePlace& key);
   DurationMs lease_of(QueueId queue) const;
+  Confirmation confirmation_of(QueueId queue) const;
 
   // service_delivery.cpp
   void receive(const Call& call);
   void park(const Call& call, const Parked& parked);
   // Leases up to `parked.max` messages; the payload of the reply, empty when nothing is ready.
-  std::string deliver(const QueueKey& key, const Parked& parked, const Now& now, Outbox& out);
-  void serve_parked(const QueueKey& key, const Now& now, Outbox& out);
+  std::string deliver(const QueuePlace& key, const Parked& parked, const Now& now, Outbox& out);
+  void serve_parked(const QueuePlace& key, const Now& now, Outbox& out);
   void serve_all_parked(PartitionId partition, const Now& now, Outbox& out);
   void unpark(PartitionId partition, Outbox& out);
   void expire_parked(const Now& now, Outbox& out);
@@ -147,17 +141,19 @@ class Service {
   void settle(const Call& call);
   void extend(const Call& call);
   bool is_ours(const Call& call, const Receipt& receipt) const;
-  void expire_leases(const QueueKey& key, Queue& queue, const Now& now, Turn& turn);
+  void expire_leases(const QueuePlace& key, Queue& queue, const Now& now, Turn& turn);
   void forget_idle_producers(const Now& now, Turn& turn);
-  void watch(const QueueKey& key, const Queue& queue);
+  void watch(const QueuePlace& key, const Queue& queue);
 
   // service_catalog.cpp
   Result<void> follow_partitions(SessionId session, const Now& now, Turn& turn, Outbox& out);
   Result<void> follow_partition(const PartitionInfo& info, SessionId session, const Now& now, Turn& turn, Outbox& out);
   void begin_leading(Partition& partition);
   void stop_leading(Partition& partition, Outbox& out);
-  void drop_queue(const QueueKey& key, WriteBatch& effects, Outbox& out);
-  void remove_doomed(WriteBatch& effects);
+  void note_deleted(QueueId queue, Outbox& out);
+  void drop_deleted(const Now& now, Turn& turn);
+  void forget_dropped();
+  void remove_dropped(WriteBatch& effects);
 
   // service_peers.cpp
   void publish(Turn& turn, const Now& now, Outbox& out);
@@ -168,6 +164,9 @@ class Service {
     Gaps gaps;
   };
   void found_damage(Partition& partition, Lsn lsn, const Error& error, const Now& now, Outbox& out);
+  void compare(Partition& partition, const Partition::Applied::Compare& compare, const Now& now, Outbox& out);
+  void take_hash(Partition& partition, const PeerMessage& message, const RangeHash& hash, const Now& now, Outbox& out);
+  void found_difference(Partition& partition, const LogRange& range, const Now& now, Outbox& out);
   bool append_records(Partition& partition, const ShippedRange& range, std::string_view records, Turn& turn);
   void start_over(Partition& partition, const std::string& leader, Turn& turn, Outbox& out);
   bool take_snapshot(Partition& partition, const SnapshotRecords& part, std::string_view records, const Now& now,
@@ -190,14 +189,17 @@ class Service {
   std::map<PartitionId, Partition> partitions_;
   TimeMs lease_until_{INT64_MAX};
   std::set<PartitionId> replicated_;  // those that other workers hold too
-  std::map<QueueKey, std::map<Ticket, Parked>> parked_;
-  std::set<std::tuple<TimeMs, QueueKey, Ticket>> parked_until_;
+  std::map<QueuePlace, std::map<Ticket, Parked>> parked_;
+  std::set<std::tuple<TimeMs, QueuePlace, Ticket>> parked_until_;
   Ticket next_ticket_ = 1;
-  std::set<std::pair<TimeMs, QueueKey>> watch_;  // queues by their next deadline, each once
-  std::map<QueueKey, TimeMs> watched_;
-  std::deque<Doomed> doomed_;
+  std::set<std::pair<TimeMs, QueuePlace>> watch_;  // queues by their next deadline, each once
+  std::map<QueuePlace, TimeMs> watched_;
+  std::set<QueuePlace> deleted_;                                  // in the catalog, and not in the log yet
+  TimeMs drops_due_;                                              // then those that could not be logged are tried again
+  std::set<PartitionId> emptied_;                                 // they have rows of dropped queues
   std::map<std::pair<PartitionId, std::string>, Lsn> snapshots_;  // stamps of those under way
   Scrub scrub_;
+  std::map<PartitionId, RangeComparison> comparisons_;  // of led partitions
   std::set<PartitionId> irreplaceable_;  // damaged copies that metad cannot do without, as far as was told
   TimeMs producers_due_;
   TimeMs full_until_;         // steady; sends are refused: the disk was full a moment ago

@@ -7,6 +7,7 @@ namespace dmq {
 namespace {
 
 constexpr std::size_t kRemovePerTick = 5000;
+constexpr DurationMs kDropEvery{1000};
 
 }  // namespace
 
@@ -14,18 +15,12 @@ Result<void> Service::follow_catalog(SessionId session, const CatalogChange* cha
                                      Outbox& out) {
   if (change != nullptr && std::holds_alternative<QueueInfo>(*change)) return {};
   if (change != nullptr && std::holds_alternative<QueueDeleted>(*change)) {
-    const QueueId id = std::get<QueueDeleted>(*change).id;
-    for (const auto& [partition, core] : partitions_) drop_queue({partition, id}, turn.effects, out);
+    note_deleted(std::get<QueueDeleted>(*change).id, out);
+    drop_deleted(now, turn);
     return {};
   }
   if (change == nullptr) {
-    std::vector<QueueKey> gone;
-    for (auto& [id, partition] : partitions_) {
-      for (const auto& [queue, core] : partition.queues()) {
-        if (catalog_.is_deleted(queue)) gone.push_back({id, queue});
-      }
-    }
-    for (const QueueKey& key : gone) drop_queue(key, turn.effects, out);
+    for (const QueueId id : catalog_.deleted()) note_deleted(id, out);
   }
   return follow_partitions(session, now, turn, out);
 }
@@ -62,12 +57,14 @@ Result<void> Service::follow_partition(const PartitionInfo& info, SessionId sess
   } else if (auto noted = core.note_epoch(); !noted) {
     return noted;
   }
+  drop_deleted(now, turn);
   advance(core, now, turn, out);
   return {};
 }
 
 // Leases that go on, and messages that were delayed, have their times.
 void Service::begin_leading(Partition& partition) {
+  comparisons_.erase(partition.id());
   for (const auto& [id, queue] : partition.queues()) watch({partition.id(), id}, queue);
 }
 
@@ -83,36 +80,42 @@ void Service::stop_leading(Partition& partition, Outbox& out) {
   partition.waiting().clear();
 }
 
-void Service::drop_queue(const QueueKey& key, WriteBatch& effects, Outbox& out) {
-  const auto partition = partitions_.find(key.partition);
-  if (partition == partitions_.end()) return;
-  partition->second.producers().forget_queue(key.queue, effects);
-  if (const Queue* queue = partition->second.find_queue(key.queue)) {
-    doomed_.push_back({key.partition, queue->all(), queue->counts().stored});
-    partition->second.queues().erase(key.queue);
+// Who waits for its messages is told at once, by every replica. That they are gone, the log says.
+void Service::note_deleted(QueueId queue, Outbox& out) {
+  for (const auto& [id, core] : partitions_) {
+    const QueuePlace key{id, queue};
+    if (core.has(queue)) deleted_.insert(key);
+    const auto waiting = parked_.find(key);
+    if (waiting == parked_.end()) continue;
+    for (const auto& [ticket, parked] : waiting->second) {
+      out.replies.push_back(
+          {parked.to, encode_reply_header(parked.id, {Errc::kNoSuchQueue, "the queue was deleted"}), {}});
+      parked_until_.erase({parked.until, key, ticket});
+    }
+    parked_.erase(waiting);
   }
-  const auto waiting = parked_.find(key);
-  if (waiting == parked_.end()) return;
-  for (const auto& [ticket, parked] : waiting->second) {
-    out.replies.push_back(
-        {parked.to, encode_reply_header(parked.id, {Errc::kNoSuchQueue, "the queue was deleted"}), {}});
-    parked_until_.erase({parked.until, key, ticket});
-  }
-  parked_.erase(waiting);
 }
 
-void Service::remove_doomed(WriteBatch& effects) {
-  if (doomed_.empty()) return;
-  Doomed& doomed = doomed_.front();
-  for (std::size_t i = 0; i < kRemovePerTick && !doomed.lsns.empty(); ++i) {
-    const RecordPlace place{doomed.partition, doomed.lsns.back()};
-    doomed.lsns.pop_back();
-    effects.removals.push_back(place);
-    effects.returns[place] = {};
+// One that cannot be logged now, as too few replicas are in sync or another worker leads, stays noted.
+void Service::drop_deleted(const Now& now, Turn& turn) {
+  drops_due_ = now.steady + kDropEvery;
+  for (const QueuePlace& key : deleted_) {
+    Partition& core = partitions_.at(key.partition);
+    if (core.replica().takes_appends() && core.has(key.queue) && !core.is_dropping(key.queue))
+      core.append_control(RecordType::kDropQueue, key.queue, {}, now, turn);
   }
-  if (!doomed.lsns.empty()) return;
-  stored_ -= std::min(stored_, doomed.stored);
-  doomed_.pop_front();
+  forget_dropped();
+}
+
+void Service::forget_dropped() {
+  std::erase_if(deleted_, [&](const QueuePlace& key) { return !partitions_.at(key.partition).has(key.queue); });
+}
+
+void Service::remove_dropped(WriteBatch& effects) {
+  if (emptied_.empty()) return;
+  Partition& core = partitions_.at(*emptied_.begin());
+  core.remove_dropped(kRemovePerTick, effects);
+  if (!core.has_dropped()) emptied_.erase(core.id());
 }
 
 }  // namespace dmq

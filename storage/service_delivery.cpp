@@ -34,7 +34,7 @@ void Service::park(const Call& call, const Parked& parked) {
   parked_[call.key()].emplace(ticket, parked);
 }
 
-std::string Service::deliver(const QueueKey& key, const Parked& wish, const Now& now, Outbox& out) {
+std::string Service::deliver(const QueuePlace& key, const Parked& wish, const Now& now, Outbox& out) {
   Queue* const queue = find_queue(key);
   if (queue == nullptr || !queue->has_ready()) return {};
   Partition& partition = partitions_.at(key.partition);
@@ -72,7 +72,7 @@ std::string Service::deliver(const QueueKey& key, const Parked& wish, const Now&
   return writer->finish();
 }
 
-void Service::serve_parked(const QueueKey& key, const Now& now, Outbox& out) {
+void Service::serve_parked(const QueuePlace& key, const Now& now, Outbox& out) {
   const auto waiting = parked_.find(key);
   if (waiting == parked_.end()) return;
   while (!waiting->second.empty()) {
@@ -119,11 +119,11 @@ void Service::unpark_all(Outbox& out) {
 }
 
 void Service::serve_all_parked(PartitionId partition, const Now& now, Outbox& out) {
-  std::vector<QueueKey> waiting;
+  std::vector<QueuePlace> waiting;
   for (auto at = parked_.lower_bound({partition, {}}); at != parked_.end() && at->first.partition == partition; ++at) {
     waiting.push_back(at->first);
   }
-  for (const QueueKey& key : waiting) serve_parked(key, now, out);
+  for (const QueuePlace& key : waiting) serve_parked(key, now, out);
 }
 
 void Service::hold_lease(TimeMs until, const Now& now, Outbox& out) {

@@ -90,6 +90,15 @@ bool Service::handle_peer(const PeerMessage& message, std::string_view records, 
                                      replica.take(message, fetch, now.steady, effects);
                                      return false;
                                    },
+                                   [&](const RangeHash& hash) {
+                                     take_hash(core, message, hash, now, out);
+                                     return false;
+                                   },
+                                   [&](const RangeDiffers& differs) {
+                                     if (replica.follows(message))
+                                       found_difference(core, {differs.first, differs.end}, now, out);
+                                     return false;
+                                   },
                                },
                                message.body);
   pass_on(core, effects, now, out);
@@ -113,6 +122,53 @@ void Service::found_damage(Partition& partition, Lsn lsn, const Error& error, co
   out.notices.push_back("a damaged record is not delivered and stays in the store" +
                         std::string(partition.replica().alone() ? "" : " until it is repaired from another worker") +
                         ": message " + message_id_text(partition.id(), lsn) + ": " + error.context);
+}
+
+// Called where the log says so, so that all replicas look at the same state.
+void Service::compare(Partition& partition, const Partition::Applied::Compare& compare, const Now& now, Outbox& out) {
+  RangeHasher hasher;
+  bool good = true;
+  const auto visit = [&](Lsn lsn, std::string_view bytes, const Result<RecordView>& record) {
+    if (lsn >= compare.range.end) return false;
+    if (!record) {
+      found_damage(partition, lsn, record.error(), now, out);
+      return good = false;
+    }
+    const Queue* const queue = partition.find_queue(record->header.queue);
+    if (record->header.type == RecordType::kMessage && queue != nullptr && queue->holds(lsn))
+      hasher.add(lsn, bytes, queue->returned(lsn).deliveries);
+    return true;
+  };
+  if (!records_.scan({partition.id(), compare.range.first}, visit) || !good) return;
+  const Replica& replica = partition.replica();
+  if (replica.leads()) {
+    comparisons_[partition.id()].begin(compare.at, compare.range, hasher.finish());
+  } else if (replica.role() == Replica::Role::kFollowing) {
+    out.peers.push_back({replica.set().leader, replica.message(RangeHash{compare.at, hasher.finish()}), nullptr});
+  }
+}
+
+void Service::take_hash(Partition& partition, const PeerMessage& message, const RangeHash& hash, const Now& now,
+                        Outbox& out) {
+  const Replica& replica = partition.replica();
+  if (!replica.leads() || message.epoch != replica.epoch() || !lists(replica.set().in_sync, message.sender)) return;
+  std::vector<std::string> others = replica.set().in_sync;
+  std::erase(others, worker_name_);
+  const auto doubt = comparisons_[partition.id()].take(message.sender, hash.at, hash.hash, others);
+  if (!doubt) return;
+  for (const std::string& name : doubt->followers) {
+    out.peers.push_back({name, replica.message(RangeDiffers{doubt->range.first, doubt->range.end}), nullptr});
+  }
+  if (doubt->leader) found_difference(partition, doubt->range, now, out);
+}
+
+// It is repaired as a damaged copy is (rule 13).
+void Service::found_difference(Partition& partition, const LogRange& range, const Now& now, Outbox& out) {
+  if (!partition.note_damage(range.first, now.steady)) return;
+  out.notices.push_back("partition " + std::to_string(partition.id().value) + ": between the messages " +
+                        message_id_text(partition.id(), range.first) + " and " +
+                        message_id_text(partition.id(), range.end) +
+                        " the copy here is not what other workers have; it is compared with theirs and repaired");
 }
 
 // The replica core has taken the range already. A record that is damaged, or missing where none may be, is as one that

@@ -67,7 +67,7 @@ void Service::extend(const Call& call) {
   answer(call, results.finish());
 }
 
-void Service::watch(const QueueKey& key, const Queue& queue) {
+void Service::watch(const QueuePlace& key, const Queue& queue) {
   const auto deadline = queue.next_deadline();
   const auto old = watched_.find(key);
   if (old != watched_.end()) {
@@ -80,7 +80,7 @@ void Service::watch(const QueueKey& key, const Queue& queue) {
   watch_.emplace(*deadline, key);
 }
 
-void Service::expire_leases(const QueueKey& key, Queue& queue, const Now& now, Turn& turn) {
+void Service::expire_leases(const QueuePlace& key, Queue& queue, const Now& now, Turn& turn) {
   expired_.clear();
   queue.expire(now.steady, kExpirePerTick, expired_);
   Returns returns;

@@ -50,7 +50,12 @@ struct PendingReply {
   PartitionId partition;
   Epoch epoch;  // in which it was asked
   Lsn end;
-  Error error{Errc::kOk, {}};  // kOk, or what is told instead of the payload
+  Confirmation confirm = Confirmation::kInSync;  // kLeader: it waits for the leader's disk alone
+  Error error{Errc::kOk, {}};                    // kOk, or what is told instead of the payload
+
+  std::string header() const {
+    return error.code == Errc::kOk ? encode_confirmed_header(id, confirm) : encode_reply_header(id, error);
+  }
 };
 
 // How far a turn brings one partition's log. A log that was cut back meanwhile has another generation.

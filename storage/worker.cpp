@@ -96,16 +96,19 @@ Result<void> Worker::restore() {
   std::map<PartitionId, EpochTable> epochs;
   std::map<RecordPlace, ReturnState> returns;
   std::vector<std::pair<ProducerKey, ProducerState>> producers;
+  std::map<QueuePlace, Lsn> dropped;
   bool prepared = false;
   const auto prepare = [&] {
     if (std::exchange(prepared, true)) return;
     for (auto& [id, state] : states) service_->restore_partition(id, state, std::move(epochs[id]));
     for (const auto& [key, state] : producers) service_->restore_producer(key, state);
+    for (const auto& [place, below] : dropped) service_->restore_dropped(place, below);
   };
   LogVisitor visitor;
   visitor.partition = [&](PartitionId id, const PartitionState& state) { states[id] = state; };
   visitor.epochs = [&](PartitionId id, EpochTable table) { epochs[id] = std::move(table); };
   visitor.producer = [&](const ProducerKey& key, const ProducerState& state) { producers.emplace_back(key, state); };
+  visitor.dropped = [&](const QueuePlace& place, Lsn below) { dropped[place] = below; };
   visitor.returned = [&](RecordPlace place, const ReturnState& state) { returns.emplace(place, state); };
   visitor.record = [&](RecordPlace place, const RecordHeader& header) {
     prepare();

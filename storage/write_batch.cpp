@@ -28,6 +28,7 @@ void WriteBatch::prepend(WriteBatch&& older) {
   partitions.merge(older.partitions);
   epochs.merge(older.epochs);
   producers.merge(older.producers);
+  dropped.merge(older.dropped);
 }
 
 }  // namespace dmq

@@ -43,6 +43,13 @@ struct ProducerState {
   bool operator==(const ProducerState&) const = default;
 };
 
+// A queue in one partition.
+struct QueuePlace {
+  PartitionId partition;
+  QueueId queue;
+  auto operator<=>(const QueuePlace&) const = default;
+};
+
 // Producers count per queue, so that a queue can move without the others.
 using ProducerKey = std::tuple<PartitionId, QueueId, std::string>;
 
@@ -57,13 +64,15 @@ struct WriteBatch {
   std::map<PartitionId, PartitionState> partitions;
   std::map<PartitionId, EpochTable> epochs;
   std::map<ProducerKey, ProducerState> producers;
+  // A dropped queue's messages below this LSN are to be removed; 0: they are.
+  std::map<QueuePlace, Lsn> dropped;
 
   // What an older batch that could not be written was to write comes first.
   void prepend(WriteBatch&& older);
 
   bool empty() const {
     return truncations.empty() && removals.empty() && records.empty() && forgotten_producers.empty() &&
-           returns.empty() && partitions.empty() && epochs.empty() && producers.empty();
+           returns.empty() && partitions.empty() && epochs.empty() && producers.empty() && dropped.empty();
   }
 };
 

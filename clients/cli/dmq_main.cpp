@@ -33,12 +33,14 @@ struct Flags {
   std::string queue;
   std::string prefix;
   DurationMs lease{0};
+  std::string confirm;
   bool yes = false;
   bool json = false;
 };
 
 void create(const Flags& flags, Client& client) {
-  print_fields(client.create_queue(flags.queue, std::chrono::milliseconds(flags.lease.value)), flags.json);
+  print_fields(client.create_queue(flags.queue, {std::chrono::milliseconds(flags.lease.value), flags.confirm}),
+               flags.json);
 }
 
 void describe(const Flags& flags, Client& client) { print_fields(client.describe_queue(flags.queue), flags.json); }
@@ -117,6 +119,12 @@ void add_queue_commands(CLI::App& app, Flags& flags, const Interrupt& interrupt,
   add_queue_argument(*creating, flags.queue, "Its name");
   add_duration(*creating, "--lease", flags.lease,
                "How long a receiver has before a message comes back; 0s: as the broker says");
+  creating
+      ->add_option(
+          "--confirm", flags.confirm,
+          "When sends and acks are confirmed: 'in_sync', all in-sync replicas have them on disk (the default), "
+          "or 'leader', the leader has: faster, but lost when its worker is")
+      ->check(CLI::IsMember({"in_sync", "leader"}));
   CLI::App* describing = add_command(queue, "describe", "Settings of a queue and what is in it", action,
                                      [&](Client& client) { describe(flags, client); });
   add_queue_argument(*describing, flags.queue, "Its name");

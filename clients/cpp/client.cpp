@@ -135,11 +135,17 @@ void Client::nack_async(std::vector<Lease>& leases, std::chrono::milliseconds de
   loop_->settle(nack_header(delay), leases.data(), leases.size(), std::move(done));
 }
 
-Value Client::create_queue(std::string_view name, std::chrono::milliseconds lease) {
+Value Client::create_queue(std::string_view name, const QueueOptions& options) {
   QueueSettings settings;
-  if (lease.count() != 0) settings.lease_ms = DurationMs{lease.count()};
-  const std::string payload = lease.count() == 0 ? std::string() : encode_queue_settings(settings);
-  const Reply reply = loop_->ask(about(Op::kQueueCreate, name), payload);
+  if (options.lease.count() != 0) settings.lease_ms = DurationMs{options.lease.count()};
+  if (!options.confirm.empty()) {
+    const auto confirm = confirmation_from_name(options.confirm);
+    if (!confirm) {
+      throw ClientError({"invalid_argument", "confirm is 'in_sync' or 'leader', not '" + options.confirm + "'", false});
+    }
+    settings.confirm = *confirm;
+  }
+  const Reply reply = loop_->ask(about(Op::kQueueCreate, name), encode_queue_settings(settings));
   return decode_value(reply.payload, loop_->reader());
 }
 

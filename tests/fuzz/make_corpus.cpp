@@ -299,6 +299,8 @@ void write_replication(const fs::path& root) {
       {"fetch", FetchRecords{7, {100}, {5}, {1}, {40}}},
       {"fetched", FetchedRecords{7, {100}, {103}, {5}, {99}, {50}, {110}, epochs, producers}},
       {"truncate", TruncateRecords{7, {5}, {90}}},
+      {"hash", RangeHash{{101}, 4711}},
+      {"differs", RangeDiffers{{1}, {100}}},
       {"snapshot", SnapshotRecords{7, {1}, {90}, {100}, epochs, producers}}};
   for (const auto& [name, body] : bodies) corpus.add_frame(name, encode_peer_message({77, {3}, {5}, "w1", {9}, body}));
   std::string records;
@@ -317,6 +319,8 @@ void write_controls(const fs::path& root) {
   corpus.add_frame("acks", typed(RecordType::kAcks, Acks{{{7}, 1200}, {{9}, 64}}));
   corpus.add_frame("returns", typed(RecordType::kReturns, Returns{{{7}, 3, {1767225600000}}}));
   corpus.add_frame("forgotten", typed(RecordType::kForgetProducers, ProducerNames{"till-3", ""}));
+  corpus.add_frame("dropped", typed(RecordType::kDropQueue, {}));
+  corpus.add_frame("compared", typed(RecordType::kCompare, LogRange{{3}, {9}}));
   corpus.add("epoch-start", typed(RecordType::kEpochStart, std::monostate{}));
   corpus.add("a-message", typed(RecordType::kMessage, std::monostate{}));
   corpus.add("unknown-type", "\x7f");

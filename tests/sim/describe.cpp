@@ -43,6 +43,12 @@ struct Body {
     return "snapshot [" + text(body.first) + ", " + text(body.end) + ") stamp " + text(body.stamp) + " epochs" +
            text(body.epochs) + " nonce " + std::to_string(body.nonce);
   }
+  std::string operator()(const RangeHash& body) const {
+    return "hash at " + text(body.at) + ": " + std::to_string(body.hash);
+  }
+  std::string operator()(const RangeDiffers& body) const {
+    return "differs in [" + text(body.first) + ", " + text(body.end) + ")";
+  }
 };
 
 }  // namespace

@@ -53,6 +53,13 @@ void Disk::write(const WriteBatch& batch) {
     }
   }
   for (const auto& [key, state] : batch.producers) producers[key] = state;
+  for (const auto& [place, below] : batch.dropped) {
+    if (below.value == 0) {
+      dropped.erase(place);
+    } else {
+      dropped[place] = below;
+    }
+  }
 }
 
 void Disk::wipe() {

@@ -26,6 +26,7 @@ class Disk : public RecordSource {
   std::map<PartitionId, EpochTable> epochs;
   std::map<RecordPlace, ReturnState> returns;
   std::map<ProducerKey, ProducerState> producers;
+  std::map<QueuePlace, Lsn> dropped;
   std::uint64_t store_id = 1;
 
  private:

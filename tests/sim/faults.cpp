@@ -46,6 +46,10 @@ Plan plan_of(Random& random, std::uint64_t seed) {
                                   static_cast<std::size_t>(random.between(1, 600)),
                                   static_cast<std::size_t>(random.between(1, 5))};
   }
+  if (random.chance(0.3)) {
+    plan.node.limits.scrub_bytes_per_s = 1'000'000;
+    plan.node.limits.scrub_every = DurationMs{random.between(20, 200)};
+  }
   plan.node.commit_ms = random.chance(0.3) ? random.between(1, 50) : 3;
   plan.node.inline_commits = random.chance(0.3) ? 0 : 0.5;
   if (random.chance(0.2)) plan.vanishing = 0.1;

@@ -62,6 +62,7 @@ void Node::restore() {
     service.restore_partition(id, state, table == disk.epochs.end() ? EpochTable() : table->second);
   }
   for (const auto& [key, state] : disk.producers) service.restore_producer(key, state);
+  for (const auto& [place, below] : disk.dropped) service.restore_dropped(place, below);
   for (const auto& [place, bytes] : disk.records) {
     const auto header = read_record_header(bytes);
     if (!header) {

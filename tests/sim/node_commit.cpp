@@ -89,6 +89,9 @@ void Node::finish(Gathered& gathered, const Result<void>& outcome) {
 
 void Node::send_all() {
   Process& process = *process_;
+  for (const std::string& notice : std::exchange(process.out.notices, {})) {
+    if (notice.find("is not what other workers have") != std::string::npos) violated(name_ + ": " + notice);
+  }
   for (PeerFrame& frame : std::exchange(process.out.peers, {})) wires_.peer(*this, std::move(frame));
   const auto follow = [this](const MetadReplyBody& answer) {
     const auto* partition = std::get_if<PartitionInfo>(&answer);

@@ -52,6 +52,19 @@ void check_request(const std::string& name, const RequestHeader& expected) {
   CHECK(header.after == expected.after);
 }
 
+// A success that says how far it is confirmed.
+void check_confirmed(const std::string& name, const RequestId& id) {
+  const std::string bytes = golden(name + ".reply.header");
+  INFO(name);
+  CHECK(to_hex(encode_confirmed_header(id, Confirmation::kInSync)) == to_hex(bytes));
+  MsgpackReader reader;
+  const auto reply = decode_reply_header(bytes, reader);
+  REQUIRE(reply);
+  CHECK(reply->id == id);
+  CHECK(reply->code == Errc::kOk);
+  CHECK(reply->confirmed == Confirmation::kInSync);
+}
+
 void check_reply(const std::string& name, const RequestId& id, const Error& error) {
   const std::string bytes = golden(name + ".reply.header");
   INFO(name);
@@ -114,10 +127,10 @@ TEST_CASE("golden reply headers", "[protocol][golden]") {
   const Error ok{Errc::kOk, {}};
   check_reply("hello", number(1), ok);
   check_reply("ping", {}, ok);
-  check_reply("send", number(2), ok);
+  check_confirmed("send", number(2));
   check_reply("receive", number(4), ok);
-  check_reply("ack", number(5), ok);
-  check_reply("nack", RequestId{std::string("n-1")}, ok);
+  check_confirmed("ack", number(5));
+  check_confirmed("nack", RequestId{std::string("n-1")});
   check_reply("extend", number(7), ok);
   check_reply("queue.create", number(8), ok);
   check_reply("queue.describe", number(9), ok);

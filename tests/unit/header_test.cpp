@@ -345,6 +345,13 @@ TEST_CASE("a reply header comes back from its bytes", "[protocol][header]") {
   CHECK_FALSE(reply->retry);
 
   CHECK(encode_reply_header({}, {Errc::kOk, "ignored"}) == encode_ok_header({}));
+
+  const std::string confirmed = encode_confirmed_header({}, Confirmation::kLeader);
+  reply = decode_reply_header(confirmed, reader);
+  REQUIRE(reply);
+  CHECK(reply->code == Errc::kOk);
+  CHECK(reply->confirmed == Confirmation::kLeader);
+  CHECK_FALSE(decode_reply_header(ok, reader)->confirmed);
 }
 
 TEST_CASE("a reply with a code of a newer broker is an error that names it", "[protocol][header]") {

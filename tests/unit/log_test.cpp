@@ -61,7 +61,8 @@ struct Store {
     visitor.returned = [this](RecordPlace place, const ReturnState& state) { returns[place] = state; };
     visitor.record = std::move(message);
     visitor.damaged = [this](RecordPlace, const std::string&) { ++damaged; };
-    partitions.clear(), producers.clear(), returns.clear(), epochs.clear();
+    visitor.dropped = [this](const QueuePlace& place, Lsn below) { dropped[place] = below; };
+    partitions.clear(), producers.clear(), returns.clear(), epochs.clear(), dropped.clear();
     REQUIRE(log->visit(visitor));
   }
   std::uint64_t map;
@@ -69,6 +70,7 @@ struct Store {
   std::map<ProducerKey, ProducerState> producers;
   std::map<RecordPlace, ReturnState> returns;
   std::map<PartitionId, EpochTable> epochs;
+  std::map<QueuePlace, Lsn> dropped;
   int damaged = 0;
 };
 
@@ -222,7 +224,7 @@ TEST_CASE("a scan gives the records of one partition, whole, and stops when told
   CHECK(lsns == std::vector<std::uint64_t>{1, 2});
 }
 
-TEST_CASE("a store of format 1 is read, and has format 2 from then on", "[storage][log]") {
+TEST_CASE("a store of format 1 is read, and has the present format from then on", "[storage][log]") {
   Store store;
   std::string record(56 + 4, '\0');  // as version 1 wrote it: no producer, no sequence
   record[8] = record[9] = 1;
@@ -250,6 +252,18 @@ TEST_CASE("a store of format 1 is read, and has format 2 from then on", "[storag
   CHECK(store.body(at(5, 3)) == "body");
   CHECK(store.partitions == std::map<PartitionId, PartitionState>{{{3}, {{7}, {6}, {6}, {6}, false}}});
   CHECK(store.returns == std::map<RecordPlace, ReturnState>{{at(5, 3), {2, {}}}});
+}
+
+TEST_CASE("a dropped queue is known until all of its messages are removed", "[storage][log]") {
+  Store store;
+  WriteBatch batch;
+  batch.dropped = {{{{3}, {9}}, {17}}, {{{3}, {10}}, {18}}};
+  REQUIRE(store.log->commit(batch));
+  batch.dropped = {{{{3}, {10}}, {}}};
+  REQUIRE(store.log->commit(batch));
+  store.open();
+  store.places();
+  CHECK(store.dropped == std::map<QueuePlace, Lsn>{{{{3}, {9}}, {17}}});
 }
 
 TEST_CASE("a producer that is forgotten and sends again in one turn stays", "[storage][log]") {
@@ -299,7 +313,7 @@ TEST_CASE("a store of an unknown format is refused", "[storage][log]") {
   MDB_dbi side = 0;
   REQUIRE(mdb_dbi_open(txn, nullptr, 0, &side) == 0);
   std::string key("\0sversion", 9);
-  std::string value("1\0\0\0\3", 5);
+  std::string value("1\0\0\0\x63", 5);
   MDB_val k{key.size(), key.data()};
   MDB_val v{value.size(), value.data()};
   REQUIRE(mdb_put(txn, side, &k, &v, 0) == 0);
@@ -307,7 +321,7 @@ TEST_CASE("a store of an unknown format is refused", "[storage][log]") {
   store.log.reset();
   const auto opened = Log::open({store.directory.path() + "/store"});
   REQUIRE_FALSE(opened);
-  CHECK(opened.error().context.find("format 3") != std::string::npos);
+  CHECK(opened.error().context.find("format 99") != std::string::npos);
 }
 
 TEST_CASE("another program's LMDB database is refused", "[storage][log]") {

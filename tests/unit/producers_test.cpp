@@ -111,7 +111,8 @@ TEST_CASE("a deleted queue takes its producers with it, others stay", "[storage]
   b.admit(1, 1, "p", {6});
   b.commit();
   WriteBatch writes;
-  b.producers.forget_queue(kQueue, writes);
+  b.producers.unstore_queue(kQueue, writes);
+  b.producers.forget_queue(kQueue);
   CHECK(writes.forgotten_producers == std::vector<ProducerKey>{{{0}, kQueue, "p"}});
   CHECK(b.producers.size() == 1);
 }

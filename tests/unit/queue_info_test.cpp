@@ -48,6 +48,15 @@ TEST_CASE("lease_ms of a queue is 100 ms to 12 h", "[protocol][queue_info]") {
   CHECK(outcome(from_hex("81 a86c656173655f6d73 cb40f0000000000000")) == "invalid_argument");
 }
 
+TEST_CASE("a queue is confirmed by all in-sync replicas or by its leader", "[protocol][queue_info]") {
+  MsgpackReader reader;
+  const auto settings = decode_queue_settings(encode_queue_settings({.confirm = Confirmation::kLeader}), reader);
+  REQUIRE(settings);
+  CHECK(settings->confirm == Confirmation::kLeader);
+  CHECK(outcome(from_hex("81 a7636f6e6669726d a46e6f6e65")) == "invalid_argument");  // "none"
+  CHECK(outcome(one_setting("confirm", 1)) == "invalid_argument");
+}
+
 TEST_CASE("a setting that is not known is an error with a valid text", "[protocol][queue_info]") {
   MsgpackReader reader;
   for (const std::string& key : {std::string("lease"), std::string("\xff"), std::string(39, 'a') + "\xc3\xa9"}) {

@@ -21,11 +21,13 @@ struct Worker {
     catalog.apply(snapshot);
     ServiceLimits limits;
     limits.scrub_bytes_per_s = scrub ? 1'000'000'000 : 0;
+    limits.scrub_every = DurationMs{500};
     service = std::make_unique<Service>(name, limits, catalog, disk);
     turn = {};
     out = {};
     for (const auto& [id, state] : disk.partitions) service->restore_partition(id, state, disk.epochs[id]);
     for (const auto& [key, state] : disk.producers) service->restore_producer(key, state);
+    for (const auto& [place, below] : disk.dropped) service->restore_dropped(place, below);
     for (const auto& [place, bytes] : disk.records) {
       const auto header = read_record_header(bytes);
       if (!header) {
@@ -57,6 +59,7 @@ struct Worker {
     return found;
   }
   const Partition& partition() const { return service->partitions().at({0}); }
+  void lose(std::uint64_t lsn) { REQUIRE(disk.records.erase({{0}, {lsn}}) == 1); }
   void damage(std::uint64_t lsn, std::size_t offset) { disk.records.at({{0}, {lsn}}).at(offset) ^= 1; }
 
   std::string name;
@@ -157,6 +160,9 @@ class Cluster {
     return first == workers[1].messages() && first == workers[2].messages();
   }
   bool all_in_sync() const { return info.in_sync == kNames && info.unclean.empty(); }
+  bool told_nothing() const {
+    return std::all_of(workers.begin(), workers.end(), [](const Worker& worker) { return worker.notices.empty(); });
+  }
   bool told(const std::string& name, const std::string& words) {
     for (const std::string& notice : worker(name).notices) {
       if (notice.find(words) != std::string::npos) return true;
@@ -318,6 +324,33 @@ TEST_CASE("rule 13: a damaged copy does not come in sync before metad hears that
   c.run(1000);
   CHECK(c.all_in_sync());
   CHECK(c.all_equal());
+}
+
+TEST_CASE("copies that differ are found by comparing ranges, and the one is repaired that most are against",
+          "[storage][repair]") {
+  Cluster c;
+  c.send(std::vector<std::string>(50, "x"));
+  CHECK(c.receive() == std::string(50, 'x'));
+  c.run(1500);  // leases end: the messages have delivery counts
+  for (const std::string& name : kNames) {
+    c.stop(name);
+    c.worker(name).scrub = true;
+    c.start(name);
+    c.run(500);
+  }
+  c.run(1500);
+  REQUIRE(c.all_in_sync());
+  REQUIRE(c.told_nothing());
+  std::string wrong;
+  SECTION("a follower's") { wrong = c.info.leader == "a" ? "b" : "a"; }
+  SECTION("the leader's") { wrong = c.info.leader; }
+  c.worker(wrong).lose(20);
+  c.run(2500);
+  CHECK(c.told(wrong, "is not what other workers have"));
+  CHECK(c.info.leader != wrong);
+  CHECK(c.all_in_sync());
+  CHECK(c.all_equal());
+  CHECK(c.receive() == std::string(50, 'x'));
 }
 
 TEST_CASE("rule 13: a leader that cannot serve a follower from its log steps down", "[storage][repair]") {

@@ -46,6 +46,9 @@ struct Node {
     replica.take(message, body, kNow, out);
     return false;
   }
+  // Not the replica core's.
+  bool hear(const PeerMessage&, const RangeHash&) { return false; }
+  bool hear(const PeerMessage&, const RangeDiffers&) { return false; }
   void publish(std::uint32_t count) { out.sends.push_back(replica.publish(replica.append(count), count, kNow)); }
   void sync() { replica.on_disk(replica.end(), kNow, out); }
   // Answers the last fetch with all that there is.

@@ -21,18 +21,21 @@ struct ScrubScript {
   int round() {
     for (int steps = 1;; ++steps) {
       now = std::max(now, *scrub.due());
-      last = scrub.step(now, {{0}, {3}, {7}}, records, [this](RecordPlace place, const Error&) {
-        damaged.push_back(message_id_text(place.partition, place.lsn));
-      });
+      last = scrub.step(
+          now, {{0}, {3}, {7}}, records,
+          [this](RecordPlace place, const Error&) { damaged.push_back(message_id_text(place.partition, place.lsn)); },
+          [this](PartitionId partition, LogRange range) { covered[partition].push_back(range); });
       if (last) return steps;
       REQUIRE(steps < 1000);
     }
   }
   MemoryRecords records;
-  Scrub scrub{100'000};
+  static constexpr DurationMs kRoundEvery{3600 * 1000};
+  Scrub scrub{100'000, kRoundEvery};
   TimeMs now{1000};
   std::optional<Scrub::Round> last;
   std::vector<std::string> damaged;
+  std::map<PartitionId, std::vector<LogRange>> covered;
 };
 
 }  // namespace
@@ -48,17 +51,31 @@ TEST_CASE("the scrub reads every record of every partition and tells of the dama
   CHECK(s.last->records == 100);
   CHECK(s.last->damaged == 2);
   CHECK((s.now - begun).value >= 4000);  // 500 KB at 100 KB a second, less the last step
-  CHECK(*s.scrub.due() == begun + Scrub::kRoundEvery);
+  CHECK(*s.scrub.due() == begun + ScrubScript::kRoundEvery);
   s.damaged.clear();
   s.round();
   CHECK(s.damaged.size() == 2);
 }
 
 TEST_CASE("a scrub without a rate never reads, and an empty store is one step", "[storage][scrub]") {
-  CHECK_FALSE(Scrub(0).due());
+  CHECK_FALSE(Scrub(0, {1000}).due());
   ScrubScript s;
   CHECK(s.round() == 1);
   CHECK(s.last->records == 0);
+}
+
+TEST_CASE("the scrub tells which ranges it has read, without a gap, and none of what is empty", "[storage][scrub]") {
+  ScrubScript s;
+  for (std::uint64_t lsn = 1; lsn <= 500; ++lsn) s.put(3, lsn, 5000);
+  s.put(7, 4, 10);
+  s.round();
+  REQUIRE(s.covered.size() == 2);
+  const auto& ranges = s.covered.at({3});
+  REQUIRE(ranges.size() >= 3);
+  CHECK(ranges.front().first == Lsn{1});
+  CHECK(ranges.back().end == Lsn{UINT64_MAX});
+  for (std::size_t i = 1; i < ranges.size(); ++i) CHECK(ranges[i].first == ranges[i - 1].end);
+  CHECK(s.covered.at({7}) == std::vector<LogRange>{{{1}, {UINT64_MAX}}});
 }
 
 TEST_CASE("a scrub of records larger than a step makes progress", "[storage][scrub]") {

@@ -42,9 +42,15 @@ class MemoryRecords : public RecordSource {
       bytes[put.place] = std::move(record);
     }
     for (const auto& [id, table] : writes.epochs) epochs[id] = table;
+    for (const ProducerKey& key : writes.forgotten_producers) producers.erase(key);
+    for (const auto& [key, state] : writes.producers) producers[key] = state;
+    for (const auto& [place, below] : writes.dropped) dropped[place] = below;
+    std::erase_if(dropped, [](const auto& entry) { return entry.second.value == 0; });
   }
   std::map<RecordPlace, std::string> bytes;
   std::map<PartitionId, EpochTable> epochs;
+  std::map<ProducerKey, ProducerState> producers;
+  std::map<QueuePlace, Lsn> dropped;
   bool unreadable = false;  // the store as a whole
 };
 
@@ -160,9 +166,10 @@ class ServiceScript {
   Turn turn;
   Outbox outbox;
   std::deque<std::string> payloads;
-  std::vector<std::string> receipts;  // of the messages that were delivered last
-  std::uint32_t deliveries = 0;       // of the last message
-  bool gathering = false;             // keep the turn open until commit() or fail_commit()
+  std::vector<std::string> receipts;      // of the messages that were delivered last
+  std::uint32_t deliveries = 0;           // of the last message
+  std::optional<Confirmation> confirmed;  // as the last reply says
+  bool gathering = false;                 // keep the turn open until commit() or fail_commit()
   Result<void> followed;
   std::uint64_t last_id = 0;
   Now now{{1'000'000}, {1'700'000'000'000}};
@@ -171,6 +178,7 @@ class ServiceScript {
   std::string text_of(const Reply& reply) {
     MsgpackReader reader;
     const auto header = decode_reply_header(reply.header, reader);
+    confirmed = header->confirmed;
     std::string out(code_name(header->code));
     if (header->code != Errc::kOk || reply.payload.empty()) return out;
     std::vector<Delivery> messages;

@@ -632,7 +632,86 @@ TEST_CASE("a queue that is deleted while its messages are on their way to the di
   s.gathering = false;
   s.commit();
   s.wait(1);
+  s.wait(1);
   CHECK(s.records.bytes.empty());
+}
+
+TEST_CASE("messages of a deleted queue that are still in the store do not come back", "[storage][service]") {
+  ServiceScript s;
+  std::vector<std::string> bodies(1000, "x");
+  for (int i = 0; i < 6; ++i) s.send(bodies, "p", static_cast<std::uint64_t>(1 + 1000 * i));
+  s.change(QueueDeleted{{1}, "q"});
+  s.wait(1);
+  REQUIRE(s.records.bytes.size() == 1000);
+  CHECK(s.records.producers.empty());
+
+  ServiceScript again;  // a new process over what is left
+  again.records = s.records;
+  again.change(QueueDeleted{{1}, "q"});
+  again.service.restore_dropped(s.records.dropped.begin()->first, s.records.dropped.begin()->second);
+  for (const auto& [place, bytes] : s.records.bytes) {
+    again.service.partition({0}).restore_message(place.lsn, *read_record_header(bytes), {}, again.now);
+  }
+  CHECK(again.counts().ready == 0);
+  again.wait(1);
+  again.wait(1);
+  CHECK(again.records.bytes.empty());
+  CHECK(again.records.dropped.empty());
+  CHECK(again.service.stored() == 0);
+}
+
+TEST_CASE("a deletion that could not be written is tried again", "[storage][service]") {
+  ServiceScript s;
+  s.send({"a"});
+  s.gathering = true;
+  CatalogUpdate update{0, s.catalog.version(), {9}, {QueueDeleted{{1}, "q"}}};
+  s.catalog.apply(update);
+  const CatalogChange change = update.changes[0];
+  REQUIRE(s.service.follow_catalog({7}, &change, s.now, s.turn, s.outbox));
+  s.fail_commit();
+  s.gathering = false;
+  s.wait(999);
+  CHECK(s.records.bytes.size() == 1);
+  s.wait(1);
+  s.wait(1);
+  CHECK(s.records.bytes.empty());
+}
+
+TEST_CASE("a follower removes a deleted queue when the log says so", "[storage][service]") {
+  FollowerScript s;
+  s.publish(3, {0, 1, 2});
+  s.change(QueueDeleted{{1}, "q"});
+  CHECK(s.records.bytes.size() == 3);  // the leader decides when
+  std::string drop;
+  RecordHeader header;
+  header.type = RecordType::kDropQueue;
+  header.epoch = {2};
+  header.queue = {1};
+  const std::size_t at = ship_record_space(drop, {4}, record_bytes(header));
+  write_record(drop.data() + at, {{0}, {4}}, {header, {}, {}, {}});
+  s.hear(AppendRecords{{4}, 1, {2}, {4}, {1}}, drop, {8});
+  CHECK(s.counts().ready == 3);
+  s.hear(AppendRecords{{5}, 0, {2}, {5}, {1}}, {}, {8});
+  CHECK(s.counts().ready == 0);
+  s.wait(1);
+  s.wait(1);
+  CHECK(s.records.bytes.size() == 1);  // the record itself, until all replicas have it
+}
+
+TEST_CASE("a queue of its leader's confirmation answers before the replicas, and says so", "[storage][service]") {
+  ServiceScript s;
+  PartitionInfo info = led_by(2, "w", 7);
+  info.in_sync = {"w", "other"};
+  s.change(info);
+  CHECK(s.send({"a"}).empty());  // waits for "other"
+  s.change(QueueInfo{{1}, "q", {0}, {0}, {.confirm = Confirmation::kLeader}});
+  CHECK(s.send({"b"}) == "ok: 0-2");
+  CHECK(s.confirmed == Confirmation::kLeader);
+  CHECK(s.receive() == "nothing");  // delivered no sooner than by other queues
+  s.gathering = true;
+  CHECK(s.send({"c"}).empty());  // but never before the leader's own disk
+  s.fail_commit();
+  CHECK(s.taken() == "unavailable; insufficient_storage");
 }
 
 TEST_CASE("idle producers are forgotten in time", "[storage][service]") {

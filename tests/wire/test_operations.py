@@ -366,7 +366,7 @@ class Lease(BrokerTest):
 class Queues(BrokerTest):
     def test_create_is_idempotent_for_the_same_settings(self):
         info = self.client.ask("queue.create", {"lease_ms": 5000}, queue=self.queue)
-        self.assertEqual(set(info), {"name", "id", "partition", "created_ms", "lease_ms"})
+        self.assertEqual(set(info), {"name", "id", "partition", "created_ms", "lease_ms", "confirm"})
         self.assertEqual((info["name"], info["lease_ms"]), (self.queue, 5000))
         self.assertIsInstance(info["id"], str)
         self.assertEqual(self.client.ask("queue.create", {"lease_ms": 5000}, queue=self.queue), info)
@@ -377,8 +377,19 @@ class Queues(BrokerTest):
         self.assertEqual(self.client.ask("queue.create", queue=self.queue)["lease_ms"], 30_000)
         self.assertEqual(self.client.ask("queue.create", {}, queue=self.queue)["lease_ms"], 30_000)
 
+    def test_a_reply_says_how_far_it_is_confirmed(self):
+        for confirm in ("in_sync", "leader"):
+            queue = self.queue + confirm
+            self.assertEqual(self.client.ask("queue.create", {"confirm": confirm}, queue=queue)["confirm"], confirm)
+            self.assertEqual(self.client.request("send", [b"x"], queue=queue)[0]["confirmed"], confirm)
+            messages = self.client.ask("receive", queue=queue)
+            answer, _ = self.client.request("ack", [messages[0]["receipt"]], queue=queue)
+            self.assertEqual(answer["confirmed"], confirm)
+        self.assertNotIn("confirmed", self.client.request("receive", queue=queue)[0])
+
     def test_create_refuses_bad_settings(self):
-        for settings in ({"lease_ms": 99}, {"lease_ms": 43_200_001}, {"lease_ms": "5"}, {"leese_ms": 5000}):
+        for settings in ({"lease_ms": 99}, {"lease_ms": 43_200_001}, {"lease_ms": "5"}, {"leese_ms": 5000},
+                         {"confirm": "nobody"}, {"confirm": True}):
             self.assertEqual(self.client.code("queue.create", settings, queue=self.queue), "invalid_argument", settings)
         self.assertEqual(self.client.code("queue.create", [], queue=self.queue), "malformed")
         self.assertEqual(self.client.code("queue.describe", queue=self.queue), "no_such_queue")
@@ -388,8 +399,8 @@ class Queues(BrokerTest):
         receipts = [message["receipt"] for message in self.receive(max=3)]
         self.client.ask("nack", receipts[:1], queue=self.queue, delay_ms=60_000)
         info = self.client.ask("queue.describe", queue=self.queue)
-        self.assertEqual(set(info), {"name", "id", "partition", "created_ms", "lease_ms", "worker", "ready", "leased",
-                                     "delayed", "bytes", "waiting"})
+        self.assertEqual(set(info), {"name", "id", "partition", "created_ms", "lease_ms", "confirm", "worker", "ready",
+                                     "leased", "delayed", "bytes", "waiting"})
         self.assertEqual((info["ready"], info["leased"], info["delayed"]), (2, 2, 1))
         self.assertGreaterEqual(info["bytes"], 5000)
         self.client.ask("ack", receipts[1:], queue=self.queue)

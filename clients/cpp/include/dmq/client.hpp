@@ -46,6 +46,13 @@ struct ReceiveOptions {
   std::chrono::milliseconds lease{0};  // 0: the queue's own
 };
 
+struct QueueOptions {
+  std::chrono::milliseconds lease{0};  // of a receive that names none; 0: the broker's default
+  // "in_sync" (the default): sends and acks are confirmed when all in-sync replicas have them on disk; "leader": when
+  // the leader has, which is faster, and which a change of leader may undo. Empty: the broker's default.
+  std::string confirm;
+};
+
 // More::kYes: another message follows at once, so this one may wait for it instead of leaving alone. It leaves at the
 // latest with the next call that waits or polls.
 enum class More : bool { kNo, kYes };
@@ -96,9 +103,9 @@ class Client {
   void ack_async(std::vector<Lease>& leases, SettleCallback done = {});
   void nack_async(std::vector<Lease>& leases, std::chrono::milliseconds delay, SettleCallback done = {});
 
-  // `lease` 0: the broker's default. Creating a queue again with the same settings succeeds. The maps that come back
-  // are described in docs/protocol.md; keys may be added.
-  Value create_queue(std::string_view name, std::chrono::milliseconds lease = std::chrono::milliseconds{0});
+  // Creating a queue again with the same settings succeeds. The maps that come back are described in
+  // docs/protocol.md; keys may be added.
+  Value create_queue(std::string_view name, const QueueOptions& options = {});
   Value describe_queue(std::string_view name);
   // All queues whose names begin with `prefix`, page by page.
   std::vector<Value> list_queues(std::string_view prefix = {});
