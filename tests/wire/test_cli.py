@@ -89,6 +89,12 @@ class Programs(BrokerTest):
         self.assertEqual(self.run_program("dmq", "queue", "delete", self.queue)[0], 0)
         self.assertNotIn(self.queue.encode(), self.run_program("dmq", "queue", "list")[1])
 
+    def test_a_queue_may_be_confirmed_by_its_leader_alone(self):
+        self.assertEqual(self.run_program("dmq", "queue", "create", self.queue, "--confirm", "leader")[0], 0)
+        _, out, _ = self.run_program("dmq", "queue", "describe", self.queue)
+        self.assertEqual(json.loads(out)["confirm"], "leader")
+        self.assertEqual(self.run_program("dmq", "queue", "create", self.queue, "--confirm", "me")[0], 2)
+
     def test_ctrl_c_ends_following_and_leaves_no_lease(self):
         follower = start("dmq-recv", "--follow", "--lines", self.queue, endpoint=self.broker.endpoint)
         self.addCleanup(follower.stdout.close)
