@@ -1,5 +1,7 @@
 // dmq-bench: loads a broker, proves that every message arrived once and unchanged, and prints what it cost.
 #include <algorithm>
+#include <atomic>
+#include <csignal>
 #include <iostream>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -13,6 +15,10 @@ namespace dmq::bench {
 namespace {
 
 using Json = nlohmann::ordered_json;
+
+// SIGTERM: enough was sent. What was measured until then is printed.
+std::atomic<bool> g_stop{false};
+void stop_sending(int) { g_stop = true; }
 
 struct Flags {
   Load load;
@@ -117,6 +123,8 @@ int measure(Flags flags) {
   flags.load.size = flags.size;
   flags.load.fill_first = flags.mode == "filldrain";
   if (flags.load.count != 0) flags.load.seconds = 0;
+  flags.load.stop = &g_stop;
+  std::signal(SIGTERM, stop_sending);
 
   const Costs before = costs_of(processes);
   double anon_mb_peak = before.all.anon_mb;

@@ -56,6 +56,7 @@ struct Shared {
   // Up to `wanted` messages that this producer sends next; 0: the run is over.
   std::uint64_t claim(std::uint64_t wanted) {
     if (deadline_ns != 0 && now_ns() >= deadline_ns) return 0;
+    if (load.stop != nullptr && *load.stop) return 0;
     const std::uint64_t before = claimed.fetch_add(wanted);
     if (load.count == 0) return wanted;
     return before >= load.count ? 0 : std::min(wanted, load.count - before);
