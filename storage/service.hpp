@@ -128,6 +128,8 @@ class Service {
   void describe(const Call& call);
   void advance(Partition& partition, const Now& now, Turn& turn, Outbox& out);
   void release(Partition& partition, Outbox& out);
+  void tick_replicas(const Now& now, Outbox& out);
+  void watch(const Partition& partition);  // after all that may bring its replica's deadline nearer
   void scrub(const Now& now, Outbox& out);
   bool is_full(const Now& now, std::uint64_t more) const;
   Queue* find_queue(const QueueKey& key);
@@ -190,6 +192,7 @@ class Service {
   std::map<PartitionId, Partition> partitions_;
   TimeMs lease_until_{INT64_MAX};
   std::set<PartitionId> replicated_;  // those that other workers hold too
+  TimeMs replicas_due_;               // none of them has a deadline before; it may be early, never late
   std::map<QueueKey, std::map<Ticket, Parked>> parked_;
   std::set<std::tuple<TimeMs, QueueKey, Ticket>> parked_until_;
   Ticket next_ticket_ = 1;

@@ -63,6 +63,7 @@ Result<void> Service::follow_partition(const PartitionInfo& info, SessionId sess
     return noted;
   }
   advance(core, now, turn, out);
+  watch(core);
   return {};
 }
 

@@ -94,6 +94,7 @@ bool Service::handle_peer(const PeerMessage& message, std::string_view records, 
                                message.body);
   pass_on(core, effects, now, out);
   advance(core, now, turn, out);
+  watch(core);
   return kept;
 }
 
@@ -110,6 +111,7 @@ void Service::start_over(Partition& partition, const std::string& leader, Turn& 
 void Service::found_damage(Partition& partition, Lsn lsn, const Error& error, const Now& now, Outbox& out) {
   if (error.code == Errc::kUnavailable || lsn >= partition.replica().end()) return;
   if (!partition.note_damage(lsn, now.steady)) return;
+  watch(partition);
   out.notices.push_back("a damaged record is not delivered and stays in the store" +
                         std::string(partition.replica().alone() ? "" : " until it is repaired from another worker") +
                         ": message " + message_id_text(partition.id(), lsn) + ": " + error.context);
