@@ -143,6 +143,7 @@ class Partition {
   void apply_acks(const LogEntry& entry, WriteBatch& effects);
   void apply_returns(const LogEntry& entry, const Now& now, WriteBatch& effects);
   void apply_forget(const LogEntry& entry, WriteBatch& effects);
+  void store_producers(WriteBatch& effects);
   void store_effect(const LogEntry& entry, WriteBatch& writes);
   bool trim(TimeMs now, WriteBatch& effects);
   void cut_tail(Lsn end);
@@ -170,6 +171,7 @@ class Partition {
   std::uint64_t generation_ = 0;
   std::uint64_t written_ = 0;  // the generation of the last turn on the disk
   Producers producers_;
+  std::vector<const Producers::Row*> applied_producers_;  // during advance(): whose rows are to be written
   std::map<QueueId, Queue> queues_;
   std::deque<PendingReply> waiting_;
 };

@@ -16,6 +16,7 @@ void Partition::advance(const Now& now, Turn& turn, Applied& applied) {
     apply(tail_.front(), now, turn.effects, applied);
     changed |= !tail_.front().effect_stored;
   }
+  store_producers(turn.effects);
   applied_ = std::max(applied_, limit);
   changed |= trim(now.steady, turn.effects);
   if (changed) turn.changed.insert(id_);
@@ -30,7 +31,9 @@ void Partition::apply(const LogEntry& entry, const Now& now, WriteBatch& effects
       queues_[entry.queue].append(entry.lsn, entry.bytes);
       if (entry.producer == nullptr) break;
       Producers::apply(*entry.producer, entry.sequence, entry.sent_ms, entry.lsn);
-      if (!entry.effect_stored) effects.producers[producers_.key_of(*entry.producer)] = entry.producer->second.applied;
+      // Messages of a producer come in runs.
+      if (!entry.effect_stored && (applied_producers_.empty() || applied_producers_.back() != entry.producer))
+        applied_producers_.push_back(entry.producer);
       break;
     case RecordType::kAcks:
       apply_acks(entry, effects);
@@ -68,7 +71,14 @@ void Partition::apply_returns(const LogEntry& entry, const Now& now, WriteBatch&
   }
 }
 
+// Once for all that was applied: a row's key and the place in the batch cost more than the rest of a message.
+void Partition::store_producers(WriteBatch& effects) {
+  for (const Producers::Row* row : applied_producers_) effects.producers[producers_.key_of(*row)] = row->second.applied;
+  applied_producers_.clear();
+}
+
 void Partition::apply_forget(const LogEntry& entry, WriteBatch& effects) {
+  store_producers(effects);  // the rows are there still
   for (const std::string& name : std::get<ProducerNames>(*entry.control)) {
     producers_.forget(entry.queue, name);
     if (entry.effect_stored) continue;
