@@ -90,9 +90,8 @@ class Partition {
 
   // For a follower's snapshot.
   ReturnState returned(QueueId queue, Lsn lsn, const Now& now) const;
-  // A snapshot takes the place of all that is here.
+  // A snapshot takes the place of all that is here, part by part; its messages come by restore_message().
   void begin_snapshot(Turn& turn);
-  void snapshot_message(Lsn lsn, const RecordHeader& header, const ReturnState& returned, const Now& now, Turn& turn);
   void extend_snapshot(Turn& turn);  // with a part that is not the last
   void end_snapshot(Turn& turn);
   void start_over(Turn& turn);  // with nothing: what is here cannot be used

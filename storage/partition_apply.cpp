@@ -187,12 +187,6 @@ void Partition::clear(Turn& turn) {
   note_end(turn);
 }
 
-void Partition::snapshot_message(Lsn lsn, const RecordHeader& header, const ReturnState& returned, const Now& now,
-                                 Turn& turn) {
-  restore_message(lsn, header, returned, now);
-  turn.effects.returns[{id_, lsn}] = returned;
-}
-
 void Partition::extend_snapshot(Turn& turn) {
   ++generation_;
   note_end(turn);
