@@ -91,9 +91,8 @@ class Partition {
 
   // For a follower's snapshot.
   ReturnState returned(QueueId queue, Lsn lsn, const Now& now) const;
-  // A snapshot takes the place of all that is here.
+  // A snapshot takes the place of all that is here, part by part; its messages come by restore_message().
   void begin_snapshot(Turn& turn);
-  void snapshot_message(Lsn lsn, const RecordHeader& header, const ReturnState& returned, const Now& now, Turn& turn);
   void extend_snapshot(Turn& turn);  // with a part that is not the last
   void end_snapshot(Turn& turn);
   void start_over(Turn& turn);  // with nothing: what is here cannot be used
@@ -165,6 +164,7 @@ class Partition {
   void apply_returns(const LogEntry& entry, const Now& now, WriteBatch& effects);
   void apply_forget(const LogEntry& entry, WriteBatch& effects);
   void apply_drop(const LogEntry& entry, WriteBatch& effects);
+  void store_producers(WriteBatch& effects);
   void store_effect(const LogEntry& entry, WriteBatch& writes);
   bool trim(TimeMs now, WriteBatch& effects);
   void cut_tail(Lsn end);
@@ -192,6 +192,7 @@ class Partition {
   std::uint64_t generation_ = 0;
   std::uint64_t written_ = 0;  // the generation of the last turn on the disk
   Producers producers_;
+  std::vector<const Producers::Row*> applied_producers_;  // during advance(): whose rows are to be written
   std::map<QueueId, Queue> queues_;
   std::set<QueueId> dropping_;  // in the tail
   std::map<QueueId, Dropped> dropped_;

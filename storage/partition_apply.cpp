@@ -17,6 +17,7 @@ void Partition::advance(const Now& now, Turn& turn, Applied& applied) {
     changed |= !tail_.front().effect_stored;
     if (applied.compare) limit = Lsn{tail_.front().lsn.value + 1};
   }
+  store_producers(turn.effects);
   applied_ = std::max(applied_, limit);
   changed |= trim(now.steady, turn.effects);
   if (changed) turn.changed.insert(id_);
@@ -31,7 +32,9 @@ void Partition::apply(const LogEntry& entry, const Now& now, WriteBatch& effects
       queues_[entry.queue].append(entry.lsn, entry.bytes);
       if (entry.producer == nullptr) break;
       Producers::apply(*entry.producer, entry.sequence, entry.sent_ms, entry.lsn);
-      if (!entry.effect_stored) effects.producers[producers_.key_of(*entry.producer)] = entry.producer->second.applied;
+      // Messages of a producer come in runs.
+      if (!entry.effect_stored && (applied_producers_.empty() || applied_producers_.back() != entry.producer))
+        applied_producers_.push_back(entry.producer);
       break;
     case RecordType::kAcks:
       apply_acks(entry, effects);
@@ -77,7 +80,14 @@ void Partition::apply_returns(const LogEntry& entry, const Now& now, WriteBatch&
   }
 }
 
+// Once for all that was applied: a row's key and the place in the batch cost more than the rest of a message.
+void Partition::store_producers(WriteBatch& effects) {
+  for (const Producers::Row* row : applied_producers_) effects.producers[producers_.key_of(*row)] = row->second.applied;
+  applied_producers_.clear();
+}
+
 void Partition::apply_forget(const LogEntry& entry, WriteBatch& effects) {
+  store_producers(effects);  // the rows are there still
   for (const std::string& name : std::get<ProducerNames>(*entry.control)) {
     producers_.forget(entry.queue, name);
     if (entry.effect_stored) continue;
@@ -88,6 +98,7 @@ void Partition::apply_forget(const LogEntry& entry, WriteBatch& effects) {
 
 // A message of the queue behind this record, from a leader that had not heard of the deletion, begins it anew.
 void Partition::apply_drop(const LogEntry& entry, WriteBatch& effects) {
+  store_producers(effects);  // the rows are there still
   dropping_.erase(entry.queue);
   Dropped& dropped = dropped_[entry.queue];
   dropped.below = entry.lsn;
@@ -226,12 +237,6 @@ void Partition::clear(Turn& turn) {
   for (const auto& row : producers_.table()) turn.effects.forgotten_producers.push_back(producers_.key_of(row));
   producers_.clear();
   note_end(turn);
-}
-
-void Partition::snapshot_message(Lsn lsn, const RecordHeader& header, const ReturnState& returned, const Now& now,
-                                 Turn& turn) {
-  restore_message(lsn, header, returned, now);
-  turn.effects.returns[{id_, lsn}] = returned;
 }
 
 void Partition::extend_snapshot(Turn& turn) {

@@ -28,8 +28,7 @@ std::vector<SnapshotProducer> Producers::since(Lsn first) const {
 
 Result<Producers::Admitted> Producers::admit(QueueId queue, std::string_view producer, Sequence first,
                                              std::size_t count) {
-  const std::pair<QueueId, std::string> key(queue, producer);
-  const auto known = table_.find(key);
+  const auto known = table_.find(std::pair(queue, producer));
   const Sequence last = known == table_.end() ? Sequence{} : known->second.logged;
   if (first.value > last.value + 1) {
     return fail(Errc::kOutOfSequence, "sequence " + std::to_string(first.value) + " does not follow " +
@@ -43,12 +42,13 @@ Result<Producers::Admitted> Producers::admit(QueueId queue, std::string_view pro
     return fail(Errc::kUnavailable, "this partition remembers " + std::to_string(kProducersMax) +
                                         " producers, its limit; idle ones are forgotten in time");
   }
-  Row& row = known == table_.end() ? *table_.emplace(key, Entry{}).first : *known;
+  Row& row = known == table_.end() ? *table_.emplace(std::pair(queue, std::string(producer)), Entry{}).first : *known;
   return Admitted{static_cast<std::size_t>(last.value + 1 - first.value), &row};
 }
 
 Producers::Row* Producers::logged(QueueId queue, std::string_view producer, Sequence sequence) {
-  Row& row = *table_.try_emplace({queue, std::string(producer)}).first;
+  const auto known = table_.find(std::pair(queue, producer));
+  Row& row = known == table_.end() ? *table_.try_emplace({queue, std::string(producer)}).first : *known;
   logged(row, sequence);
   return &row;
 }

@@ -22,7 +22,15 @@ class Producers {
     Sequence logged;  // the last sequence in the log, applied or not
     Lsn place;        // nothing that is applied stands behind it
   };
-  using Table = std::map<std::pair<QueueId, std::string>, Entry, std::less<>>;
+  // So that a name need not be copied to be looked up.
+  struct ByQueueAndName {
+    using is_transparent = void;
+    template <class Key, class Other>
+    bool operator()(const Key& left, const Other& right) const {
+      return std::pair<QueueId, std::string_view>(left) < std::pair<QueueId, std::string_view>(right);
+    }
+  };
+  using Table = std::map<std::pair<QueueId, std::string>, Entry, ByQueueAndName>;
   using Row = Table::value_type;  // stays where it is while something of it is logged and not applied
 
   explicit Producers(PartitionId partition) : partition_(partition) {}

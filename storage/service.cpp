@@ -206,6 +206,7 @@ void Service::committed(Turn& turn, const Now& now, Turn& next, Outbox& out) {
     core.on_disk(end, now.steady, effects);
     pass_on(core, effects, now, out);
     advance(core, now, next, out);
+    watch(core);
   }
   for (const PendingReply& reply : turn.replies) release(partitions_.at(reply.partition), out);
 }
@@ -260,6 +261,7 @@ void Service::failed(Turn& turn, const Error& error, const Now& now, Turn& next,
       core.replica().step_down();
       stop_leading(core, out);
     }
+    watch(core);
   }
   const Error told = error.code == Errc::kInsufficientStorage ? store_full() : error;
   for (PendingReply& reply : turn.replies) {
@@ -300,13 +302,24 @@ void Service::tick(const Now& now, Turn& turn, Outbox& out) {
   if (!deleted_.empty() && now.steady >= drops_due_) drop_deleted(now, turn);
   remove_dropped(turn.effects);
   if (const auto due = scrub_.due(); due && *due <= now.steady) scrub(now, turn, out);
+  if (now.steady >= replicas_due_) tick_replicas(now, out);
+}
+
+void Service::tick_replicas(const Now& now, Outbox& out) {
+  replicas_due_ = TimeMs{INT64_MAX};
   ReplicaEffects effects;
   for (const PartitionId id : replicated_) {
     Partition& core = partitions_.at(id);
-    if (core.replica().next_deadline() > now.steady) continue;
-    core.replica().tick(now.steady, effects);
-    pass_on(core, effects, now, out);
+    if (core.replica().next_deadline() <= now.steady) {
+      core.replica().tick(now.steady, effects);
+      pass_on(core, effects, now, out);
+    }
+    watch(core);
   }
+}
+
+void Service::watch(const Partition& partition) {
+  replicas_due_ = std::min(replicas_due_, partition.replica().next_deadline());
 }
 
 // What a leader has read, all replicas are to compare.
@@ -339,7 +352,7 @@ std::optional<TimeMs> Service::next_deadline() const {
   if (!watch_.empty()) sooner(watch_.begin()->first);
   if (const auto due = scrub_.due()) sooner(*due);
   if (!parked_until_.empty()) sooner(std::get<TimeMs>(*parked_until_.begin()));
-  for (const PartitionId id : replicated_) sooner(partitions_.at(id).replica().next_deadline());
+  if (!replicated_.empty()) sooner(replicas_due_);
   return next;
 }
 

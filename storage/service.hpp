@@ -122,6 +122,8 @@ class Service {
   void advance(Partition& partition, const Now& now, Turn& turn, Outbox& out);
   void release(Partition& partition, Outbox& out);
   void scrub(const Now& now, Turn& turn, Outbox& out);
+  void tick_replicas(const Now& now, Outbox& out);
+  void watch(const Partition& partition);  // after all that may bring its replica's deadline nearer
   bool is_full(const Now& now, std::uint64_t more) const;
   Queue* find_queue(const QueuePlace& key);
   DurationMs lease_of(QueueId queue) const;
@@ -191,6 +193,7 @@ class Service {
   std::set<PartitionId> replicated_;  // those that other workers hold too
   std::map<QueuePlace, std::map<Ticket, Parked>> parked_;
   std::set<std::tuple<TimeMs, QueuePlace, Ticket>> parked_until_;
+  TimeMs replicas_due_;  // none of them has a deadline before; it may be early, never late
   Ticket next_ticket_ = 1;
   std::set<std::pair<TimeMs, QueuePlace>> watch_;  // queues by their next deadline, each once
   std::map<QueuePlace, TimeMs> watched_;

@@ -59,6 +59,7 @@ Result<void> Service::follow_partition(const PartitionInfo& info, SessionId sess
   }
   drop_deleted(now, turn);
   advance(core, now, turn, out);
+  watch(core);
   return {};
 }
 

@@ -103,6 +103,7 @@ bool Service::handle_peer(const PeerMessage& message, std::string_view records, 
                                message.body);
   pass_on(core, effects, now, out);
   advance(core, now, turn, out);
+  watch(core);
   return kept;
 }
 
@@ -119,6 +120,7 @@ void Service::start_over(Partition& partition, const std::string& leader, Turn& 
 void Service::found_damage(Partition& partition, Lsn lsn, const Error& error, const Now& now, Outbox& out) {
   if (error.code == Errc::kUnavailable || lsn >= partition.replica().end()) return;
   if (!partition.note_damage(lsn, now.steady)) return;
+  watch(partition);
   out.notices.push_back("a damaged record is not delivered and stays in the store" +
                         std::string(partition.replica().alone() ? "" : " until it is repaired from another worker") +
                         ": message " + message_id_text(partition.id(), lsn) + ": " + error.context);
@@ -165,6 +167,7 @@ void Service::take_hash(Partition& partition, const PeerMessage& message, const 
 // It is repaired as a damaged copy is (rule 13).
 void Service::found_difference(Partition& partition, const LogRange& range, const Now& now, Outbox& out) {
   if (!partition.note_damage(range.first, now.steady)) return;
+  watch(partition);
   out.notices.push_back("partition " + std::to_string(partition.id().value) + ": between the messages " +
                         message_id_text(partition.id(), range.first) + " and " +
                         message_id_text(partition.id(), range.end) +
@@ -324,12 +327,13 @@ bool Service::take_snapshot(Partition& partition, const SnapshotRecords& part, s
   struct Live {
     ShippedRecord shipped;
     std::optional<RecordView> record;  // of what came whole; of what is here the header alone means something
+    bool was_here = false;
   };
   std::vector<Live> live;
   while (!records.empty()) {
     const auto shipped = take_shipped_record(records);
     if (!shipped || shipped->lsn < part.first || shipped->lsn >= part.end) return false;
-    live.push_back({*shipped, std::nullopt});
+    live.push_back({*shipped});
     if (is_known(*shipped)) continue;
     const auto record = read_record(shipped->bytes, {partition.id(), shipped->lsn});
     if (!record) return false;
@@ -343,7 +347,10 @@ bool Service::take_snapshot(Partition& partition, const SnapshotRecords& part, s
     while (next < live.size() && live[next].shipped.lsn < lsn) ++next;
     if (next == live.size() || live[next].shipped.lsn != lsn) {
       gone.push_back(lsn);
-    } else if (is_known(live[next].shipped) && record && bytes.starts_with(live[next].shipped.bytes)) {
+      return true;
+    }
+    live[next].was_here = true;
+    if (is_known(live[next].shipped) && record && bytes.starts_with(live[next].shipped.bytes)) {
       live[next].record = *record;
     }
     return true;
@@ -359,9 +366,12 @@ bool Service::take_snapshot(Partition& partition, const SnapshotRecords& part, s
     turn.effects.removals.push_back({partition.id(), lsn});
     turn.effects.returns[{partition.id(), lsn}] = {};
   }
-  for (const auto& [shipped, record] : live) {
+  for (const auto& [shipped, record, was_here] : live) {
     if (!is_known(shipped)) turn.writes.records.push_back({{partition.id(), shipped.lsn}, *record, shipped.bytes});
-    partition.snapshot_message(shipped.lsn, record->header, {shipped.deliveries, shipped.ready_ms}, now, turn);
+    const ReturnState returned{shipped.deliveries, shipped.ready_ms};
+    partition.restore_message(shipped.lsn, record->header, returned, now);
+    // A record that was not here has no row that could be an old one.
+    if (was_here || returned.deliveries != 0) turn.effects.returns[{partition.id(), shipped.lsn}] = returned;
   }
   partition.replica().snapshot_taken(part, now.steady);
   if (part.end == part.stamp) {

@@ -53,12 +53,19 @@ struct Shared {
     options.network = network;
     return options;
   }
-  // Up to `wanted` messages that this producer may send now; 0: the run is over.
+  // Up to `wanted` messages that this producer sends next; 0: the run is over.
   std::uint64_t claim(std::uint64_t wanted) {
     if (deadline_ns != 0 && now_ns() >= deadline_ns) return 0;
-    if (load.count == 0) return wanted;
+    if (load.stop != nullptr && *load.stop) return 0;
     const std::uint64_t before = claimed.fetch_add(wanted);
+    if (load.count == 0) return wanted;
     return before >= load.count ? 0 : std::min(wanted, load.count - before);
+  }
+  // How long to wait before the next claim, so that no more than `rate` a second are sent.
+  milliseconds pause() const {
+    if (load.rate == 0) return milliseconds(0);
+    const auto due_ms = static_cast<std::int64_t>(claimed.load() * 1000 / load.rate);
+    return milliseconds(due_ms - (now_ns() - start_ns) / 1'000'000);
   }
 };
 
@@ -74,6 +81,7 @@ class Producer {
       while (const std::uint64_t count = shared_.claim(refill)) {
         for (std::uint64_t i = 0; i < count; ++i) send(i + 1 < count ? More::kYes : More::kNo);
         while (client_.unconfirmed() + refill > std::max(shared_.load.window, refill)) client_.poll(milliseconds(1000));
+        for (auto pause = shared_.pause(); pause.count() > 0; pause = shared_.pause()) client_.poll(pause);
       }
       client_.flush();
     } catch (const ClientError& error) {

@@ -23,8 +23,10 @@ struct Load {
   std::size_t size = 1024;  // bytes of a body
   double seconds = 5;       // of sending; 0: until `count`
   std::uint64_t count = 0;  // messages in all; 0: until `seconds`
+  std::uint64_t rate = 0;   // messages a second of all producers, a producer half a window at a time; 0: no bound
   bool fill_first = false;  // consumers start when all is sent
   int io_threads = 1;       // of ZeroMQ, shared by all clients of the benchmark
+  const std::atomic<bool>* stop = nullptr;  // once true, nothing more is sent
 };
 
 // Latencies in units of 100 ns.

@@ -443,6 +443,26 @@ TEST_CASE("of a snapshot that could not be written no delivery count stays", "[s
   CHECK(s.turn.effects.returns.empty());
 }
 
+TEST_CASE("a snapshot writes delivery counts where there is one to tell or to replace", "[storage][service]") {
+  FollowerScript s;
+  const auto rows_of = [&s](std::uint32_t returned) {
+    s.gathering = true;
+    s.snapshot({1}, {9}, {0}, returned);
+    const auto rows = s.turn.effects.returns;
+    s.gathering = false;
+    s.commit();
+    return rows;
+  };
+  SECTION("a message that comes anew and never came back") { CHECK(rows_of(0).empty()); }
+  SECTION("a message that comes anew and came back before") { CHECK(rows_of(3).size() == 1); }
+  SECTION("a message that is here, maybe with an old count") {
+    rows_of(3);
+    const auto rows = rows_of(0);
+    REQUIRE(rows.size() == 1);
+    CHECK(rows.at({{0}, {1}}).deliveries == 0);
+  }
+}
+
 TEST_CASE("what is taken away goes also when a snapshot begins in the same turn", "[storage][service]") {
   FollowerScript s;
   s.gathering = true;
