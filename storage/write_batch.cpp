@@ -28,6 +28,7 @@ void WriteBatch::prepend(WriteBatch&& older) {
   partitions.merge(older.partitions);
   epochs.merge(older.epochs);
   producers.merge(older.producers);
+  recounts.merge(older.recounts);
 }
 
 }  // namespace dmq

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <map>
+#include <set>
 #include <string>
 #include <string_view>
 #include <tuple>
@@ -57,13 +58,14 @@ struct WriteBatch {
   std::map<PartitionId, PartitionState> partitions;
   std::map<PartitionId, EpochTable> epochs;
   std::map<ProducerKey, ProducerState> producers;
+  std::set<PartitionId> recounts;  // their records were replaced, damaged ones too: they are counted anew
 
   // What an older batch that could not be written was to write comes first.
   void prepend(WriteBatch&& older);
 
   bool empty() const {
     return truncations.empty() && removals.empty() && records.empty() && forgotten_producers.empty() &&
-           returns.empty() && partitions.empty() && epochs.empty() && producers.empty();
+           returns.empty() && partitions.empty() && epochs.empty() && producers.empty() && recounts.empty();
   }
 };
 
