@@ -120,6 +120,8 @@ void Broker::Parts::open_worker(unsigned index) {
     set.peers.peer_listen = set.listen + "-peer";
   }
   set.sync = value_or_throw(sync_from_name(options.sync));
+  // Nobody else has what a damaged store has: it is for the operator to say what becomes of it.
+  set.on_damage = options.accept_damage ? OnDamage::kAccept : OnDamage::kRefuse;
   set.limits.store_bytes = options.store_limit;
   set.limits.producer_idle = DurationMs{options.producer_idle_ms};
   workers.push_back(value_or_throw(Worker::open(context, set)));

@@ -53,6 +53,7 @@ void add_flags(CLI::App& app, Flags& flags) {
   dmq::add_size(app, "--store-limit", broker.store_limit, dmq::kStoreBytesMax,
                 "Sends are refused when a worker's messages take more than this");
   dmq::add_duration(app, "--producer-idle", flags.producer_idle, "Forget a silent producer's sequence after this time");
+  app.add_flag("--accept-damage", broker.accept_damage, "Serve what can be read of a damaged store");
   app.add_flag("--auto-create,!--no-auto-create", broker.auto_create, "Create a queue on its first use (default: yes)");
   app.add_flag("--allow-delete", broker.allow_delete, "Let every client delete queues");
 }

@@ -4,17 +4,18 @@
 #include <lmdb.h>
 
 #include "storage/log.hpp"
-#include "storage/log_keys.hpp"
+#include "storage/log_rows.hpp"
 
 namespace dmq {
 namespace {
 
-std::string_view text_of(const MDB_val& value) { return {static_cast<const char*>(value.mv_data), value.mv_size}; }
-
-const unsigned char* bytes_at(const MDB_val& value) { return static_cast<const unsigned char*>(value.mv_data); }
-
 tl::unexpected<Error> damaged(RecordPlace place, const std::string& what) {
   return fail(Errc::kInternal, "message " + message_id_text(place.partition, place.lsn) + ": " + what);
+}
+
+// LMDB found a page that cannot be: that is no fault of one record.
+tl::unexpected<Error> unreadable(int code) {
+  return fail(Errc::kUnavailable, std::string("cannot read the store: ") + mdb_strerror(code));
 }
 
 }  // namespace
@@ -52,8 +53,10 @@ Result<std::string_view> LogReader::assemble(RecordPlace place, std::string_view
   for (std::size_t chunk = 1; chunk < chunks; ++chunk) {
     MDB_val key{};
     MDB_val value{};
-    const bool there = mdb_cursor_get(cursor_, &key, &value, MDB_NEXT) == 0 && is_log_key(bytes_at(key), key.mv_size) &&
-                       place_of(bytes_at(key)) == place && chunk_of(bytes_at(key)) == chunk;
+    const int code = mdb_cursor_get(cursor_, &key, &value, MDB_NEXT);
+    if (code != 0 && code != MDB_NOTFOUND) return unreadable(code);
+    const bool there = code == 0 && is_log_key(bytes_at(key), key.mv_size) && place_of(bytes_at(key)) == place &&
+                       chunk_of(bytes_at(key)) == chunk;
     if (!there) return damaged(place, "a part of the record is missing");
     assembled_.append(text_of(value));
   }
@@ -64,7 +67,9 @@ Result<RecordView> LogReader::read(RecordPlace place) {
   const LogKey first = log_key(place, 0);
   MDB_val key{first.size(), const_cast<unsigned char*>(first.data())};
   MDB_val value{};
-  if (mdb_cursor_get(cursor_, &key, &value, MDB_SET_KEY) != 0) return damaged(place, "record is missing");
+  const int code = mdb_cursor_get(cursor_, &key, &value, MDB_SET_KEY);
+  if (code != 0 && code != MDB_NOTFOUND) return unreadable(code);
+  if (code != 0) return damaged(place, "record is missing");
   const auto bytes = assemble(place, text_of(value));
   if (!bytes) return tl::unexpected<Error>(bytes.error());
   auto record = read_record(*bytes, place);
@@ -87,12 +92,18 @@ Result<void> LogReader::scan(RecordPlace from, const RecordSource::Visit& visit)
     const bool begins = chunk_of(bytes_at(key)) == 0;
     const auto bytes = begins ? assemble(place, text_of(value)) : damaged(place, "the record's first part is missing");
     auto record = bytes.and_then([&](std::string_view whole) { return read_record(whole, place); });
+    if (!record && record.error().code == Errc::kUnavailable) return tl::unexpected<Error>(record.error());
     if (bytes && !record) record = damaged(place, record.error().context);
+    if (record) {
+      code = mdb_cursor_get(cursor_, &key, &value, MDB_NEXT);
+      const bool more = code == 0 && is_log_key(bytes_at(key), key.mv_size) && place_of(bytes_at(key)) == place;
+      if (more) record = damaged(place, "there is a part that does not belong to the record");
+    }
     if (!visit(place.lsn, bytes.value_or(std::string_view()), record)) return {};
     // Behind a damaged record the cursor stands anywhere.
-    code = record ? mdb_cursor_get(cursor_, &key, &value, MDB_NEXT) : seek({place.partition, {place.lsn.value + 1}});
+    if (!record) code = seek({place.partition, {place.lsn.value + 1}});
   }
-  if (code != 0 && code != MDB_NOTFOUND) return fail(Errc::kInternal, mdb_strerror(code));
+  if (code != 0 && code != MDB_NOTFOUND) return unreadable(code);
   return {};
 }
 

@@ -27,9 +27,9 @@ class LogReader {
   void release();
 
   // REQUIRES: refresh() since the last release(). The views are valid until the next call.
-  // Errors: internal (absent, damaged): the message must not be delivered.
+  // Errors: internal (absent, damaged): the message must not be delivered; unavailable: the store cannot be read.
   Result<RecordView> read(RecordPlace place);
-  // As RecordSource::scan(). Errors: internal.
+  // As RecordSource::scan(). Errors: unavailable.
   Result<void> scan(RecordPlace from, const RecordSource::Visit& visit);
 
  private:

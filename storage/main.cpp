@@ -17,6 +17,7 @@ constexpr const char* kExamples =
 struct Flags {
   dmq::WorkerOptions worker;
   std::string sync = "commit";
+  bool accept_damage = false;
 };
 
 void add_flags(CLI::App& app, Flags& flags) {
@@ -47,6 +48,8 @@ void add_flags(CLI::App& app, Flags& flags) {
                 "Bytes a second that are read to find damaged records; 0: none", 0);
   app.add_flag("--restored", flags.worker.restored,
                "The store comes from a backup: compare its copies with those of other workers before they count");
+  app.add_flag("--accept-damage", flags.accept_damage,
+               "Serve what can be read of a damaged store, instead of setting it aside and beginning an empty one");
   dmq::add_duration(app, "--producer-idle", flags.worker.limits.producer_idle,
                     "Forget a silent producer's sequence after this time");
 }
@@ -108,6 +111,7 @@ int main(int argc, char** argv) {
   add_flags(app, flags);
   const auto check_flags = [&flags] {
     flags.worker.sync = *dmq::sync_from_name(flags.sync);
+    flags.worker.on_damage = flags.accept_damage ? dmq::OnDamage::kAccept : dmq::OnDamage::kSetAside;
     complete(flags.worker);
     return check(flags.worker);
   };

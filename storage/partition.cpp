@@ -44,6 +44,16 @@ void Partition::restore_damaged(Lsn lsn) {
   replica_.rebuild();
 }
 
+// Which of what is here is right cannot be told. That of a log which is not applied yet a record is missing would
+// change what all behind it means.
+void Partition::restore_miscounted() {
+  if (rebuilding_) return;
+  replica_.doubt();
+  if (applied_ == replica_.end()) return;
+  rebuilding_ = true;
+  replica_.rebuild();
+}
+
 bool Partition::note_damage(Lsn lsn, TimeMs now) {
   if (rebuilding_ || damaged_.size() == kDamagedMax || !damaged_.insert(lsn).second) return false;
   replica_.damaged(now);

@@ -60,6 +60,7 @@ class Partition {
   void restore_control(Lsn lsn) { controls_.push_back(lsn); }     // applied, not trimmed
   Result<void> restore_entry(Lsn lsn, const RecordView& record);  // not applied. Errors: internal: damaged
   void restore_damaged(Lsn lsn);                                  // neither of them can be read
+  void restore_miscounted();                                      // some vanished, came back, or lie in wrong places
 
   // This worker leads, since replica().follow() said so. Errors: internal: metad has gone back in time.
   Result<void> lead(Turn& turn, const Now& now);

@@ -211,6 +211,7 @@ void Partition::start_over(Turn& turn) {
   clear(turn);
   std::erase_if(turn.writes.records, [&](const PutRecord& put) { return put.place.partition == id_; });
   turn.effects.truncations.push_back({id_, Lsn{1}});
+  turn.effects.recounts.insert(id_);
   applied_ = trimmed_ = Lsn{1};
 }
 
@@ -248,6 +249,7 @@ void Partition::end_snapshot(Turn& turn) {
   rebuilding_ = false;
   replaced_ = true;
   damaged_.clear();
+  turn.effects.recounts.insert(id_);
   truncate(turn);  // what is here behind the snapshot's stamp comes again, as it is at the leader
   applied_ = trimmed_ = replica_.end();
   replica_.trimmed(trimmed_);

@@ -226,6 +226,7 @@ void Replica::snapshot_taken(const SnapshotRecords& part, TimeMs now) {
   checked_ = true;
   unusable_ = false;
   if (unclean_) repaired_ = true;
+  doubtful_ = false;
   report_due_ = now;
   epochs_ = EpochTable(part.epochs);
   end_ = commit_ = part.stamp;

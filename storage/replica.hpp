@@ -75,7 +75,7 @@ class Replica {
   // Rule 9: too few in sync, refuse before appending.
   bool takes_appends() const { return leads() && set_.in_sync.size() >= set_.min_in_sync; }
   // Rules 3 and 10.
-  bool delivers() const { return leads() && commit_ >= start_; }
+  bool delivers() const { return leads() && commit_ >= start_ && !doubtful(); }
 
   // A leader that could not write what it published leads no more in this term, and says so until there is another.
   void step_down() {
@@ -108,6 +108,14 @@ class Replica {
 
   // Rule 13. Some of what is here is damaged: metad is told, and a follower has its copy compared with its leader's.
   void damaged(TimeMs now);
+  // Found at the start: not even what is here is sure. Nothing of it is told before metad knows, who may have a better
+  // copy lead.
+  void doubt() {
+    damaged({});
+    doubtful_ = true;
+  }
+  void judged() { doubtful_ = false; }
+  bool doubtful() const { return doubtful_ && !alone(); }
   bool unclean() const { return unclean_ && !repaired_; }
   // What is here cannot be led or followed on with: a snapshot is under way, or must come.
   void rebuild();
@@ -198,6 +206,7 @@ class Replica {
   bool unclean_ = false;   // damage was found, or metad says so
   bool repaired_ = false;  // since then all was compared with the leader's
   bool unusable_ = false;  // see rebuild()
+  bool doubtful_ = false;  // metad has not answered yet
   TimeMs report_due_;
   PartitionVersion repair_told_;  // a word of a repair names it, and may be under way
   // Leading.

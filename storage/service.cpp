@@ -67,6 +67,12 @@ void Service::restore_record(RecordPlace place, const RecordHeader& header, cons
   if (!record || !core.restore_entry(place.lsn, *record)) core.restore_damaged(place.lsn);
 }
 
+// A place that no partition of this store knows has rows that nobody reads.
+void Service::restore_miscounted(PartitionId id) {
+  const auto found = partitions_.find(id);
+  if (found != partitions_.end()) found->second.restore_miscounted();
+}
+
 bool Service::handle(const Request& request, const Now& now, Turn& turn, Outbox& out) {
   const auto found = partitions_.find(request.envelope.partition);
   if (found == partitions_.end() || !found->second.replica().leads() || catalog_.is_deleted(request.envelope.queue))

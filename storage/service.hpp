@@ -48,6 +48,7 @@ class Service {
   void restore_dropped(const QueuePlace& place, Lsn below);
   void restore_record(RecordPlace place, const RecordHeader& header, const ReturnState& returned, const Now& now);
   void restore_damaged(RecordPlace place) { partition(place.partition).restore_damaged(place.lsn); }
+  void restore_miscounted(PartitionId id);  // after its records
 
   // The catalog changed in one place, or anywhere (null): leads and follows the partitions that it gives to this
   // worker's session, drops deleted queues. Errors: internal: this worker must stop.
@@ -63,6 +64,8 @@ class Service {
   bool handle_peer(const PeerMessage& message, std::string_view records, const Now& now, Turn& turn, Outbox& out);
   // metad's answer to a proposal or a report; it is in the catalog a little later. Errors: as for follow_catalog().
   Result<void> proposal_answered(const PartitionInfo& info, const Now& now, Turn& turn, Outbox& out);
+  // To a word of damage or of a repair; proposal_answered() follows.
+  void report_answered(const PartitionInfo& info, Outbox& out);
 
   // Rule 11: until then metad takes this worker for alive. A leader that is cut off stays safe, but delivers no more
   // what another may deliver by now. Where nobody else has the messages, nothing changes.
@@ -165,6 +168,7 @@ class Service {
     Lsn end;
     Gaps gaps;
   };
+  bool is_of_other_session(const PartitionInfo& info, const Partition& partition) const;
   void found_damage(Partition& partition, Lsn lsn, const Error& error, const Now& now, Outbox& out);
   void compare(Partition& partition, const Partition::Applied::Compare& compare, const Now& now, Outbox& out);
   void take_hash(Partition& partition, const PeerMessage& message, const RangeHash& hash, const Now& now, Outbox& out);

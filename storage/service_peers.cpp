@@ -206,10 +206,19 @@ void Service::pass_on(Partition& partition, ReplicaEffects& effects, const Now& 
 
 Result<void> Service::proposal_answered(const PartitionInfo& info, const Now& now, Turn& turn, Outbox& out) {
   const auto found = partitions_.find(info.id);
-  if (found == partitions_.end()) return {};
-  const SessionId session = found->second.replica().session();
-  // Of a session that this core has not heard of: the catalog will tell of both, or the term could not be led.
-  if (info.leader == worker_name_ && info.leader_session != session) return {};
+  if (found == partitions_.end() || is_of_other_session(info, found->second)) return {};
+  return follow_partition(info, found->second.replica().session(), now, turn, out);
+}
+
+// Of a session that this core has not heard of: the catalog will tell of both, or the term could not be led.
+bool Service::is_of_other_session(const PartitionInfo& info, const Partition& partition) const {
+  return info.leader == worker_name_ && info.leader_session != partition.replica().session();
+}
+
+void Service::report_answered(const PartitionInfo& info, Outbox& out) {
+  const auto found = partitions_.find(info.id);
+  if (found == partitions_.end() || is_of_other_session(info, found->second)) return;
+  found->second.replica().judged();
   const bool unclean = info.leader == worker_name_ && found->second.replica().unclean();
   if (unclean && irreplaceable_.insert(info.id).second) {
     out.notices.push_back("partition " + std::to_string(info.id.value) +
@@ -218,12 +227,12 @@ Result<void> Service::proposal_answered(const PartitionInfo& info, const Now& no
   } else if (!unclean) {
     irreplaceable_.erase(info.id);
   }
-  return follow_partition(info, session, now, turn, out);
 }
 
 // --- for other replicas (rule 6) -------------------------------------------------------------------------------------
 
 void Service::serve_fetch(Partition& partition, const FetchToServe& fetch, const Now& now, Outbox& out) {
+  if (partition.replica().doubtful()) return;  // it asks again
   const bool goes_on = fetch.fetch.resume.value != 0;
   const bool behind = fetch.fetch.end < partition.trimmed() || goes_on;
   // What this replica wrote alone and has not on its disk yet: it asks again.

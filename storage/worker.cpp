@@ -22,12 +22,16 @@ constexpr DurationMs kEffectsWait{20};
 
 Result<RecordView> TurnRecords::read(RecordPlace place) {
   if (auto refreshed = refresh(); !refreshed) return tl::unexpected<Error>(refreshed.error());
-  return reader_.read(place);
+  auto record = reader_.read(place);
+  if (!record && record.error().code == Errc::kUnavailable) failure_ = tl::unexpected<Error>(record.error());
+  return record;
 }
 
 Result<void> TurnRecords::scan(RecordPlace from, const Visit& visit) {
   if (auto refreshed = refresh(); !refreshed) return refreshed;
-  return reader_.scan(from, visit);
+  auto scanned = reader_.scan(from, visit);
+  if (!scanned) failure_ = scanned;
+  return scanned;
 }
 
 Result<void> TurnRecords::refresh() {
@@ -49,10 +53,12 @@ Result<std::unique_ptr<Worker>> Worker::open(zmq::context_t& context, WorkerOpti
   LogOptions log_options;
   log_options.directory = options.data_dir;
   log_options.sync = options.sync;
+  log_options.on_damage = options.on_damage;
   // Address space only. Pages are seldom full and freed ones wait for reuse: room for acks when sends are refused.
   log_options.map_bytes = options.limits.store_bytes * 3 + (std::uint64_t{1} << 30);
   auto log = Log::open(log_options);
   if (!log) return tl::unexpected<Error>(log.error());
+  if (!(*log)->notice().empty()) spdlog::error("{}", (*log)->notice());
   std::unique_ptr<Worker> worker(new Worker(context, std::move(options), std::move(*log)));
   auto bound = bind_socket(worker->socket_, worker->options_.listen);
   if (!bound) return tl::unexpected<Error>(bound.error());
@@ -63,7 +69,7 @@ Result<std::unique_ptr<Worker>> Worker::open(zmq::context_t& context, WorkerOpti
   RegisterMember self{RegisterMember::Role::kWorker, worker->name_, worker->endpoint_,
                       std::string(sync_name(worker->options_.sync))};
   self.zone = worker->options_.zone;
-  self.clean = !worker->options_.restored;
+  self.clean = !worker->options_.restored && !worker->log_->is_old();
   self.log_endpoint = worker->peers_->log_endpoint();
   self.peer_endpoint = worker->peers_->peer_endpoint();
   self.store_id = worker->log_->store_id();
@@ -121,6 +127,12 @@ Result<void> Worker::restore() {
     service_->restore_damaged(place);
     spdlog::error("message {} is damaged and stays in the store: {}", message_id_text(place.partition, place.lsn),
                   what);
+  };
+  visitor.miscounted = [&](PartitionId id) {
+    prepare();
+    spdlog::error("partition {}: its records in the store are not those that were written; the copy is damaged",
+                  id.value);
+    service_->restore_miscounted(id);
   };
   if (auto visited = log_->visit(visitor); !visited) return visited;
   prepare();
@@ -299,7 +311,11 @@ void Worker::send_all() {
   }
   for (const ReportUnclean& report : std::exchange(out_.reports, {})) {
     spdlog::warn("partition {}: the copy here is {}", report.partition.value, report.repaired ? "repaired" : "damaged");
-    link_->request(report, now_.steady, follow);
+    link_->request(report, now_.steady, [this, follow](const MetadReplyBody& answer) {
+      const auto* partition = std::get_if<PartitionInfo>(&answer);
+      if (partition != nullptr) service_->report_answered(*partition, out_);
+      follow(answer);
+    });
   }
   for (const ResignLeader& resignation : std::exchange(out_.resignations, {})) {
     spdlog::warn("partition {}: this worker could not write and asks for another leader", resignation.partition.value);

@@ -28,7 +28,8 @@ struct WorkerOptions {
   SyncMode sync = SyncMode::kCommit;
   ServiceLimits limits{.scrub_bytes_per_s = kScrubBytesPerS};
   PeerOptions peers;
-  std::string zone;       // what fails together with this worker: a rack, a room
+  std::string zone;  // what fails together with this worker: a rack, a room
+  OnDamage on_damage = OnDamage::kRefuse;
   bool restored = false;  // the store comes from a backup: no copy in it counts before it was compared with others
 };
 

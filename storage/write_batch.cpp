@@ -29,6 +29,7 @@ void WriteBatch::prepend(WriteBatch&& older) {
   epochs.merge(older.epochs);
   producers.merge(older.producers);
   dropped.merge(older.dropped);
+  recounts.merge(older.recounts);
 }
 
 }  // namespace dmq

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <map>
+#include <set>
 #include <string>
 #include <string_view>
 #include <tuple>
@@ -66,13 +67,15 @@ struct WriteBatch {
   std::map<ProducerKey, ProducerState> producers;
   // A dropped queue's messages below this LSN are to be removed; 0: they are.
   std::map<QueuePlace, Lsn> dropped;
+  std::set<PartitionId> recounts;  // their records were replaced, damaged ones too: they are counted anew
 
   // What an older batch that could not be written was to write comes first.
   void prepend(WriteBatch&& older);
 
   bool empty() const {
     return truncations.empty() && removals.empty() && records.empty() && forgotten_producers.empty() &&
-           returns.empty() && partitions.empty() && epochs.empty() && producers.empty() && dropped.empty();
+           returns.empty() && partitions.empty() && epochs.empty() && producers.empty() && dropped.empty() &&
+           recounts.empty();
   }
 };
 

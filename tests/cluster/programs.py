@@ -46,8 +46,8 @@ class Program:
 
     def output(self):
         """What it has logged up to now, over all starts."""
-        self.log.seek(0)
-        return self.log.read().decode(errors="replace")
+        log = self.log.fileno()  # it writes at the same offset, so that a seek would be one of its too
+        return os.pread(log, os.fstat(log).st_size, 0).decode(errors="replace")
 
     def kill(self):
         """Ends it as a crash would."""
@@ -82,7 +82,8 @@ class Program:
 class Cluster:
     """One metad, some routers and some workers in a temporary directory. Members know metad's endpoint alone."""
 
-    def __init__(self, routers=2, workers=3, heartbeat="300ms", replicas=1, metad_flags=()):
+    def __init__(self, routers=2, workers=3, heartbeat="300ms", replicas=1, metad_flags=(), worker_flags=()):
+        self.worker_flags = worker_flags
         self.directory = tempfile.TemporaryDirectory(prefix="dmq-cluster-")
         self.metad = self._program("dmq-metad", "--data", self.path("metad"), "--heartbeat", heartbeat, "--replicas",
                                    str(replicas), *metad_flags)
@@ -104,7 +105,7 @@ class Cluster:
     def new_worker(self, name, store=None):
         """A worker that is not started yet and not one of `workers`."""
         return self._program("dmq-storage", "--data", self.path(store or name), "--name", name,
-                             "--metad", self.metad.endpoint)
+                             "--metad", self.metad.endpoint, *self.worker_flags)
 
     def path(self, name):
         return os.path.join(self.directory.name, name)

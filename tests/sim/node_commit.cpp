@@ -105,7 +105,11 @@ void Node::send_all() {
   }
   for (const ReportUnclean& report : std::exchange(process.out.reports, {})) {
     world_.note("unclean", self_, report.partition.value, report.repaired ? 1 : 0);
-    process.tie->request(report, now_.steady, follow);
+    process.tie->request(report, now_.steady, [this, follow](const MetadReplyBody& answer) {
+      const auto* partition = std::get_if<PartitionInfo>(&answer);
+      if (partition != nullptr) process_->service->report_answered(*partition, process_->out);
+      follow(answer);
+    });
   }
   for (const ResignLeader& resignation : std::exchange(process.out.resignations, {})) {
     world_.note("resigns", self_, resignation.epoch.value);

@@ -6,9 +6,11 @@
 
 #include <catch2/catch.hpp>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <map>
 #include <optional>
+#include <set>
 
 #include "runtime/data_directory.hpp"
 #include "storage/log_keys.hpp"
@@ -27,7 +29,7 @@ RecordHeader header_of(std::string_view body, QueueId queue = {1}) {
 
 PutRecord put(RecordPlace place, std::string_view body) { return {place, {header_of(body), {}, {}, body}, {}}; }
 
-constexpr std::size_t kStoreRows = 2;  // version and identity
+constexpr std::size_t kStoreRows = 4;  // version, identity, last commit, tally of partition 0
 
 RecordPlace at(std::uint64_t lsn, std::uint16_t partition = 0) { return {{partition}, {lsn}}; }
 
@@ -36,11 +38,25 @@ struct Store {
   std::unique_ptr<Log> log;
 
   explicit Store(std::uint64_t map_bytes = 256 << 20) : map(map_bytes) { open(); }
-  void open() {
+  void open(OnDamage on_damage = OnDamage::kRefuse) {
     log.reset();
-    auto opened = Log::open({directory.path() + "/store", SyncMode::kCommit, map});
+    auto opened = Log::open({path(), SyncMode::kCommit, map, on_damage});
     REQUIRE(opened);
     log = std::move(*opened);
+  }
+  std::string path() const { return directory.path() + "/store"; }
+  std::string file() const { return path() + "/data.mdb"; }
+  // As a fault of the disk would: past all that the log keeps account of.
+  void change(const std::function<int(MDB_txn*)>& change) {
+    MDB_txn* txn = nullptr;
+    REQUIRE(mdb_txn_begin(log->env(), nullptr, 0, &txn) == 0);
+    REQUIRE(change(txn) == 0);
+    REQUIRE(mdb_txn_commit(txn) == 0);
+  }
+  // Partitions whose records are not those that were written.
+  std::set<PartitionId> counted_wrong() {
+    visit([](RecordPlace, const RecordHeader&) {});
+    return miscounted;
   }
   std::optional<std::string> body(RecordPlace place) {
     LogReader reader(*log);
@@ -62,7 +78,8 @@ struct Store {
     visitor.record = std::move(message);
     visitor.damaged = [this](RecordPlace, const std::string&) { ++damaged; };
     visitor.dropped = [this](const QueuePlace& place, Lsn below) { dropped[place] = below; };
-    partitions.clear(), producers.clear(), returns.clear(), epochs.clear(), dropped.clear();
+    visitor.miscounted = [this](PartitionId id) { miscounted.insert(id); };
+    partitions.clear(), producers.clear(), returns.clear(), epochs.clear(), dropped.clear(), miscounted.clear();
     REQUIRE(log->visit(visitor));
   }
   std::uint64_t map;
@@ -72,6 +89,7 @@ struct Store {
   std::map<PartitionId, EpochTable> epochs;
   std::map<QueuePlace, Lsn> dropped;
   int damaged = 0;
+  std::set<PartitionId> miscounted;
 };
 
 // Flips the first bit of `text` wherever the store's file has it.
@@ -328,7 +346,7 @@ TEST_CASE("another program's LMDB database is refused", "[storage][log]") {
   Store store;
   MDB_txn* txn = nullptr;
   REQUIRE(mdb_txn_begin(store.log->env(), nullptr, 0, &txn) == 0);
-  for (std::string key : {std::string("\0sversion", 9), std::string("\0sid", 4)}) {
+  for (std::string key : {std::string("\0sversion", 9), std::string("\0sid", 4), std::string("\0scommit", 8)}) {
     MDB_val k{key.size(), key.data()};
     REQUIRE(mdb_del(txn, store.log->table(), &k, nullptr) == 0);
   }
@@ -366,6 +384,172 @@ TEST_CASE("a damaged body is not read, its neighbours are", "[storage][log]") {
   CHECK(store.body(at(3)) == "third");
   CHECK(store.body(at(4)) == std::nullopt);
   CHECK(store.body(at(5)) == std::nullopt);  // was never there
+}
+
+TEST_CASE("the tally of a partition stays right, whatever becomes of its records", "[storage][log]") {
+  Store store;
+  const std::string large(50'000, 'x');
+  WriteBatch batch;
+  for (const std::uint16_t partition : std::initializer_list<std::uint16_t>{3, 4}) {
+    for (std::uint64_t lsn = 1; lsn <= 20; ++lsn) {
+      batch.records.push_back(put(at(lsn, partition), lsn % 5 == 0 ? std::string_view(large) : "small"));
+    }
+  }
+  REQUIRE(store.log->commit(batch));
+  WriteBatch effects;
+  effects.removals = {at(1, 3), at(5, 3), at(5, 3), at(99, 3), at(20, 4)};
+  effects.truncations = {at(18, 3), at(1, 9)};
+  WriteBatch writes;
+  writes.records = {put(at(18, 3), large), put(at(7, 3), "replaced"), put(at(10, 4), "was large")};
+  REQUIRE(store.log->commit(effects, writes));
+  CHECK(store.counted_wrong().empty());
+  store.open();
+  CHECK(store.counted_wrong().empty());
+  CHECK(store.body(at(7, 3)) == "replaced");
+  CHECK(store.body(at(10, 4)) == "was large");
+}
+
+TEST_CASE("a record that vanishes, comes back or moves is noticed at the next start", "[storage][log]") {
+  Store store;
+  WriteBatch batch;
+  const std::string large(9'000, 'x');
+  batch.records = {put(at(1, 3), "a"), put(at(2, 3), large), put(at(4, 3), "d"), put(at(1, 4), "other")};
+  REQUIRE(store.log->commit(batch));
+  std::string bytes(kRecordHeaderBytes + 1, '\0');
+  const unsigned table = store.log->table();
+  const auto erase = [&](MDB_txn* txn, RecordPlace place, std::uint16_t chunk) {
+    LogKey name = log_key(place, chunk);
+    MDB_val key{name.size(), name.data()};
+    return mdb_del(txn, table, &key, nullptr);
+  };
+  const auto write = [&](MDB_txn* txn, RecordPlace place, std::uint16_t chunk) {
+    LogKey name = log_key(place, chunk);
+    MDB_val key{name.size(), name.data()};
+    MDB_val value{bytes.size(), bytes.data()};
+    return mdb_put(txn, table, &key, &value, 0);
+  };
+  SECTION("it vanishes") {
+    store.change([&](MDB_txn* txn) { return erase(txn, at(4, 3), 0); });
+  }
+  SECTION("a part of it vanishes") {
+    store.change([&](MDB_txn* txn) { return erase(txn, at(2, 3), 2); });
+  }
+  SECTION("it comes back") {
+    store.change([&](MDB_txn* txn) { return write(txn, at(3, 3), 0); });
+  }
+  SECTION("it moves") {
+    write_record(bytes.data(), at(4, 3), put(at(4, 3), "d").record);
+    store.change([&](MDB_txn* txn) { return erase(txn, at(4, 3), 0) + write(txn, at(5, 3), 0); });
+  }
+  SECTION("its checksum changes") {
+    store.change([&](MDB_txn* txn) { return write(txn, at(4, 3), 0); });
+  }
+  store.open(OnDamage::kAccept);
+  CHECK(store.counted_wrong() == std::set<PartitionId>{{3}});
+}
+
+TEST_CASE("what replaces a damaged record leaves none of its parts", "[storage][log]") {
+  Store store;
+  WriteBatch batch;
+  const std::string large(9'000, 'x');
+  batch.records = {put(at(1, 3), "a"), put(at(2, 3), large), put(at(3, 3), "c")};
+  REQUIRE(store.log->commit(batch));
+  store.change([&](MDB_txn* txn) {
+    LogKey name = log_key(at(2, 3), 0x8001);
+    MDB_val key{name.size(), name.data()};
+    return mdb_put(txn, store.log->table(), &key, &key, 0);
+  });
+  store.open(OnDamage::kAccept);
+  const auto damaged = [&] {
+    LogReader reader(*store.log);
+    REQUIRE(reader.refresh());
+    int count = 0;
+    REQUIRE(reader.scan(at(1, 3), [&](Lsn, std::string_view, const Result<RecordView>& record) {
+      count += record ? 0 : 1;
+      return true;
+    }));
+    return count;
+  };
+  CHECK(damaged() == 1);
+  WriteBatch repair;
+  repair.recounts.insert({3});
+  SECTION("the same record") { repair.records = {put(at(2, 3), large)}; }
+  SECTION("nothing") { repair.removals = {at(2, 3)}; }
+  REQUIRE(store.log->commit(repair));
+  CHECK(damaged() == 0);
+  CHECK(store.counted_wrong().empty());
+}
+
+TEST_CASE("a store that was put back to an earlier time is noticed", "[storage][log]") {
+  Store store;
+  WriteBatch batch;
+  batch.records = {put(at(1), "old")};
+  REQUIRE(store.log->commit(batch));
+  const std::string identity = store.log->store_id();
+  store.log.reset();
+  std::filesystem::copy_file(store.file(), store.directory.path() + "/backup");
+  store.open();
+  batch.records = {put(at(2), "new")};
+  REQUIRE(store.log->commit(batch));
+  store.log.reset();
+  std::filesystem::copy_file(store.directory.path() + "/backup", store.file(),
+                             std::filesystem::copy_options::overwrite_existing);
+  const auto refused = Log::open({store.path()});
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error().context.find("older than it was") != std::string::npos);
+  for (int i = 0; i < 2; ++i) {  // also the next time, as long as nothing was committed
+    store.open(OnDamage::kSetAside);
+    CHECK(store.log->is_old());
+    CHECK(store.log->store_id() == identity);
+    CHECK(store.body(at(1)) == "old");
+  }
+  REQUIRE(store.log->commit(batch));
+  store.open();
+  CHECK_FALSE(store.log->is_old());
+}
+
+TEST_CASE("a damaged store is set aside whole, and an empty one begun", "[storage][log]") {
+  Store store;
+  WriteBatch batch;
+  batch.records = {put(at(1), "KEEP-ME")};
+  REQUIRE(store.log->commit(batch));
+  const std::string identity = store.log->store_id();
+  store.log.reset();
+  std::filesystem::resize_file(store.file(), std::filesystem::file_size(store.file()) - 4096);
+  const auto refused = Log::open({store.path()});
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error().context.find("is damaged: ") != std::string::npos);
+  CHECK(refused.error().context.find("--accept-damage") != std::string::npos);
+  store.open(OnDamage::kSetAside);
+  CHECK(store.log->notice().find("begins with an empty one") != std::string::npos);
+  CHECK(store.log->store_id() != identity);
+  CHECK_FALSE(store.log->is_old());
+  CHECK(store.places().empty());
+  int kept = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(store.path())) {
+    kept += entry.path().filename().string().starts_with("damaged-") ? 1 : 0;
+  }
+  CHECK(kept == 1);
+  store.open();
+  CHECK(store.log->notice().empty());
+}
+
+TEST_CASE("a meta page that is damaged under a running worker ends its commits", "[storage][log]") {
+  Store store;
+  WriteBatch batch;
+  batch.records = {put(at(1), "a")};
+  REQUIRE(store.log->commit(batch));
+  MDB_envinfo info{};
+  mdb_env_info(store.log->env(), &info);
+  constexpr std::streamoff kTransaction = 144;  // of a meta page
+  std::fstream stream(store.file(), std::ios::in | std::ios::out | std::ios::binary);
+  stream.seekp((info.me_last_txnid & 1) * 4096 + kTransaction);
+  stream.put(static_cast<char>(info.me_last_txnid ^ 2));
+  stream.close();
+  batch.records = {put(at(2), "b")};
+  const auto outcome = store.log->commit(batch);
+  REQUIRE_FALSE(outcome);
+  CHECK(outcome.error().code == Errc::kInternal);
 }
 
 TEST_CASE("the names of the sync modes are read back", "[storage][log]") {

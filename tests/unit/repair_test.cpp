@@ -36,6 +36,7 @@ struct Worker {
         service->restore_record(place, *header, disk.returns[place], now);
       }
     }
+    if (miscounted) service->restore_miscounted({0});
     follow(now);
   }
   void follow(const Now& now) {
@@ -65,6 +66,7 @@ struct Worker {
   std::string name;
   SessionId session;
   bool scrub = false;
+  bool miscounted = false;  // at its next start
   bool up = true;
   sim::Disk disk;
   CatalogCopy catalog;
@@ -231,9 +233,9 @@ class Cluster {
     for (const PeerFrame& frame : out.peers) pass(from, frame);
     for (const AlterInSync& proposal : out.proposals) take(proposal);
     for (const ReportUnclean& report : out.reports) take(report, from.name);
-    for (const ReportUnclean& report : out.reports) {
+    for (std::size_t i = 0; i < out.reports.size(); ++i) {
+      from.service->report_answered(info, from.out);
       CHECK(from.service->proposal_answered(info, now, from.turn, from.out));
-      (void)report;
     }
     replies_.insert(replies_.end(), out.replies.begin(), out.replies.end());
   }
@@ -443,6 +445,31 @@ TEST_CASE("rule 13: a repair that is cut short is begun again, by another leader
   CHECK(c.worker("b").messages() == c.worker("c").messages());
   c.stop("b");
   CHECK(c.info.leader == "c");
+}
+
+TEST_CASE("rule 13: a copy whose records are not those that were written is rebuilt", "[storage][repair]") {
+  Cluster c;
+  c.send({"a", "b", "c", "d"});
+  c.run(300);
+  Worker& worker = c.worker("c");
+  SECTION("one vanished") {
+    c.stop("c");
+    worker.disk.records.erase({{0}, {2}});
+  }
+  SECTION("one came back") {
+    const std::string settled = worker.disk.records.at({{0}, {2}});
+    CHECK(c.receive() == "abcd");
+    c.ack();
+    c.run(300);
+    c.stop("c");
+    REQUIRE_FALSE(worker.disk.records.contains({{0}, {2}}));
+    worker.disk.records[{{0}, {2}}] = settled;
+  }
+  worker.miscounted = true;
+  c.start("c");
+  c.run(1500);
+  CHECK(c.all_in_sync());
+  CHECK(c.all_equal());
 }
 
 }  // namespace dmq

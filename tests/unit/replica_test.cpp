@@ -444,4 +444,18 @@ TEST_CASE("an acknowledgement from a new session counts anew", "[storage][replic
   CHECK(t.a.replica.commit() == Lsn{2});
 }
 
+TEST_CASE("rule 13: a copy in doubt delivers nothing before metad has heard of it", "[storage][replica]") {
+  Node a{"a"};
+  a.replica.restore(EpochTable({{{1}, {1}}, {{2}, {3}}}), {5}, {5});
+  a.replica.doubt();
+  a.follow(set_of(3, 1, "a", {"a", "b"}));
+  CHECK(a.replica.leads());
+  CHECK_FALSE(a.replica.delivers());
+  a.replica.tick(kNow, a.out);
+  REQUIRE(a.out.reports.size() == 1);
+  CHECK_FALSE(a.out.reports[0].repaired);
+  a.replica.judged();
+  CHECK(a.replica.delivers());
+}
+
 }  // namespace dmq

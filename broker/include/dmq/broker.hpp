@@ -29,6 +29,8 @@ struct BrokerOptions {
   std::uint64_t store_limit = std::uint64_t{16} << 30;
   // A producer that is silent so long is forgotten, and with it what it sent before.
   std::int64_t producer_idle_ms = 3600 * 1000;
+  // A store whose pages are damaged is refused, unless what of it can be read shall be served. Make a copy before.
+  bool accept_damage = false;
   bool auto_create = true;    // send and receive create a queue on first use
   bool allow_delete = false;  // queue.delete on the clients' socket too
 };
