@@ -70,8 +70,7 @@ void Partition::apply_returns(const LogEntry& entry, const Now& now, WriteBatch&
 
 void Partition::apply_forget(const LogEntry& entry, WriteBatch& effects) {
   for (const std::string& name : std::get<ProducerNames>(*entry.control)) {
-    producers_.forget(entry.queue, name);
-    if (entry.effect_stored) continue;
+    if (!producers_.forget(entry.queue, name, entry.sent_ms) || entry.effect_stored) continue;
     effects.producers.erase({id_, entry.queue, name});
     effects.forgotten_producers.emplace_back(id_, entry.queue, name);
   }
