@@ -146,9 +146,11 @@ class Partition {
   Replica& replica() { return replica_; }
   const Replica& replica() const { return replica_; }
   Producers& producers() { return producers_; }
+  const Producers& producers() const { return producers_; }
   Queue& queue(QueueId id) { return queues_[id]; }
   Queue* find_queue(QueueId id);
   std::map<QueueId, Queue>& queues() { return queues_; }
+  const std::map<QueueId, Queue>& queues() const { return queues_; }
 
  private:
   // Messages of a queue that was dropped, still in the store.

@@ -89,8 +89,7 @@ void Partition::store_producers(WriteBatch& effects) {
 void Partition::apply_forget(const LogEntry& entry, WriteBatch& effects) {
   store_producers(effects);  // the rows are there still
   for (const std::string& name : std::get<ProducerNames>(*entry.control)) {
-    producers_.forget(entry.queue, name);
-    if (entry.effect_stored) continue;
+    if (!producers_.forget(entry.queue, name, entry.sent_ms) || entry.effect_stored) continue;
     effects.producers.erase({id_, entry.queue, name});
     effects.forgotten_producers.emplace_back(id_, entry.queue, name);
   }

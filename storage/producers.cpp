@@ -77,20 +77,23 @@ std::map<QueueId, std::vector<std::string>> Producers::idle(TimeMs before, std::
   return found;
 }
 
-void Producers::forget(QueueId queue, const std::string& producer) {
+// A catching-up follower hears who sent what is settled by now, and that may be behind the record in the log.
+bool Producers::forget(QueueId queue, const std::string& producer, TimeMs at) {
   const auto row = table_.find(std::pair(queue, producer));
-  if (row == table_.end()) return;
+  if (row == table_.end()) return true;
+  if (row->second.applied.used_ms >= at) return false;
   if (row->second.logged == row->second.applied.last) {
     table_.erase(row);
   } else {
     row->second.applied = {};  // it sent again meanwhile
   }
+  return true;
 }
 
 void Producers::forget_queue(QueueId queue) {
   for (auto row = of_queue(queue); row != table_.end() && row->first.first == queue;) {
     const std::string name = (row++)->first.second;
-    forget(queue, name);
+    forget(queue, name, TimeMs{INT64_MAX});
   }
 }
 

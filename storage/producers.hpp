@@ -63,8 +63,9 @@ class Producers {
 
   // Producers of which nothing was heard since `before` and nothing waits, at most `most`, by queue.
   std::map<QueueId, std::vector<std::string>> idle(TimeMs before, std::size_t most) const;
-  void forget(QueueId queue, const std::string& producer);      // as a record says; later messages may begin anew
-  void forget_queue(QueueId queue);                             // likewise, all that sent to it
+  // As a record of that time says; later messages may begin anew. False: what is known here is from behind it.
+  bool forget(QueueId queue, const std::string& producer, TimeMs at);
+  void forget_queue(QueueId queue);                             // all that sent to it
   void unstore_queue(QueueId queue, WriteBatch& writes) const;  // their rows go from the store
 
   ProducerKey key_of(const Row& row) const { return {partition_, row.first.first, row.first.second}; }

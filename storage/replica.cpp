@@ -197,11 +197,13 @@ Replica::Truncation Replica::take(const PeerMessage& message, const TruncateReco
   if (to < commit_) return Truncation::kDiverged;  // I3
   epochs_.cut(to);
   end_ = on_disk_ = to;
+  told_ = std::min(told_, to);  // the leader does not count on what it has cut off
   return Truncation::kCut;
 }
 
 // A snapshot takes the place of what is here. That may be all that is committed by now, where a fetch was late and the
-// records that it asks for came and were trimmed meanwhile.
+// records that it asks for came and were trimmed meanwhile. A copy that cannot be used as it is may be ahead of its
+// leader, who has all that is committed but cannot know it while too few are in sync; the rest is fetched again.
 bool Replica::take(const PeerMessage& message, const SnapshotRecords& part, TimeMs now) {
   if (!is_answer(message, part.nonce)) return false;
   const bool late = outstanding_->end != end_;
@@ -210,7 +212,7 @@ bool Replica::take(const PeerMessage& message, const SnapshotRecords& part, Time
   if (part.stamp != stamp_) resume_ = first_resume();
   const bool follows = part.first.value == 1 || part.first == resume_;
   const bool goes_on = part.end > part.first || part.end == part.stamp;
-  const Lsn kept = unusable_ || unclean() ? commit_ : end_;  // I3
+  const Lsn kept = unusable_ || unclean() ? Lsn{1} : end_;  // I3
   const bool good = !late && follows && goes_on && part.end <= part.stamp && part.stamp >= kept;
   fetch_due_ = due_ = good || !follows ? now : now + kTimes.retry;
   return good;

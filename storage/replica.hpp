@@ -50,7 +50,7 @@ struct ReplicaEffects {
 //
 // I1  commit <= end on disk in all of ISR and of a proposal under way; it never falls but by a restart.
 // I2  `end on disk` <= `end`, and a follower's ACK or fetch tells the former only (rule 6).
-// I3  What is below `commit` is never cut off.
+// I3  What is below `commit` is never cut off, but of a copy that counts for nothing until it is whole again (rule 13).
 // I4  A damaged copy (rule 13) is repaired only while metad lists it as unclean, and reported as repaired only when it
 //     has again all that its leader was told of.
 class Replica {

@@ -19,6 +19,14 @@ Error store_full() {
           "the store is full: receive and ack messages, or raise --store-limit or the disk's size"};
 }
 
+// In this term, to those that were replicas then: the partition may have no other any more.
+bool is_published(const Turn& turn, const Partition& partition) {
+  return std::any_of(turn.writes.records.begin(), turn.writes.records.end(), [&](const PutRecord& put) {
+    return put.place.partition == partition.id() && !put.encoded.empty() &&
+           put.record.header.epoch == partition.replica().epoch();
+  });
+}
+
 }  // namespace
 
 Error few_replicas() { return {Errc::kNotEnoughReplicas, std::string(code_text(Errc::kNotEnoughReplicas))}; }
@@ -260,11 +268,12 @@ void Service::failed(Turn& turn, const Error& error, const Now& now, Turn& next,
   next.changed.merge(turn.changed);
   for (const auto& [id, end] : turn.ends) {
     Partition& core = partitions_.at(id);
-    const bool published = core.replica().leads() && !core.replica().alone();
+    const bool published = core.replica().leads() && (!core.replica().alone() || is_published(turn, core));
     core.roll_back(next);
     if (published) {
       // Its followers may have what could not be written here: these LSNs are not given again in this term.
       core.replica().step_down();
+      replicated_.insert(id);  // it says so until it is heard
       stop_leading(core, out);
     }
     watch(core);

@@ -90,7 +90,7 @@ void Service::expire_leases(const QueuePlace& key, Queue& queue, const Now& now,
 }
 
 void Service::forget_idle_producers(const Now& now, Turn& turn) {
-  producers_due_ = now.steady + kForgetEvery;
+  producers_due_ = now.steady + std::min(kForgetEvery, limits_.producer_idle);
   const TimeMs before{now.wall.value - limits_.producer_idle.value};
   for (auto& [id, partition] : partitions_) {
     if (partition.replica().takes_appends()) partition.forget_idle_producers(before, kForgetPerTick, now, turn);

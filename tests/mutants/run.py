@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 # Breaks each rule of replication on purpose, in a copy of the tree, and shows that the tests notice.
-"""tests/mutants/run.py [NAME...] [--seeds N] [--tree DIR]: applies each patch of this folder, one at a time, to a copy
-of the tree, builds, and runs the simulator; when that finds nothing, the unit tests. Prints what caught each mutant and
-after how many seeds. Exit code: 0 all were caught, 1 one was not, 2 a patch does not apply or build any more."""
+"""tests/mutants/run.py [NAME...] [--seeds N] [--tree DIR] [--record]: applies each patch of this folder, one at a time, to
+a copy of the tree, builds, and runs the simulator; when that finds nothing, the unit tests. Prints what caught each
+mutant and after how many seeds, and with --record writes it into README.md beside this file. Exit code: 0 all were caught, 1 one was not, 2 a patch does not apply or build any more."""
 import argparse
+import os
 import pathlib
 import re
 import shutil
@@ -46,8 +47,37 @@ class Copy:
         need(f"{patch.name} does not apply", run("patch", "-p1", *words, "-d", self.tree, "-i", patch))
 
     def make(self, target):
-        need(f"{target} does not build", run("cmake", "--build", self.build, "--target", target, "-j", "2"))
+        need(f"{target} does not build", run("cmake", "--build", self.build, "--target", target, "-j", os.cpu_count()))
         return self.build / "bin" / target
+
+
+class Table:
+    """README.md: a line for each mutant."""
+
+    HEAD = """# Mutants
+
+Each patch here breaks one rule of replication; `./dev mutants` applies them one at a time and says what notices.
+`tests/mutants/run.py --record` writes this table. "After N seeds": the simulator's histories 1 to N, two at a time on
+two cores.
+
+| Mutant | What it breaks | Caught by |
+|---|---|---|
+"""
+
+    def __init__(self):
+        self.path = HERE / "README.md"
+        text = self.path.read_text() if self.path.exists() else ""
+        self.caught = dict(re.findall(r"^\| (\S+) \| .* \| (.*) \|$", text, re.MULTILINE))
+
+    def write(self, name, by):
+        self.caught[name] = by.replace("|", "/")
+        known = [patch for patch in sorted(HERE.glob("*.patch")) if patch.stem in self.caught]
+        rows = [f"| {patch.stem} | {what_it_breaks(patch)} | {self.caught[patch.stem]} |\n" for patch in known]
+        self.path.write_text(self.HEAD + "".join(rows))
+
+
+def what_it_breaks(patch):
+    return patch.read_text().splitlines()[0]
 
 
 def caught_by(copy, seeds):
@@ -56,9 +86,10 @@ def caught_by(copy, seeds):
         simulated = run(copy.make("dmq-sim"), "--seeds", seeds, "--most", 1, timeout=900).stdout
     except subprocess.TimeoutExpired:
         return "simulator: it does not end"
-    found = re.search(r"^seed (\d+): (.*)", simulated, re.MULTILINE)
+    found = re.findall(r"^seed (\d+): (.*)", simulated, re.MULTILINE)
     if found:
-        return f"simulator, after {found[1]} seeds: {found[2]}"
+        seed, what = min((int(seed), what) for seed, what in found)
+        return f"simulator, after {seed} seeds: {what}"
     tested = run(copy.make("dmq-unit-tests"), "[storage],[metad]", "-r", "compact", timeout=900)
     if tested.returncode == 0:
         return None
@@ -71,6 +102,7 @@ def main():
     parser.add_argument("names", nargs="*", metavar="NAME", help="mutants, without .patch; all by default")
     parser.add_argument("--seeds", type=int, default=20000, help="histories for each (default 20000)")
     parser.add_argument("--tree", help="where to build; kept (default: a temporary directory)")
+    parser.add_argument("--record", action="store_true", help="write README.md")
     options = parser.parse_args()
     patches = [HERE / f"{name}.patch" for name in options.names] or sorted(HERE.glob("*.patch"))
     with tempfile.TemporaryDirectory(prefix="dmq-mutants-") as scratch:
@@ -86,6 +118,8 @@ def main():
             copy.patch(patch, "-R")
             survivors += by is None
             print(f"{patch.stem:26} {by or 'NOT CAUGHT'}", flush=True)
+            if options.record:
+                Table().write(patch.stem, by or "nothing")
     print(f"{len(patches)} mutants, {survivors} not caught")
     return 1 if survivors else 0
 

@@ -6,26 +6,20 @@
 #include "tests/sim/describe.hpp"
 
 namespace dmq::sim {
-namespace {
-
-std::string at(RecordPlace place) {
-  return " (partition " + std::to_string(place.partition.value) + ", LSN " + std::to_string(place.lsn.value) + ")";
-}
-
-}  // namespace
 
 void Checker::observe(Node& node) {
   const bool thorough = ++observed_ % 16 == 0;
+  const bool exhaustive = observed_ % 64 == 0;
   for (const auto& [id, partition] : node.service()->partitions()) {
     Seen& seen = seen_[{node.endpoint(), id}];
     check_role(node, partition, seen);
     if (world_.tracing()) world_.trace("  " + node.name() + " " + describe(partition));
     learn(node, partition, seen);
     compare(node, partition, seen);
+    if (exhaustive) check_live(node, partition);
     if (!thorough) continue;
-    for (const auto& [queue, core] : const_cast<Partition&>(partition).queues()) core.check_invariants();
+    for (const auto& [queue, core] : partition.queues()) core.check_invariants();
   }
-  if (thorough && metad_.up()) metad_.check_invariants();
 }
 
 void Checker::check_role(const Node& node, const Partition& partition, Seen& seen) {
@@ -49,13 +43,15 @@ void Checker::learn(const Node& node, const Partition& partition, Seen& seen) {
   const Replica& replica = partition.replica();
   if (partition.rebuilding() || replica.epoch() < log.first_epoch) return;
   const Lsn commit = std::min(replica.commit(), replica.end_on_disk());
-  const std::size_t least = least_in_sync(partition.id(), seen, replica.set().version);
-  seen.version = replica.set().version;
+  const PartitionVersion before = std::exchange(seen.version, replica.set().version);
+  if (log.slots.size() >= commit.value) return;
+  const std::size_t least = least_in_sync(log, before, seen.version);
   while (log.slots.size() < commit.value) {
     const RecordPlace place{partition.id(), {log.slots.size()}};
     if (!replica.leads() && node.disk.find(place) == nullptr) return;
     log.slots.emplace_back();
     log.slots.back() = read_slot(node, place);
+    log.incomplete |= log.slots.back().bytes.empty();
     if (place.lsn >= partition.trimmed()) check_copies_enough(place, log.slots.back(), least);
     ++committed_;
   }
@@ -63,7 +59,7 @@ void Checker::learn(const Node& node, const Partition& partition, Seen& seen) {
 
 Checker::Slot Checker::read_slot(const Node& node, RecordPlace place) {
   Slot slot;
-  const std::string* bytes = node.disk.find(place);
+  const std::string* bytes = written(node, node.disk, place);
   world_.note("committed", place.partition.value, place.lsn.value, bytes == nullptr ? 0 : bytes->size());
   if (bytes == nullptr) return slot;
   const auto record = read_record(*bytes, place);
@@ -76,10 +72,19 @@ Checker::Slot Checker::read_slot(const Node& node, RecordPlace place) {
   slot.message = index_of(record->body);
   if (!slot.message) violated("a message is committed that nobody sent" + at(place));
   Message& message = messages_[*slot.message];
-  if (message.place) violated("a message that was sent once is in the log twice" + at(*message.place) + at(place));
+  if (message.place) repeated(message, place, record->header.sent_ms);
   if (message.queue != record->header.queue) violated("a message is in another queue than it was sent to" + at(place));
   message.place = place;
+  message.sent_ms = record->header.sent_ms;
   return slot;
+}
+
+// A producer that was idle for so long that it is forgotten may begin anew, and an old request comes late.
+void Checker::repeated(Message& message, RecordPlace place, TimeMs sent_ms) const {
+  if (!message.idempotent || sent_ms - message.sent_ms <= producer_idle_) {
+    violated("a message that was sent once is in the log twice" + at(*message.place) + at(place));
+  }
+  message.repeated = true;
 }
 
 void Checker::learn_control(RecordPlace place, const RecordView& record) {
@@ -96,7 +101,7 @@ void Checker::learn_control(RecordPlace place, const RecordView& record) {
       if (!messages_[*slot.message].may_be_gone()) {
         violated("a message is settled that nobody could ack" + at({place.partition, ack.lsn}));
       }
-      slot.settled = true;
+      slot.settled = std::min(slot.settled, place.lsn);
     }
   } else if (const auto* returns = std::get_if<Returns>(&*body)) {
     for (const ReturnedMessage& returned : *returns) {
@@ -110,28 +115,13 @@ void Checker::learn_control(RecordPlace place, const RecordView& record) {
 }
 
 // One turn may bring several versions of the set; a commit under any of them is one.
-std::size_t Checker::least_in_sync(PartitionId id, const Seen& seen, PartitionVersion now) const {
-  const auto& versions = logs_.at(id).min_in_sync;
+std::size_t Checker::least_in_sync(const Log& log, PartitionVersion before, PartitionVersion now) {
+  const auto& versions = log.min_in_sync;
   std::size_t least = kNodesMax;
-  for (auto at = versions.lower_bound(seen.version); at != versions.end() && at->first <= now; ++at) {
+  for (auto at = versions.lower_bound(before); at != versions.end() && at->first <= now; ++at) {
     least = std::min<std::size_t>(least, at->second);
   }
   return least;
-}
-
-// Committed means on the disks of min_in_sync replicas. A wiped disk had it. What a replica appended while it was alone
-// was committed then, whatever is asked for now.
-void Checker::check_copies_enough(RecordPlace place, const Slot& slot, std::size_t least) const {
-  if (slot.bytes.empty()) return;
-  std::size_t copies = 0;
-  for (const auto& node : nodes_) {
-    const std::string* bytes = node->disk.find(place);
-    const bool had = had_.contains({node->endpoint(), place}) && had_.at({node->endpoint(), place}) == slot.bytes;
-    copies += had || (bytes != nullptr && *bytes == slot.bytes) ? 1 : 0;
-  }
-  if (copies < least) {
-    violated("committed on " + std::to_string(copies) + " disks, fewer than min_in_sync" + at(place));
-  }
 }
 
 // What a replica applied is what was committed, and nothing that lives is missing.
@@ -144,7 +134,7 @@ void Checker::compare(const Node& node, const Partition& partition, Seen& seen) 
   for (; seen.applied < end; ++seen.applied.value) {
     const RecordPlace place{partition.id(), seen.applied};
     const Slot& slot = slots[place.lsn.value];
-    const std::string* bytes = node.disk.find(place);
+    const std::string* bytes = written(node, node.disk, place);
     if (bytes != nullptr && read_record_header(*bytes)->epoch < logs_[partition.id()].first_epoch) continue;
     if (bytes != nullptr && !slot.bytes.empty() && *bytes != slot.bytes) {
       violated(node.name() + " has another record than was committed" + at(place));
@@ -153,18 +143,26 @@ void Checker::compare(const Node& node, const Partition& partition, Seen& seen) 
   }
 }
 
-bool Checker::may_be_absent(const Slot& slot) const {
-  if (!slot.message || slot.settled) return true;
-  const Message& message = messages_[*slot.message];
-  return message.may_be_gone() || deleted_.contains(message.queue);
-}
-
-void Checker::wiped(const Node& node) {
-  wiped_.insert(node.endpoint());
-  for (const auto& [place, bytes] : node.disk.records) had_[{node.endpoint(), place}] = bytes;
+// acked = live + ready + leased + done: what a replica's queues hold is what is committed and not settled. A snapshot
+// may be ahead of the log.
+void Checker::check_live(const Node& node, const Partition& partition) const {
+  const Log& log = logs_.at(partition.id());
+  if (log.incomplete || partition.rebuilding() || partition.replica().unclean()) return;
+  if (partition.epoch() < log.first_epoch || log.slots.size() < partition.applied().value) return;
+  for (Lsn lsn{1}; lsn < partition.applied(); ++lsn.value) {
+    const Slot& slot = log.slots[lsn.value];
+    if (!slot.message || deleted_.contains(messages_[*slot.message].queue)) continue;
+    const auto queue = partition.queues().find(messages_[*slot.message].queue);
+    const bool holds = queue != partition.queues().end() && queue->second.holds(lsn);
+    if (holds && slot.settled < partition.applied()) {
+      violated(node.name() + " still has a message that is settled" + at({partition.id(), lsn}));
+    }
+    if (!holds && !slot.is_settled()) violated(node.name() + " forgot a message" + at({partition.id(), lsn}));
+  }
 }
 
 void Checker::catalog_changed(const CatalogChange& change) {
+  metad_.check_invariants();
   if (const auto* worker = std::get_if<WorkerInfo>(&change)) {
     for (const auto& node : nodes_) {
       const bool known = worker->store_id == "store " + std::to_string(node->disk.store_id);
@@ -175,22 +173,6 @@ void Checker::catalog_changed(const CatalogChange& change) {
     if (world_.tracing()) world_.trace("metad: " + describe(*partition));
     logs_[partition->id].min_in_sync[partition->version] = partition->min_in_sync;
     check_copies(*partition);
-  }
-}
-
-void Checker::check_copies(const PartitionInfo& info) const {
-  const auto log = logs_.find(info.id);
-  if (log == logs_.end()) return;
-  for (const auto& node : nodes_) {
-    if (wiped_.contains(node->endpoint())) continue;
-    if (!lists(info.in_sync, node->name()) && !lists(info.eligible, node->name())) continue;
-    for (std::size_t lsn = 1; lsn < log->second.slots.size(); ++lsn) {
-      const Slot& slot = log->second.slots[lsn];
-      if (may_be_absent(slot)) continue;
-      const std::string* bytes = node->disk.find({info.id, {lsn}});
-      if (bytes != nullptr && *bytes == slot.bytes) continue;
-      violated(node->name() + " is in sync or eligible and lacks what is committed" + at({info.id, {lsn}}));
-    }
   }
 }
 

@@ -7,11 +7,16 @@
 #include <string>
 #include <vector>
 
+#include "protocol/payload.hpp"
 #include "tests/sim/node.hpp"
 
 namespace dmq::sim {
 
 using MessageIndex = std::size_t;
+
+inline std::string at(RecordPlace place) {
+  return " (partition " + std::to_string(place.partition.value) + ", LSN " + std::to_string(place.lsn.value) + ")";
+}
 
 // The committed log of each partition is learned from the first replica that has it committed; from then on every
 // replica must have the same, for all time. What is wrong is thrown as a Violation.
@@ -24,12 +29,14 @@ class Checker {
   MessageIndex sent(QueueId queue, const std::string& producer);
   std::string body_of(MessageIndex message) const;
   void confirmed(MessageIndex message, std::optional<Lsn> lsn);  // no LSN: as a duplicate
-  // `sent`: the world's mark when the worker let it go.
-  MessageIndex delivered(std::string_view body, const Receipt& receipt, std::uint64_t sent);
+  // `sent`: when the worker let it go.
+  MessageIndex delivered(const Delivery& delivery, const Receipt& receipt, std::int64_t lease_ms, Moment sent);
+  void lease_changed(MessageIndex message, const Receipt& receipt);  // given back, or with another end
   void ack_asked(MessageIndex message) { ++messages_[message].acks_open; }
   void ack_done(MessageIndex message, const Receipt& receipt);
   void ack_refused(MessageIndex message) { --messages_[message].acks_open; }  // it did nothing, for sure
   void queue_deleted(QueueId queue) { deleted_.insert(queue); }
+  void set_producer_idle(DurationMs idle) { producer_idle_ = idle; }
 
   // --- what the cluster did ---
   void observe(Node& node);
@@ -39,6 +46,11 @@ class Checker {
   void check_copies(const PartitionInfo& info) const;
   void wiped(const Node& node);  // is about to be
   bool any_wiped() const { return !wiped_.empty(); }
+  // A bit of the record on this disk is another than `before`.
+  void flipped(const Node& node, RecordPlace place, const std::string& before);
+  std::optional<Endpoint> damaged();  // whose disk has flipped bits
+  // A record as it was written, whatever became of its bits.
+  const std::string* written(const Node& node, const Disk& disk, RecordPlace place) const;
 
   // --- at the end ---
   void check_nothing_lost() const;
@@ -46,6 +58,15 @@ class Checker {
   std::size_t unsettled() const;  // confirmed messages of which no ack is known
 
  private:
+  // A lease that reached a client.
+  struct Hold {
+    Epoch epoch;
+    LeaseNumber number;
+    std::int64_t from = 0;
+    std::int64_t until = 0;  // at the least
+    std::uint64_t deliveries = 0;
+    auto place() const { return std::pair(epoch, number); }
+  };
   struct Message {
     QueueId queue;
     bool idempotent = false;
@@ -55,18 +76,23 @@ class Checker {
     bool acked = false;
     std::uint64_t acked_mark = 0;
     Epoch acked_epoch;
-    bool may_be_gone() const { return acked || acks_open > 0; }
+    TimeMs sent_ms;         // as the log says
+    bool repeated = false;  // its producer was forgotten, so it is in the log again
+    std::vector<Hold> holds;
+    bool may_be_gone() const { return acked || acks_open > 0 || repeated; }
   };
   // A committed record.
   struct Slot {
     std::string bytes;  // empty: a record that only its effect tells of
     std::optional<MessageIndex> message;
-    bool settled = false;  // by a committed record
+    Lsn settled{UINT64_MAX};  // by the committed record there
     std::uint32_t deliveries = 0;
+    bool is_settled() const { return settled.value != UINT64_MAX; }
   };
   struct Log {
     Epoch first_epoch{UINT32_MAX};  // before it the partition held nothing, and metad gave it away at will
     std::vector<Slot> slots{1};     // index is the LSN
+    bool incomplete = false;        // some control records were never seen
     std::map<Epoch, std::pair<Endpoint, SessionId>> leaders;
     std::map<PartitionVersion, std::uint8_t> min_in_sync;
   };
@@ -82,8 +108,13 @@ class Checker {
   void learn(const Node& node, const Partition& partition, Seen& seen);
   Slot read_slot(const Node& node, RecordPlace place);
   void learn_control(RecordPlace place, const RecordView& record);
+  void repeated(Message& message, RecordPlace place, TimeMs sent_ms) const;
+  void check_live(const Node& node, const Partition& partition) const;
+  bool must_have(const PartitionInfo& info, const Node& node) const;
+  [[noreturn]] static void lacks(const Node& node, RecordPlace place);
+  static void check_lease(const Hold& earlier, const Hold& later, const std::string& which);
   void check_copies_enough(RecordPlace place, const Slot& slot, std::size_t least) const;
-  std::size_t least_in_sync(PartitionId id, const Seen& seen, PartitionVersion now) const;
+  static std::size_t least_in_sync(const Log& log, PartitionVersion before, PartitionVersion now);
   void compare(const Node& node, const Partition& partition, Seen& seen);
   bool may_be_absent(const Slot& slot) const;
   std::optional<MessageIndex> index_of(std::string_view body) const;
@@ -95,6 +126,12 @@ class Checker {
   std::set<QueueId> deleted_;
   std::set<Endpoint> wiped_;                                     // and not registered since
   std::map<std::pair<Endpoint, RecordPlace>, std::string> had_;  // what was on disks that were wiped
+  struct Flip {
+    std::string before;
+    std::string after;
+  };
+  std::map<std::pair<Endpoint, RecordPlace>, Flip> flips_;
+  DurationMs producer_idle_{INT64_MAX};
   std::map<PartitionId, Log> logs_;
   std::map<std::pair<Endpoint, PartitionId>, Seen> seen_;
   std::uint64_t committed_ = 0;

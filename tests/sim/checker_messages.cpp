@@ -26,28 +26,49 @@ void Checker::confirmed(MessageIndex index, std::optional<Lsn> lsn) {
   message.confirmed = true;
   const std::string which = " (message " + std::to_string(index) + ")";
   if (!message.place) violated("a message is confirmed that is not committed" + which);
-  if (lsn && message.place->lsn != *lsn) violated("a message is confirmed under another's LSN" + which);
+  if (lsn && message.place->lsn != *lsn && !message.repeated)
+    violated("a message is confirmed under another's LSN" + which);
 }
 
-MessageIndex Checker::delivered(std::string_view body, const Receipt& receipt, std::uint64_t sent) {
-  const auto index = index_of(body);
+MessageIndex Checker::delivered(const Delivery& delivery, const Receipt& receipt, std::int64_t lease_ms, Moment sent) {
+  const auto index = index_of(delivery.body);
   if (!index) violated("a message is delivered that nobody sent");
-  const Message& message = messages_[*index];
+  Message& message = messages_[*index];
+  if (message.repeated) return *index;
   const std::string which = " (message " + std::to_string(*index) + ")";
   if (message.place != RecordPlace{receipt.partition, receipt.lsn}) {
     violated("a message is delivered that is not committed, or from another place" + which);
   }
   // A deposed leader may deliver again what it does not know to be done.
-  if (message.acked && sent > message.acked_mark && receipt.epoch >= message.acked_epoch) {
+  if (message.acked && sent.mark > message.acked_mark && receipt.epoch >= message.acked_epoch) {
     violated("a message is delivered after its ack was confirmed" + which);
   }
+  const Hold hold{receipt.epoch, receipt.lease, sent.ms, sent.ms + lease_ms, delivery.deliveries};
+  for (const Hold& other : message.holds) {
+    hold.place() < other.place() ? check_lease(hold, other, which) : check_lease(other, hold, which);
+  }
+  message.holds.push_back(hold);
   return *index;
+}
+
+void Checker::check_lease(const Hold& earlier, const Hold& later, const std::string& which) {
+  if (earlier.place() == later.place()) violated("a lease is given twice" + which);
+  if (earlier.deliveries > later.deliveries) violated("the delivery count that consumers see falls" + which);
+  // Between two leaders there may be two leases; of the deposed one's nothing comes any more.
+  if (earlier.epoch == later.epoch && later.from < earlier.until) violated("two leases of a message overlap" + which);
+}
+
+void Checker::lease_changed(MessageIndex message, const Receipt& receipt) {
+  for (Hold& hold : messages_[message].holds) {
+    if (hold.place() == std::pair(receipt.epoch, receipt.lease)) hold.until = hold.from;
+  }
 }
 
 void Checker::ack_done(MessageIndex index, const Receipt& receipt) {
   Message& message = messages_[index];
   --message.acks_open;
-  if (message.acked) violated("two acks of one message are confirmed (message " + std::to_string(index) + ")");
+  if (message.acked && !message.repeated)
+    violated("two acks of one message are confirmed (message " + std::to_string(index) + ")");
   message.acked = true;
   message.acked_mark = world_.mark();
   message.acked_epoch = receipt.epoch;

@@ -48,6 +48,7 @@ void Clients::produce(std::size_t index) {
   if (producer.once && producer.next.value > 1) return;
   const std::int64_t count = producer.once ? 1 : world_.random.between(1, 3);
   for (std::int64_t i = 0; i < count; ++i) producer.batch.push_back(checker_.sent(producer.queue.id, producer.name));
+  producer.begun = world_.now();
   send_batch(index);
 }
 
@@ -76,8 +77,8 @@ void Clients::answered(const SendAsked& asked, const ReplyHeader& header, const 
   Producer& producer = producers_[asked.producer];
   const bool current = !producer.batch.empty() && producer.batch.front() == asked.batch.front();
   if (header.code != Errc::kOk) {
-    if (header.code == Errc::kOutOfSequence && current) violated("a producer that resent all is out of sequence");
     if (!current) return;
+    if (header.code == Errc::kOutOfSequence) begin_anew(producer);
     if (producer.name.empty()) producer.batch.clear();
     ++producer.attempt;
     return world_.in(world_.random.between(10, 100), [this, index = asked.producer, attempt = producer.attempt] {
@@ -100,8 +101,22 @@ void Clients::answered(const SendAsked& asked, const ReplyHeader& header, const 
   if (!current) return;
   producer.next.value += producer.batch.size();
   producer.batch.clear();
+  producer.confirmed = producer.begun;
   ++producer.attempt;
-  world_.in(world_.random.between(1, 150), [this, index = asked.producer] { produce(index); });
+  world_.in(rest_ms(), [this, index = asked.producer] { produce(index); });
+}
+
+// It was forgotten. Whether what it sent last is in the log, nobody can tell any more.
+void Clients::begin_anew(Producer& producer) const {
+  if (world_.now() - producer.confirmed <= producer_idle_ms_) violated("a producer that resent all is out of sequence");
+  producer.name += "+";
+  producer.next = {1};
+  producer.batch.clear();
+}
+
+std::int64_t Clients::rest_ms() const {
+  const bool long_rest = producer_idle_ms_ != INT64_MAX && world_.random.chance(0.1);
+  return long_rest ? world_.random.between(producer_idle_ms_, 2 * producer_idle_ms_) : world_.random.between(1, 150);
 }
 
 // --- consumers -------------------------------------------------------------------------------------------------------
@@ -120,8 +135,7 @@ void Clients::receive(std::size_t index) {
   });
 }
 
-void Clients::answered(const ReceiveAsked& asked, const ReplyHeader& header, const ClientFrames& reply,
-                       std::uint64_t sent) {
+void Clients::answered(const ReceiveAsked& asked, const ReplyHeader& header, const ClientFrames& reply, Moment sent) {
   Consumer& consumer = consumers_[asked.consumer];
   if (header.code == Errc::kOk && !reply.payload.empty()) {
     std::vector<Delivery> messages;
@@ -130,7 +144,8 @@ void Clients::answered(const ReceiveAsked& asked, const ReplyHeader& header, con
     for (const Delivery& message : messages) {
       const auto receipt = parse_receipt(message.receipt);
       must(receipt.has_value(), "a receipt is one");
-      held.push_back({checker_.delivered(message.body, *receipt, sent), std::string(message.receipt)});
+      const MessageIndex index = checker_.delivered(message, *receipt, asked.lease_ms, sent);
+      held.push_back({index, std::string(message.receipt)});
       world_.note("delivered", held.back().message, receipt->epoch.value, message.deliveries);
     }
     treat(consumer.queue, std::move(held), asked.lease_ms);
@@ -175,7 +190,7 @@ void Clients::settle(const QueueName& queue, Op op, std::vector<Held> held, std:
   std::vector<std::string> receipts;
   for (const Held& one : held) {
     receipts.push_back(one.receipt);
-    if (op == Op::kAck) checker_.ack_asked(one.message);
+    op == Op::kAck ? checker_.ack_asked(one.message) : checker_.lease_changed(one.message, *parse_receipt(one.receipt));
   }
   world_.note("settle", static_cast<std::uint64_t>(op), held.front().message, held.size());
   Asked asked = op == Op::kAck ? Asked(AckAsked{std::move(held)}) : Asked(OtherAsked{});
@@ -202,7 +217,7 @@ void Clients::answered(const AckAsked& asked, const ReplyHeader& header, const C
   }
 }
 
-bool Clients::take_reply(const ClientFrames& reply, std::uint64_t sent) {
+bool Clients::take_reply(const ClientFrames& reply, Moment sent) {
   const auto header = decode_reply_header(reply.header, reader_);
   must(header && std::holds_alternative<std::uint64_t>(header->id), "a reply is well-formed");
   const auto found = asked_.find(std::get<std::uint64_t>(header->id));

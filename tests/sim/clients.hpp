@@ -32,8 +32,10 @@ class Clients {
   bool all_confirmed() const;
 
   // False: the client is gone.
-  bool take_reply(const ClientFrames& reply, std::uint64_t sent);
+  bool take_reply(const ClientFrames& reply, Moment sent);
   void set_vanishing(double probability) { vanishing_ = probability; }
+  // After so long a worker may forget a producer, and some rest that long.
+  void set_producer_idle(std::int64_t ms) { producer_idle_ms_ = ms; }
 
  private:
   struct Producer {
@@ -43,6 +45,8 @@ class Clients {
     std::vector<MessageIndex> batch;  // under way
     bool once = false;                // a probe: one batch and no more
     std::uint64_t attempt = 0;
+    std::int64_t begun = 0;      // when the batch was first sent
+    std::int64_t confirmed = 0;  // that of the last one that was confirmed
   };
   struct Consumer {
     QueueName queue;
@@ -69,12 +73,14 @@ class Clients {
 
   void ask(RequestHeader header, std::string payload, Asked asked);
   void produce(std::size_t producer);
+  void begin_anew(Producer& producer) const;
+  std::int64_t rest_ms() const;
   void send_batch(std::size_t producer);
   void receive(std::size_t consumer);
   void settle(const QueueName& queue, Op op, std::vector<Held> held, std::int64_t delay_ms = 0);
   void treat(const QueueName& queue, std::vector<Held> held, std::int64_t lease_ms);
   void answered(const SendAsked& asked, const ReplyHeader& header, const ClientFrames& reply);
-  void answered(const ReceiveAsked& asked, const ReplyHeader& header, const ClientFrames& reply, std::uint64_t sent);
+  void answered(const ReceiveAsked& asked, const ReplyHeader& header, const ClientFrames& reply, Moment sent);
   void answered(const AckAsked& asked, const ReplyHeader& header, const ClientFrames& reply);
 
   World& world_;
@@ -88,6 +94,7 @@ class Clients {
   std::uint64_t last_id_ = 0;
   bool draining_ = false;
   double vanishing_ = 0;
+  std::int64_t producer_idle_ms_ = INT64_MAX;
 };
 
 }  // namespace dmq::sim

@@ -62,6 +62,11 @@ void Disk::write(const WriteBatch& batch) {
   }
 }
 
+void Disk::flip(RecordPlace place, std::size_t bit) {
+  std::string& bytes = records.at(place);
+  bytes[bit / 8 % bytes.size()] ^= static_cast<char>(1 << bit % 8);
+}
+
 void Disk::wipe() {
   const std::uint64_t next = store_id + 1;
   *this = Disk();

@@ -18,6 +18,7 @@ class Disk : public RecordSource {
 
   void commit(const WriteBatch& effects, const WriteBatch& writes);
   void wipe();
+  void flip(RecordPlace place, std::size_t bit);  // of a record that is there
 
   const std::string* find(RecordPlace place) const;
 

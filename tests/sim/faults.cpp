@@ -54,6 +54,13 @@ Plan plan_of(Random& random, std::uint64_t seed) {
   plan.node.inline_commits = random.chance(0.3) ? 0 : 0.5;
   if (random.chance(0.2)) plan.vanishing = 0.1;
   plan.random_ms = random.chance(0.1) ? random.between(1500, 4000) : random.between(300, 1200);
+  // Without jumps of clocks it can be said who may be forgotten.
+  if (plan.random_ms > 1500 && !plan.faults.contains(Fault::kClock) && random.chance(0.7)) {
+    plan.forgets = true;
+    plan.node.limits.producer_idle = DurationMs{random.between(400, 1500)};
+  }
+  plan.node.seen_early = random.chance(0.3);
+  if (plan.faults.contains(Fault::kFlip)) plan.node.limits.scrub_bytes_per_s = 1'000'000'000;
   plan.fault_gap_ms = random.between(20, 200);
   plan.encode_peers = seed % 50 == 0;
   return plan;
@@ -109,6 +116,8 @@ void Simulation::strike(Fault fault) {
       return world_.in(while_ms, [this, &node] { node.slow_down(plan_.node.commit_ms); });
     case Fault::kClock:
       return node.jump_clock(world_.random.between(-2000, 2000));
+    case Fault::kFlip:
+      return flip(node);
     case Fault::kMetadKill:
       if (!metad_.up()) return;
       metad_.crash();
@@ -128,7 +137,7 @@ void Simulation::strike(Fault fault) {
       metad_.ask(FenceWorker{node.name(), true});
       return world_.in(while_ms, [this, &node] { metad_.ask(FenceWorker{node.name(), false}); });
     case Fault::kSetCluster: {
-      if (checker_.any_wiped()) return;
+      if (checker_.any_wiped() || checker_.damaged()) return;
       const auto factor = static_cast<std::uint8_t>(world_.random.between(1, 3));
       metad_.ask(SetCluster{factor, static_cast<std::uint8_t>(world_.random.between(1, factor))});
       return;
@@ -147,7 +156,7 @@ std::vector<std::string> Simulation::some_replicas() {
 }
 
 void Simulation::kill(Node& node, bool wipe) {
-  if (!node.up() || (wipe && !may_wipe(node))) return;
+  if (!node.up() || (wipe && !may_harm(node))) return;
   node.crash(world_.random.chance(0.5));
   if (wipe) {
     checker_.wiped(node);
@@ -158,9 +167,10 @@ void Simulation::kill(Node& node, bool wipe) {
   });
 }
 
-// Never the last complete copy, nor a second one before metad heard of the first.
-bool Simulation::may_wipe(const Node& node) const {
-  if (checker_.any_wiped()) return false;
+// Never the last complete copy, nor a second one before metad heard of the first. Bits are flipped in the copies of one
+// worker at a time: two that are damaged in different places cannot repair each other.
+bool Simulation::may_harm(const Node& node) {
+  if (checker_.any_wiped() || checker_.damaged().value_or(node.endpoint()) != node.endpoint()) return false;
   for (std::uint16_t i = 0; i < plan_.partitions; ++i) {
     const PartitionInfo& info = metad_.partition({i});
     // With one in sync being enough, this one may be the only one as soon as metad hears of it.
@@ -168,6 +178,16 @@ bool Simulation::may_wipe(const Node& node) const {
     if (lists(info.replicas, node.name()) && info.in_sync.size() + info.eligible.size() < 2) return false;
   }
   return true;
+}
+
+void Simulation::flip(Node& node) {
+  const std::size_t count = node.disk.records.size();
+  if (count == 0 || !may_harm(node)) return;
+  const auto record = std::next(node.disk.records.begin(), world_.random.below(static_cast<std::int64_t>(count)));
+  const std::string before = record->second;
+  node.disk.flip(record->first, world_.random.next() % (before.size() * 8));
+  world_.note("flip", node.endpoint(), record->first.partition.value, record->first.lsn.value);
+  checker_.flipped(node, record->first, before);
 }
 
 }  // namespace dmq::sim

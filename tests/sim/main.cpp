@@ -1,13 +1,19 @@
 // dmq-sim: runs many simulated histories, and says which of them broke a rule.
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <array>
+#include <atomic>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <map>
+#include <thread>
 
 #include "tests/sim/simulation.hpp"
 
@@ -17,32 +23,44 @@ using dmq::sim::Outcome;
 using dmq::sim::Simulation;
 using dmq::sim::Violation;
 
+constexpr std::size_t kJobsMax = 256;
+
 struct Options {
   std::uint64_t seeds = 1000;
   std::uint64_t from = 1;
   std::uint64_t violations_max = 20;
+  std::size_t jobs = std::clamp<std::size_t>(std::thread::hardware_concurrency(), 1, kJobsMax);
   bool trace = false;
 };
 
-// Shared with the process that runs the seeds, which ends with a broken invariant of the product.
+// Shared by the processes that run the seeds, each of which ends with a broken invariant of the product.
 struct Progress {
-  std::uint64_t next = 0;  // the seed after the one under way
-  std::uint64_t violations = 0;
-  std::uint64_t events = 0;
-  std::uint64_t committed = 0;
+  std::atomic<std::uint64_t> taken = 0;
+  std::atomic<std::uint64_t> done = 0;
+  std::atomic<std::uint64_t> violations = 0;
+  std::atomic<std::uint64_t> events = 0;
+  std::atomic<std::uint64_t> committed = 0;
+  std::array<std::uint64_t, kJobsMax> under_way{};  // each job's seed
 };
 
+bool is_over(const Options& options, const Progress& progress) {
+  return progress.taken >= options.seeds || progress.violations >= options.violations_max;
+}
+
+// In one piece: other processes write to the same place.
 void tell(const Options& options, std::uint64_t seed, const std::string& what) {
-  std::printf("seed %llu: %s\n", static_cast<unsigned long long>(seed), what.c_str());
-  if (!options.trace) {
-    std::printf("  replay: ./dev sim --from %llu --seeds 1 --trace\n", static_cast<unsigned long long>(seed));
-  }
+  const std::string number = std::to_string(seed);
+  std::string text = "seed " + number + ": " + what + "\n";
+  if (!options.trace) text += "  replay: ./dev sim --from " + number + " --seeds 1 --trace\n";
+  std::fputs(text.c_str(), stdout);
   std::fflush(stdout);
 }
 
-void run_seeds(const Options& options, Progress& progress) {
-  while (progress.next < options.from + options.seeds && progress.violations < options.violations_max) {
-    const std::uint64_t seed = progress.next++;
+void run_seeds(const Options& options, Progress& progress, std::size_t job) {
+  while (!is_over(options, progress)) {
+    const std::uint64_t index = progress.taken++;
+    if (index >= options.seeds) return;
+    const std::uint64_t seed = progress.under_way[job] = options.from + index;
     try {
       const Outcome outcome = Simulation(seed, options.trace).run();
       progress.events += outcome.events;
@@ -51,24 +69,33 @@ void run_seeds(const Options& options, Progress& progress) {
       ++progress.violations;
       tell(options, seed, violation.what());
     }
+    ++progress.done;
   }
 }
 
-// A process for the seeds, and another one each time that it was ended by a broken invariant.
+pid_t begin_job(const Options& options, Progress& progress, std::size_t job) {
+  std::fflush(stdout);
+  const pid_t child = fork();
+  if (child < 0) std::abort();
+  if (child > 0) return child;
+  prctl(PR_SET_PDEATHSIG, SIGKILL);  // nobody is left to tell
+  run_seeds(options, progress, job);
+  _exit(0);
+}
+
+// A process for each job, and another one each time that it was ended by a broken invariant.
 void run_guarded(const Options& options, Progress& progress) {
-  const std::uint64_t end = options.from + options.seeds;
-  while (progress.next < end && progress.violations < options.violations_max) {
-    std::fflush(stdout);
-    const pid_t child = fork();
-    if (child == 0) {
-      run_seeds(options, progress);
-      _exit(0);
-    }
+  std::map<pid_t, std::size_t> running;
+  for (std::size_t job = 0; job < options.jobs; ++job) running.emplace(begin_job(options, progress, job), job);
+  while (!running.empty()) {
     int status = 0;
-    waitpid(child, &status, 0);
-    if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return;
+    const auto ended = running.extract(wait(&status));
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 0) continue;
+    const std::size_t job = ended.mapped();
     ++progress.violations;
-    tell(options, progress.next - 1, "the program ended; its words are above");
+    ++progress.done;
+    tell(options, progress.under_way[job], "the program ended; its words are above");
+    if (!is_over(options, progress)) running.emplace(begin_job(options, progress, job), job);
   }
 }
 
@@ -92,20 +119,23 @@ int main(int count, char** words) {
   app.add_option("--seeds", options.seeds, "How many histories to run")->capture_default_str();
   app.add_option("--from", options.from, "Seed of the first; the others follow it")->capture_default_str();
   app.add_option("--most", options.violations_max, "Stop after so many violations")->capture_default_str();
+  app.add_option("--jobs", options.jobs, "How many processes run them")
+      ->check(CLI::Range(std::size_t{1}, kJobsMax))
+      ->capture_default_str();
   app.add_flag("--trace", options.trace, "Write to stderr what happens");
   CLI11_PARSE(app, count, words);
 
   void* const shared = mmap(nullptr, sizeof(Progress), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (shared == MAP_FAILED) return 2;
   Progress& progress = *new (shared) Progress;
-  progress.next = options.from;
+  if (options.trace) options.jobs = 1;
   run_guarded(options, progress);
   const double seconds = seconds_of_core();
-  const std::uint64_t done = progress.next - options.from;
+  const std::uint64_t done = progress.done;
+  const std::uint64_t each = std::max<std::uint64_t>(done, 1);
   std::printf("%.0f seeds/s of a core, %llu events and %llu committed records a seed\n",
-              static_cast<double>(done) / seconds,
-              static_cast<unsigned long long>(progress.events / std::max<std::uint64_t>(done, 1)),
-              static_cast<unsigned long long>(progress.committed / std::max<std::uint64_t>(done, 1)));
+              static_cast<double>(done) / seconds, static_cast<unsigned long long>(progress.events / each),
+              static_cast<unsigned long long>(progress.committed / each));
   std::printf("%llu seeds, %llu violations\n", static_cast<unsigned long long>(done),
               static_cast<unsigned long long>(progress.violations));
   return progress.violations == 0 ? 0 : 1;

@@ -81,6 +81,8 @@ void Node::crash(bool keep_commit) {
   world_.note("node crashes", self_, keep_commit ? 1 : 0);
   const bool under_way = process_->committing && !process_->stored && !process_->outcome;
   if (under_way && keep_commit) write(*process_->committing, {});
+  if (synced_ && !keep_commit) disk = std::move(*synced_);
+  synced_.reset();
   process_.reset();
 }
 

@@ -17,6 +17,7 @@ struct NodeSettings {
   ServiceLimits limits;
   std::int64_t commit_ms = 5;   // what a commit takes at the most
   double inline_commits = 0.5;  // of the turns of one request: committed at once, in the loop
+  bool seen_early = false;      // a commit is seen a little before a loss of power can no more undo it
 };
 
 // The three frames between a router and a worker.
@@ -46,9 +47,10 @@ class Node {
   bool stopped() const { return stopped_; }  // it came to an error that ends a worker
   const Service* service() const;
   const MetadTie* tie() const;
+  bool holds(PartitionId id) const { return up() && service()->partitions().contains(id); }
 
   void start();
-  // The transaction that is under way is kept whole or lost whole.
+  // The transaction that is under way is kept whole or lost whole, also when it can be seen already.
   void crash(bool keep_commit);
   void pause(std::int64_t ms);
   void fill_disk(std::int64_t ms) { full_until_ = world_.now() + ms; }
@@ -60,6 +62,8 @@ class Node {
   void take_peer(std::shared_ptr<const PeerMessage> message, std::shared_ptr<const std::string> records);
 
   Disk disk;
+  // What a crash cannot take.
+  const Disk& synced() const { return synced_ ? *synced_ : disk; }
 
  private:
   struct Process;
@@ -91,6 +95,7 @@ class Node {
   NodeSettings settings_;
   const Wires& wires_;
   std::unique_ptr<Process> process_;
+  std::optional<Disk> synced_;  // while it is another than what is seen
   std::uint64_t life_ = 0;
   bool stopped_ = false;
   Now now_{};

@@ -52,10 +52,12 @@ void Node::commit_gathered() {
   world_.at(stored_at, [this, known_at, life = life_] {
     if (life != life_ || !up()) return;
     const Result<void> outcome = outcome_of(process_->committing->turn);
+    if (settings_.seen_early && known_at > world_.now()) synced_ = disk;
     write(*process_->committing, outcome);
     process_->stored = true;
     world_.at(known_at, [this, outcome, life] {
       if (life != life_ || !up()) return;
+      synced_.reset();
       process_->outcome = outcome;
       wake();
     });

@@ -60,7 +60,7 @@ void Router::forward(Incoming request, const Route& route) {
                  {encode_envelope(envelope), std::move(request.frames.header), std::move(request.frames.payload)});
 }
 
-void Router::take_reply(const std::string& worker, Reply reply, std::uint64_t sent) {
+void Router::take_reply(const std::string& worker, Reply reply, Moment sent) {
   const auto envelope = decode_envelope(reply.to.envelope);
   if (envelope->kind == EnvelopeKind::kHandBack) {
     return hold_again(
@@ -75,13 +75,13 @@ void Router::take_reply(const std::string& worker, Reply reply, std::uint64_t se
 void Router::hold_again(Incoming request) {
   if (request.hops >= kHopsMax) return refuse(request, {Errc::kUnavailable, "the queue's place is changing"});
   ++request.hops;
-  world_.in(kRetryAfterMs, [this, request = std::move(request)] { dispatch(request); });
+  world_.in(kRetryAfterMs, [this, request = std::move(request)]() mutable { dispatch(std::move(request)); });
 }
 
 void Router::refuse(const Incoming& request, const Error& error) {
   const auto decoded = decode_request_header(request.frames.header, reader_, header_);
   must(decoded.has_value(), "a client's request is well-formed");
-  wires_.reply(request.client, {encode_reply_header(header_.id, error), {}}, 0);
+  wires_.reply(request.client, {encode_reply_header(header_.id, error), {}}, {});
 }
 
 }  // namespace dmq::sim

@@ -21,15 +21,15 @@ class Router {
  public:
   struct Wires {
     std::function<void(Endpoint router, const std::string& worker, Frames frames)> request;
-    // False: the client is gone. `sent` is the mark at which the worker sent it; 0: the router's own.
-    std::function<bool(const std::string& client, const ClientFrames& reply, std::uint64_t sent)> reply;
+    // False: the client is gone. `sent`: when the worker sent it; mark 0: the router's own.
+    std::function<bool(const std::string& client, const ClientFrames& reply, Moment sent)> reply;
   };
 
   Router(World& world, Network& network, Metad& metad, Endpoint self, const Wires& wires);
 
   void take_request(std::string client, ClientFrames frames);
   // From the worker at `worker`.
-  void take_reply(const std::string& worker, Reply reply, std::uint64_t sent);
+  void take_reply(const std::string& worker, Reply reply, Moment sent);
 
  private:
   struct Incoming {

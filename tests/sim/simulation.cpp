@@ -40,22 +40,22 @@ void Simulation::connect() {
   node_wires_.reply = [this](Node& from, Reply&& reply) {
     const auto router = static_cast<Endpoint>(reply.to.router[0]);
     network_.send(from.endpoint(), router, false,
-                  [this, router, worker = from.name(), sent = world_.mark(), reply = std::move(reply)] {
-                    routers_[router - kRouters]->take_reply(worker, reply, sent);
+                  [this, router, worker = from.name(), sent = world_.moment(), reply = std::move(reply)]() mutable {
+                    routers_[router - kRouters]->take_reply(worker, std::move(reply), sent);
                   });
   };
   router_wires_.request = [this](Endpoint router, const std::string& worker, Frames frames) {
     const auto endpoint = static_cast<Endpoint>(worker[1] - '0');
-    network_.send(router, endpoint, false, [this, router, endpoint, frames = std::move(frames)] {
-      nodes_[endpoint]->take_request(router, frames);
+    network_.send(router, endpoint, false, [this, router, endpoint, frames = std::move(frames)]() mutable {
+      nodes_[endpoint]->take_request(router, std::move(frames));
     });
   };
-  router_wires_.reply = [this](const std::string&, const ClientFrames& reply, std::uint64_t sent) {
+  router_wires_.reply = [this](const std::string&, const ClientFrames& reply, Moment sent) {
     return clients_.take_reply(reply, sent);
   };
 }
 
-// What a leader publishes goes to all that could follow.
+// What a leader publishes goes to all that hold the partition: the others have not subscribed to it.
 void Simulation::send_peer(Node& from, PeerFrame&& frame) {
   std::shared_ptr<const PeerMessage> message;
   if (plan_.encode_peers) {
@@ -67,6 +67,7 @@ void Simulation::send_peer(Node& from, PeerFrame&& frame) {
   }
   for (const auto& node : nodes_) {
     if (node.get() == &from || (!frame.to.empty() && frame.to != node->name())) continue;
+    if (!node->holds(message->partition)) continue;
     network_.send(from.endpoint(), node->endpoint(), true,
                   [to = node.get(), message, records = frame.records] { to->take_peer(message, records); });
   }
@@ -106,6 +107,8 @@ void Simulation::begin() {
   }
   run_until(world_.now() + kCalmMs);
   network_.set(plan_.network);
+  if (plan_.forgets) clients_.set_producer_idle(plan_.node.limits.producer_idle.value);
+  if (plan_.forgets) checker_.set_producer_idle(plan_.node.limits.producer_idle);
   clients_.set_vanishing(plan_.vanishing);
 }
 
@@ -127,7 +130,7 @@ void Simulation::heal() {
   clients_.probe();
   await("every partition is led and all its replicas are in sync", &Simulation::is_whole);
   await("every queue is drained and every probe confirmed", &Simulation::is_drained);
-  run_until(world_.now() + 500);
+  run_until(world_.now() + (plan_.network.late > 0 || plan_.network.duplication > 0 ? 500 : 50));
   await("every partition is led and all its replicas are in sync, still", &Simulation::is_whole);
   await("what came late is drained too", &Simulation::is_drained);
   const std::int64_t until = world_.now() + kRestMsMax;
@@ -171,7 +174,7 @@ bool Simulation::is_drained() const {
   for (std::uint16_t i = 0; i < plan_.partitions; ++i) {
     const Partition* leader = leader_of({i});
     if (leader == nullptr || leader->applied() != leader->replica().end()) return false;
-    for (const auto& [id, queue] : const_cast<Partition*>(leader)->queues()) {
+    for (const auto& [id, queue] : leader->queues()) {
       if (!queue.empty()) return false;
     }
   }
@@ -200,9 +203,32 @@ std::string Simulation::unrest(const Node& node, const Partition& partition, con
     if (!each.empty()) return "a drained queue is not empty";
     if (each.counts().bytes != 0 || each.counts().stored != 0) return "a drained queue still has bytes";
   }
+  if (std::string what = unrest_of_producers(node, partition, leader); !what.empty()) return what;
+  return unrest_on_disk(node, id);
+}
+
+std::string Simulation::unrest_of_producers(const Node& node, const Partition& partition,
+                                            const Partition& leader) const {
+  const auto& table = partition.producers().table();
+  const auto& told = leader.producers().table();
+  const auto equal = [](const auto& a, const auto& b) {
+    return a.first == b.first && a.second.applied.last == b.second.applied.last;
+  };
+  if (!std::equal(table.begin(), table.end(), told.begin(), told.end(), equal)) return "it knows other producers";
+  std::size_t stored = 0;
+  for (const auto& [key, state] : node.disk.producers) {
+    if (std::get<PartitionId>(key) != partition.id()) continue;
+    ++stored;
+    const auto row = table.find(std::pair(std::get<QueueId>(key), std::get<std::string>(key)));
+    if (row == table.end() || row->second.applied.last != state.last) return "its disk has another producer";
+  }
+  return stored == table.size() ? "" : "its disk lacks a producer";
+}
+
+std::string Simulation::unrest_on_disk(const Node& node, PartitionId id) const {
   for (auto at = node.disk.records.lower_bound({id, {}}); at != node.disk.records.end(); ++at) {
     if (at->first.partition != id) break;
-    const auto header = read_record_header(at->second);
+    const auto header = read_record_header(*checker_.written(node, node.disk, at->first));
     if (!header || header->type == RecordType::kMessage) {
       return "a settled message is still on the disk, LSN " + std::to_string(at->first.lsn.value);
     }

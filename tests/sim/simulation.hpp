@@ -23,6 +23,7 @@ enum class Fault {
   kFullDisk,    // commits of messages fail for a while
   kSlowDisk,    // commits take long
   kClock,       // the wall clock jumps
+  kFlip,        // a bit of a record on a disk is another
   kMetadKill,   // metad ends and starts again
   kMetadFull,   // metad cannot write for a while
   kMove,        // an operator places a partition
@@ -42,6 +43,7 @@ struct Plan {
   NetworkFaults network;
   NodeSettings node;
   double vanishing = 0;
+  bool forgets = false;  // idle producers
   std::int64_t random_ms = 3000;
   std::int64_t fault_gap_ms = 200;  // between two faults, at the most
   bool encode_peers = false;        // what replicas say goes through the codec
@@ -71,13 +73,16 @@ class Simulation {
   bool is_drained() const;
   std::string unrest() const;
   std::string unrest(const Node& node, const Partition& partition, const Partition& leader) const;
+  std::string unrest_of_producers(const Node& node, const Partition& partition, const Partition& leader) const;
+  std::string unrest_on_disk(const Node& node, PartitionId id) const;
   const Partition* leader_of(PartitionId id) const;
 
   // faults.cpp
   void strike();
   void strike(Fault fault);
   void kill(Node& node, bool wipe);
-  bool may_wipe(const Node& node) const;
+  bool may_harm(const Node& node);
+  void flip(Node& node);
   void cut(Endpoint a, Endpoint b, bool both);
   Node& some_node();
   std::vector<std::string> some_replicas();

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <utility>
 
 namespace dmq::sim {
 
@@ -18,28 +19,44 @@ std::uint64_t Random::next() {
 
 void World::at(std::int64_t time, Action action) {
   time = std::max(time, now_);
-  auto& actions = time < now_ + kNear ? near_[static_cast<std::size_t>(time % kNear)] : far_[time];
-  actions.push_back(std::move(action));
+  List& list = time < now_ + kNear ? near_[static_cast<std::size_t>(time % kNear)] : far_[time];
+  const std::size_t event = keep(std::move(action));
+  (list.first == kNone ? list.first : events_[list.last].next) = event;
+  list.last = event;
+}
+
+std::size_t World::keep(Action action) {
+  if (free_ == kNone) {
+    events_.push_back({std::move(action)});
+    return events_.size() - 1;
+  }
+  const std::size_t event = free_;
+  free_ = std::exchange(events_[event].next, kNone);
+  events_[event].action = std::move(action);
+  return event;
+}
+
+World::Action World::take_first(List& list) {
+  const std::size_t event = list.first;
+  list.first = std::exchange(events_[event].next, free_);
+  free_ = event;
+  return std::exchange(events_[event].action, nullptr);
 }
 
 bool World::step(std::int64_t until) {
   for (;;) {
-    auto& actions = near_[static_cast<std::size_t>(now_ % kNear)];
-    if (done_ < actions.size()) {
+    List& list = near_[static_cast<std::size_t>(now_ % kNear)];
+    if (list.first != kNone) {
       ++mark_;
-      const Action action = std::move(actions[done_++]);  // it may add to the list
-      action();
+      take_first(list)();
       return true;
     }
     if (now_ >= until) return false;
-    actions.clear();
-    done_ = 0;
     ++now_;
     // What was far when it was said comes before what is said from now on.
-    const auto nearest = far_.find(now_ + kNear - 1);
-    if (nearest == far_.end()) continue;
-    near_[static_cast<std::size_t>(nearest->first % kNear)] = std::move(nearest->second);
-    far_.erase(nearest);
+    if (far_.empty() || far_.begin()->first >= now_ + kNear) continue;
+    near_[static_cast<std::size_t>(far_.begin()->first % kNear)] = far_.begin()->second;
+    far_.erase(far_.begin());
   }
 }
 

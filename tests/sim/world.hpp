@@ -1,6 +1,7 @@
 // Virtual time, chance from one seed, and the list of what is to happen: the ground that a simulated cluster stands on.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -36,6 +37,11 @@ class Random {
   std::uint64_t state_;
 };
 
+struct Moment {
+  std::uint64_t mark = 0;
+  std::int64_t ms = 0;
+};
+
 class World {
  public:
   using Action = std::function<void()>;
@@ -45,6 +51,7 @@ class World {
   std::int64_t now() const { return now_; }  // ms
   // Events so far: tells of two things in one millisecond which came first.
   std::uint64_t mark() const { return mark_; }
+  Moment moment() const { return {mark_, now_}; }
   void at(std::int64_t time, Action action);
   void in(std::int64_t ms, Action action) { at(now_ + ms, std::move(action)); }
   // The next action, when there is one until `until`; otherwise time goes on to there.
@@ -63,12 +70,24 @@ class World {
   std::int64_t now_ = 0;
   std::uint64_t mark_ = 0;
   std::uint64_t hash_ = 0;
-  // What is to happen in each millisecond of the next while, in the order in which it was said; what is later waits in
-  // the map.
+  // What is to happen in one millisecond, in the order in which it was said: indices of events_.
+  static constexpr std::size_t kNone = SIZE_MAX;
+  struct List {
+    std::size_t first = kNone;
+    std::size_t last = kNone;
+  };
+  struct Event {
+    Action action;
+    std::size_t next = kNone;
+  };
+  std::size_t keep(Action action);
+  Action take_first(List& list);
+
   static constexpr std::int64_t kNear = 1024;
-  std::vector<std::vector<Action>> near_{kNear};
-  std::size_t done_ = 0;  // of now
-  std::map<std::int64_t, std::vector<Action>> far_;
+  std::array<List, kNear> near_;      // of the next milliseconds
+  std::map<std::int64_t, List> far_;  // of those behind
+  std::vector<Event> events_;
+  std::size_t free_ = kNone;  // the first place of events_ that is free; `next` leads to the others
 };
 
 }  // namespace dmq::sim

@@ -8,6 +8,7 @@ namespace {
 
 constexpr QueueId kQueue{5};
 constexpr TimeMs kNow{1000};
+constexpr TimeMs kForgotten{5000};
 
 // Requests go to the log at once; commit() applies them.
 struct Bench {
@@ -75,12 +76,12 @@ TEST_CASE("an idle producer is forgotten, one with a commit under way is not", "
   CHECK(b.producers.idle(kNow, 10).empty());
   CHECK(b.producers.idle({kNow.value + 1}, 10).at(kQueue) == std::vector<std::string>{"p"});
   SECTION("it is gone afterwards") {
-    b.producers.forget(kQueue, "p");
+    b.producers.forget(kQueue, "p", kForgotten);
     CHECK(b.producers.size() == 0);
   }
   SECTION("it stays when it sent again meanwhile") {
     CHECK(b.admit(2, 1) == "0 known");
-    b.producers.forget(kQueue, "p");
+    b.producers.forget(kQueue, "p", kForgotten);
     b.commit();
     CHECK(b.admit(2, 1) == "1 known");
   }
@@ -95,6 +96,19 @@ TEST_CASE("a follower's table is made by the records alone", "[storage][producer
   Producers::logged(*row, {1});
   producers.prune();
   CHECK(producers.admit(kQueue, "p", {1}, 3)->duplicates == 1);
+}
+
+TEST_CASE("catching up, a follower keeps a producer that sent again after it was forgotten", "[storage][producers]") {
+  Producers follower{{0}};
+  // The leader's answer: its log has up to LSN 10, with a record that forgets p, and behind it a message of p that is
+  // settled and does not come any more.
+  follower.catch_up(kQueue, "p", {{3}, kForgotten + DurationMs{1}}, {10});
+  CHECK_FALSE(follower.forget(kQueue, "p", kForgotten));
+  CHECK(follower.since({}).size() == 1);
+  // What it was told of from before the record goes.
+  follower.catch_up(kQueue, "q", {{7}, kNow}, {10});
+  CHECK(follower.forget(kQueue, "q", kForgotten));
+  CHECK(follower.size() == 1);
 }
 
 TEST_CASE("the number of producers is bounded", "[storage][producers]") {

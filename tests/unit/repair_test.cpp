@@ -19,7 +19,6 @@ struct Worker {
   void start(const CatalogSnapshot& snapshot, const Now& now) {
     catalog = CatalogCopy();
     catalog.apply(snapshot);
-    ServiceLimits limits;
     limits.scrub_bytes_per_s = scrub ? 1'000'000'000 : 0;
     limits.scrub_every = DurationMs{500};
     service = std::make_unique<Service>(name, limits, catalog, disk);
@@ -65,6 +64,7 @@ struct Worker {
 
   std::string name;
   SessionId session;
+  ServiceLimits limits;
   bool scrub = false;
   bool miscounted = false;  // at its next start
   bool up = true;
@@ -78,7 +78,7 @@ struct Worker {
 
 class Cluster {
  public:
-  Cluster() {
+  explicit Cluster(const PartitionLimits& limits = {}) {
     snapshot_.version = {1};
     snapshot_.partitions = 1;
     snapshot_.queues = {{{1}, "q", {0}, {0}, {}}};
@@ -90,13 +90,20 @@ class Cluster {
     info.leader_session = {1};
     for (std::size_t i = 0; i < kNames.size(); ++i) workers.emplace_back(kNames[i], SessionId{i + 1});
     publish();
-    for (Worker& worker : workers) worker.start(snapshot_, now);
+    for (Worker& worker : workers) {
+      worker.limits.partition = limits;
+      worker.start(snapshot_, now);
+    }
     run(500);
   }
 
   Worker& worker(const std::string& name) { return workers[static_cast<std::size_t>(name[0] - 'a')]; }
   Worker& leader() { return worker(info.leader); }
 
+  void need(std::uint8_t in_sync) {
+    info.min_in_sync = in_sync;
+    changed();
+  }
   // It stops, and is out of the in-sync set.
   void stop(const std::string& name) {
     worker(name).up = false;
@@ -131,6 +138,15 @@ class Cluster {
     RequestHeader header;
     header.op = Op::kSend;
     CHECK(request(header, writer.finish()).empty());
+  }
+  // It is on the leader's disk, and nowhere else.
+  void append_unheard(const std::string& body) {
+    SendWriter writer;
+    writer.add(body, {});
+    RequestHeader header;
+    header.op = Op::kSend;
+    handle(header, writer.finish());
+    leader().out.peers.clear();
   }
   // Bodies, and their receipts.
   std::string receive() {
@@ -177,6 +193,7 @@ class Cluster {
   Now now{{1'000'000}, {1'700'000'000'000}};
   std::vector<std::string> receipts;
   std::size_t whole_records = 0;  // that went from one to another in answers to fetches
+  std::size_t snapshots = 0;      // that were begun
   bool refuses_repairs = false;   // metad does not hear that a copy is repaired
 
  private:
@@ -244,13 +261,15 @@ class Cluster {
     for (std::string_view rest = frame.to.empty() ? std::string_view() : bytes; !rest.empty();) {
       whole_records += take_shipped_record(rest)->bytes.size() > kShippedChecksumBytes ? 1 : 0;
     }
+    const auto* part = std::get_if<SnapshotRecords>(&frame.message.body);
+    snapshots += part != nullptr && part->first == Lsn{1} ? 1 : 0;
     for (Worker& to : workers) {
       if (&to == &from || !to.up || (!frame.to.empty() && frame.to != to.name)) continue;
       to.service->handle_peer(frame.message, bytes, now, to.turn, to.out);
       to.commit(now);
     }
   }
-  std::string request(RequestHeader header, std::string payload) {
+  void handle(RequestHeader header, std::string payload) {
     header.queue = "q";
     header.id = std::uint64_t{1};
     const std::string bytes = encode_request_header(header);
@@ -262,6 +281,9 @@ class Cluster {
     const Request asked{{"router", encode_envelope(envelope)}, envelope, bytes, payloads_.back()};
     REQUIRE(to.service->handle(asked, now, to.turn, to.out));
     to.commit(now);
+  }
+  std::string request(const RequestHeader& header, std::string payload) {
+    handle(header, std::move(payload));
     for (int i = 0; i < 20 && replies_.empty(); ++i) run(10);
     REQUIRE(replies_.size() == 1);
     MsgpackReader reader;
@@ -276,6 +298,29 @@ class Cluster {
 
 }  // namespace
 
+TEST_CASE("rule 6: what is settled during a snapshot is held for it", "[storage][repair]") {
+  Cluster c({.controls_kept_max = 1, .snapshot_records_max = 1});
+  c.stop("c");
+  c.send(std::vector<std::string>(20, "x"));
+  c.receive();
+  for (int i = 0; i < 5; ++i) {
+    c.send({"y"});
+    c.receive();
+    c.ack();
+  }
+  c.start("c");
+  for (int i = 0; i < 5; ++i) {
+    c.send({"z"});
+    CHECK(c.receive() == "z");
+    c.ack();
+  }
+  c.run(900);
+  CHECK(c.snapshots == 1);
+  CHECK(c.all_in_sync());
+  c.run(1000);
+  CHECK(c.all_equal());
+}
+
 TEST_CASE("rule 13: a leader that meets a damaged record steps down, and gets it back", "[storage][repair]") {
   Cluster c;
   c.send({"a", "b", "c"});
@@ -288,6 +333,38 @@ TEST_CASE("rule 13: a leader that meets a damaged record steps down, and gets it
   CHECK(c.all_in_sync());
   CHECK(c.receive() == "abc");
   CHECK(c.all_equal());
+}
+
+// The next leader cannot know what is committed before the damaged copy is in sync again.
+TEST_CASE("rule 13: a damaged copy is repaired by a leader that knows less to be committed", "[storage][repair]") {
+  Cluster c;
+  c.need(3);
+  c.send({"a"});
+  c.run(300);
+  c.send({"b"});
+  REQUIRE(c.leader().partition().replica().commit() > c.worker("b").partition().replica().commit());
+  c.leader().damage(1, 64);
+  CHECK(c.receive() == "b");
+  c.run(1500);
+  CHECK(c.info.leader == "b");
+  CHECK(c.all_in_sync());
+  CHECK(c.all_equal());
+  CHECK(c.receive() == "ab");
+}
+
+TEST_CASE("rule 13: a leader that was damaged and had published alone is repaired", "[storage][repair]") {
+  Cluster c;
+  c.send({"a", "b"});
+  c.run(300);
+  c.append_unheard("c");
+  c.leader().damage(1, 64);
+  CHECK(c.receive() == "b");
+  c.run(1500);
+  CHECK(c.info.leader == "b");
+  CHECK(c.worker("a").partition().replica().epochs() == c.leader().partition().replica().epochs());
+  CHECK(c.all_in_sync());
+  CHECK(c.all_equal());
+  CHECK(c.receive() == "ab");
 }
 
 TEST_CASE("rule 13: damage that the scrub finds is repaired, and only that is sent again", "[storage][repair]") {

@@ -492,6 +492,25 @@ TEST_CASE("a leader that stepped down and is the only replica asks for its next 
   CHECK(s.outbox.resignations.size() == 1);
 }
 
+// Else it would give the same places in the same term to other messages.
+TEST_CASE("a leader that was left alone steps down when it cannot write what it published", "[storage][service]") {
+  ServiceScript s;
+  PartitionInfo info = led_by(2, "w", 7);
+  s.change(info);
+  s.gathering = true;
+  s.send({"a"});
+  s.service.seal(s.turn, s.now, s.outbox);
+  Turn published = std::exchange(s.turn, {});
+  info.version = {3};
+  info.replicas = {"w"};
+  s.change(info);
+  s.fail_commit(std::move(published), Errc::kInsufficientStorage);
+  s.gathering = false;
+  CHECK(s.send({"b"}) == "hand back");
+  s.wait(1000);
+  CHECK(s.outbox.resignations.size() == 1);
+}
+
 TEST_CASE("the table of terms is written again when its commit failed", "[storage][service]") {
   FollowerScript s;
   s.gathering = true;
