@@ -27,7 +27,9 @@ std::optional<RangeComparison::Doubt> RangeComparison::take(const std::string& n
                                                             const std::vector<std::string>& others) {
   const auto open = std::find_if(open_.begin(), open_.end(), [at](const Open& each) { return each.at == at; });
   if (open == open_.end()) return std::nullopt;
-  open->words[name] = hash;
+  const auto served = served_.find(name);
+  const bool abstains = served != served_.end() && at < served->second;
+  open->words[name] = abstains ? std::nullopt : std::optional(hash);
   for (const std::string& other : others) {
     if (!open->words.contains(other)) return std::nullopt;
   }
@@ -38,14 +40,16 @@ std::optional<RangeComparison::Doubt> RangeComparison::take(const std::string& n
 
 std::optional<RangeComparison::Doubt> RangeComparison::judge(const Open& open) {
   std::map<std::uint64_t, std::size_t> votes{{open.own, 1}};
-  for (const auto& [name, hash] : open.words) ++votes[hash];
+  for (const auto& [name, hash] : open.words) {
+    if (hash) ++votes[*hash];
+  }
   if (votes.size() == 1) return std::nullopt;
   const auto most =
       std::max_element(votes.begin(), votes.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
   const std::uint64_t good = most->second > votes.at(open.own) ? most->first : open.own;
   Doubt doubt{open.range, open.own != good, {}};
   for (const auto& [name, hash] : open.words) {
-    if (hash != good) doubt.followers.push_back(name);
+    if (hash && *hash != good) doubt.followers.push_back(name);
   }
   return doubt;
 }

@@ -25,11 +25,15 @@ class RangeHasher {
   std::string bytes_;
 };
 
-// The leader's notes of one partition. All replicas look at a range at the same place of the log, so equal copies give
-// equal hashes. Knows no socket, disk, thread or clock. Not thread-safe.
+// The leader's notes of one partition, in one term. All replicas look at a range at the same place of the log, so equal
+// copies give equal hashes. Knows no socket, disk, thread or clock. Not thread-safe.
 class RangeComparison {
  public:
   static constexpr std::size_t kOpenMax = 64;  // an older one is given up: the next round compares that range again
+
+  // A follower gets what lives, while the leader has applied all below `applied`. What it makes of the log up to there
+  // is another state than the leader's was: it lacks what is settled by now. So it abstains.
+  void served(const std::string& follower, Lsn applied) { served_[follower] = applied; }
 
   // The leader's own hash, when it applies the record at `at`.
   void begin(Lsn at, LogRange range, std::uint64_t own);
@@ -43,18 +47,18 @@ class RangeComparison {
   // A follower's word. Empty: they are equal, or not all of `others`, the in-sync followers, have been heard.
   std::optional<Doubt> take(const std::string& name, Lsn at, std::uint64_t hash,
                             const std::vector<std::string>& others);
-  void clear() { open_.clear(); }
 
  private:
   struct Open {
     Lsn at;
     LogRange range;
     std::uint64_t own;
-    std::map<std::string, std::uint64_t> words;
+    std::map<std::string, std::optional<std::uint64_t>> words;  // empty: it abstains
   };
   static std::optional<Doubt> judge(const Open& open);
 
   std::deque<Open> open_;
+  std::map<std::string, Lsn> served_;
 };
 
 }  // namespace dmq

@@ -21,7 +21,8 @@ void Replica::trimmed(Lsn trim) {
 
 bool Replica::follow(std::uint64_t cluster, const PartitionInfo& set, SessionId session, TimeMs now) {
   const bool renewed = session != session_;
-  if (!renewed && set.version <= set_.version) return false;
+  // An answer to a proposal may be ahead of the catalog's copy here, also when a new session begins.
+  if (set.version < set_.version || (!renewed && set.version == set_.version)) return false;
   const bool new_term = renewed || set.epoch != set_.epoch;
   const bool was_alone = alone();
   session_ = session;

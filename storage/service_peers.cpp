@@ -240,6 +240,7 @@ void Service::serve_fetch(Partition& partition, const FetchToServe& fetch, const
   PeerFrame answer = behind ? snapshot(partition, fetch, now, out) : fetched(partition, fetch, now, out);
   if (answer.to.empty()) return;  // the log cannot be read now; the follower asks again
   answer.message.session = fetch.session;
+  comparisons_[partition.id()].served(fetch.to, partition.applied());
   out.peers.push_back(std::move(answer));
 }
 

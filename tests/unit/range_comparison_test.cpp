@@ -54,6 +54,18 @@ TEST_CASE("a word counts for the place that it names, once, and not for ever", "
   CHECK(text_of(comparison.take("b", {101}, 2, {"b"})) == "b");
 }
 
+TEST_CASE("who fetched the log up to a place has no word on what was there", "[storage][comparison]") {
+  RangeComparison comparison;
+  comparison.begin({7}, kRange, 1);
+  comparison.begin({8}, kRange, 1);
+  comparison.begin({12}, kRange, 1);
+  comparison.served("b", {10});
+  CHECK(text_of(comparison.take("b", {7}, 2, {"b"})) == "equal or open");
+  CHECK(text_of(comparison.take("b", {8}, 2, {"b", "c"})) == "equal or open");
+  CHECK(text_of(comparison.take("c", {8}, 3, {"b", "c"})) == "c");
+  CHECK(text_of(comparison.take("b", {12}, 2, {"b"})) == "b");
+}
+
 TEST_CASE("a range's hash tells places, contents and delivery counts apart", "[storage][comparison]") {
   const auto hash = [](Lsn lsn, std::string_view record, std::uint32_t deliveries) {
     RangeHasher hasher;

@@ -117,6 +117,11 @@ TEST_CASE("an older version of the catalog changes nothing", "[storage][replica]
   a.follow(set_of(2, 5, "a", {"a"}));
   CHECK_FALSE(a.follow(set_of(3, 4, "b", {"b"})));
   CHECK(a.replica.leads());
+  // Nor when a new session begins: what metad answered to a proposal is newer than the catalog's copy.
+  ++a.session.value;
+  CHECK_FALSE(a.follow(set_of(3, 4, "b", {"b"})));
+  CHECK(a.replica.epoch() == Epoch{2});
+  CHECK(a.follow(set_of(4, 5, "b", {"b"})));
 }
 
 TEST_CASE("a record is committed when all that are in sync have it on disk (rule 7)", "[storage][replica]") {
