@@ -26,7 +26,8 @@ MetadLink::MetadLink(zmq::context_t& context, std::string metad, RegisterMember 
     : metad_(endpoint_of(metad)),
       self_(std::move(self)),
       on_change_(std::move(on_change)),
-      requests_(make_socket(context, zmq::socket_type::dealer, {.frame_bytes = kCatalogFrameBytesMax})),
+      requests_(make_socket(context, zmq::socket_type::dealer,
+                            {.frame_bytes = kCatalogFrameBytesMax, .single_frames = true})),
       feed_(make_socket(context, zmq::socket_type::sub, {.frame_bytes = kCatalogFrameBytesMax})) {
   feed_.set(zmq::sockopt::subscribe, kFeedTopic);
   requests_.connect(metad_);
