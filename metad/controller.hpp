@@ -142,6 +142,7 @@ class Controller {
   void finish_move(PartitionInfo& info) const;
   std::size_t moves_under_way() const;
   void tend_moves(Turn& turn);
+  std::size_t moves_to_come() const;
 
   // controller_state.cpp: each change with its way back
   const WorkerInfo* find_worker(std::string_view name) const;

@@ -338,6 +338,49 @@ TEST_CASE("a drained worker gives its leaderships away first and then its replic
   for (const char* name : {"a", "b", "c"}) s.come(name);
   s.settle_all();
   s.calm_down();
+TEST_CASE("nothing moves to a worker that is away", "[metad][controller]") {
+  Cluster s(2, 1);
+  for (const char* name : {"a", "b", "c", "d"}) s.come(name);
+  s.settle_all();
+  s.calm_down();
+  const std::vector<PartitionInfo> before = s.partitions();
+  s.lose("d");
+  s.ask(DrainWorker{"a", true});
+  for (int round = 0; round < 8; ++round) {  // well before what d has is given up
+    s.copy();
+    s.pass(200, "d");
+  }
+  int moved = 0;
+  for (const PartitionInfo& partition : s.partitions()) {
+    INFO("partition " << partition.id.value);
+    if (lists(before[partition.id.value].replicas, "d")) continue;  // d is waited for
+    CHECK_FALSE(lists(partition.replicas, "d"));
+    CHECK_FALSE(lists(partition.replicas, "a"));
+    moved += lists(before[partition.id.value].replicas, "a") ? 1 : 0;
+  }
+  CHECK(moved > 0);
+  s.come("d");
+  s.calm_down();
+  CHECK(s.held_by("a") == 0);
+  s.check_even(2);
+}
+
+TEST_CASE("moves that wait for a worker that is away hold up no others", "[metad][controller]") {
+  Cluster s(1);
+  s.come("a");
+  s.settle_all();
+  s.come("b");
+  s.pass(100);
+  REQUIRE(s.moves() == kMovesMax);
+  s.lose("b");
+  s.come("c");
+  s.pass(200, "b");
+  CHECK(s.moves() > kMovesMax);
+  s.copy();
+  s.pass(200, "b");
+  CHECK(s.held_by("c") > 0);
+}
+
   const auto before = std::get<WorkerLoad>(s.ask(DrainWorker{"a", true}));
   CHECK(before.leads > 0);
   CHECK(before.holds > before.leads);
