@@ -421,6 +421,26 @@ TEST_CASE("a second metad on the same directory is told so", "[metad][daemon]") 
   options.data_dir = directory.path();
   options.listen = "inproc://two";
   const auto second = MetadDaemon::open(context, options);
+TEST_CASE("metad answers a request that it does not understand", "[metad][daemon]") {
+  zmq::context_t context;
+  TemporaryDirectory directory;
+  const Metad metad(context, directory.path(), "inproc://metad");
+  zmq::socket_t client(context, zmq::socket_type::dealer);
+  client.set(zmq::sockopt::rcvtimeo, static_cast<int>(kBoundMs));
+  client.connect("inproc://metad");
+  client.send(zmq::str_buffer("no request at all"));
+  client.send(
+      zmq::str_buffer("\x83\xa2id\x07\xa2op\xa4sing\xa4"
+                      "body\x80"));
+  MsgpackReader reader;
+  zmq::message_t frame;
+  REQUIRE(client.recv(frame));
+  const auto reply = decode_metad_reply(frame.to_string_view(), reader);
+  REQUIRE(reply);
+  CHECK(reply->id == 7);
+  CHECK(std::get<Error>(reply->body).code == Errc::kUnknownOp);
+}
+
   REQUIRE_FALSE(second);
   CHECK(second.error().context.find("is in use by another process") != std::string::npos);
 }
