@@ -45,6 +45,7 @@ std::string key_of(const CatalogChange& change) {
   if (const auto* deleted = std::get_if<QueueDeleted>(&change)) return "q" + big_endian(deleted->id.value);
   if (const auto* partition = std::get_if<PartitionInfo>(&change)) return "p" + big_endian(partition->id.value);
   if (const auto* worker = std::get_if<WorkerInfo>(&change)) return "w" + worker->name;
+  if (const auto* forgotten = std::get_if<WorkerForgotten>(&change)) return "w" + forgotten->name;
   return "c";
 }
 
@@ -105,6 +106,11 @@ class Transaction {
     MDB_val name = as_value(key);
     MDB_val value = as_value(stored);
     return mdb_put(txn_, dbi, &name, &value, 0);
+  }
+  int remove(MDB_dbi dbi, std::string_view key) {
+    MDB_val name = as_value(key);
+    const int code = mdb_del(txn_, dbi, &name, nullptr);
+    return code == MDB_NOTFOUND ? 0 : code;
   }
 
  private:
@@ -271,6 +277,10 @@ Result<void> CatalogStore::commit_once(const CatalogCounters& counters, const st
   }
   for (const CatalogChange& change : changes) {
     if (code != 0) break;
+    if (std::holds_alternative<WorkerForgotten>(change)) {
+      code = transaction.remove(lmdb_->dbi, key_of(change));
+      continue;
+    }
     code = transaction.put(lmdb_->dbi, key_of(change),
                            encode_update({counters.generation, counters.version, counters.version, {change}}));
   }

@@ -83,7 +83,11 @@ void Controller::undo() {
   for (; !undo_.empty(); undo_.pop_back()) undo_.back()();
 }
 
-MetadReplyBody Controller::handle(const GetSnapshot&, Turn&) { return snapshot(); }
+MetadReplyBody Controller::handle(const GetSnapshot&, Turn&) {
+  CatalogSnapshot out = snapshot();
+  out.waiting = static_cast<std::uint32_t>(moves_to_come());
+  return out;
+}
 
 MetadReplyBody Controller::handle(const CreateQueue& create, Turn& turn) {
   if (auto good = check_queue_name(create.name); !good) return good.error();
@@ -101,7 +105,7 @@ MetadReplyBody Controller::handle(const CreateQueue& create, Turn& turn) {
   undo_.emplace_back([this, before = counters_.last_queue] { counters_.last_queue = before; });
   counters_.last_queue.value += 1;
   QueueInfo queue{counters_.last_queue, create.name, partition_of(create.name, counters_.partitions), turn.wall,
-                        create.settings};
+                  create.settings};
   put(turn, queue);
   return queue;
 }

@@ -22,9 +22,9 @@ inline constexpr std::size_t kPlacementsPerTick = 256;   // partitions whose pla
 inline constexpr DurationMs kResignPause{60'000};        // so much later leads again who resigned
 
 struct ControllerTick {};
-using ControllerEvent =
-    std::variant<ControllerTick, RegisterMember, MemberHeartbeat, GetSnapshot, CreateQueue, DeleteQueue, AlterInSync,
-                 ResignLeader, ReportUnclean, SetCluster, DrainWorker, FenceWorker, MovePartition, ForceLeader>;
+using ControllerEvent = std::variant<ControllerTick, RegisterMember, MemberHeartbeat, GetSnapshot, CreateQueue,
+                                     DeleteQueue, AlterInSync, ResignLeader, ReportUnclean, SetCluster, DrainWorker,
+                                     FenceWorker, MovePartition, ForceLeader, ForgetWorker>;
 
 struct ControllerTime {
   TimeMs steady;  // for heartbeats
@@ -111,6 +111,7 @@ class Controller {
   MetadReplyBody handle(const MemberHeartbeat& heartbeat, Turn& turn);
   MetadReplyBody handle(const DrainWorker& drain, Turn& turn);
   MetadReplyBody handle(const FenceWorker& fence, Turn& turn);
+  MetadReplyBody handle(const ForgetWorker& forget, Turn& turn);
   SessionId begin_session(const RegisterMember& member);
   void expire_members(Turn& turn);
   void review_partitions(Turn& turn, const std::vector<std::string>& gone, bool unclean);
@@ -141,6 +142,7 @@ class Controller {
   bool begin_move(PartitionInfo& info, const std::vector<std::string>& goal) const;
   void finish_move(PartitionInfo& info) const;
   std::size_t moves_under_way() const;
+  std::size_t moves_to_come() const;
   void tend_moves(Turn& turn);
 
   // controller_state.cpp: each change with its way back
@@ -150,6 +152,7 @@ class Controller {
   void put(Turn& turn, const QueueDeleted& deleted);
   void put(Turn& turn, const PartitionInfo& partition);
   void put(Turn& turn, const WorkerInfo& worker);
+  void put(Turn& turn, const WorkerForgotten& forgotten);
   void put(Turn& turn, const ClusterInfo& cluster);
   void revise(Turn& turn, PartitionInfo info);  // puts it in a new version if anything differs
   void add_member(SessionId session, Member member);

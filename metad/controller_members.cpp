@@ -111,6 +111,20 @@ MetadReplyBody Controller::handle(const FenceWorker& fence, Turn& turn) {
   return load_of(fence.name);
 }
 
+// Who holds nothing and comes back is a new worker: none of what is in its store counts.
+MetadReplyBody Controller::handle(const ForgetWorker& forget, Turn& turn) {
+  const WorkerInfo* known = find_worker(forget.name);
+  WorkerForgotten forgotten{forget.name};
+  if (known == nullptr) return forgotten;  // asked again, as the first answer was lost
+  if (known->alive) return Error{Errc::kUnavailable, "worker '" + forget.name + "' is alive"};
+  if (const auto holds = load_of(forget.name).holds; holds != 0) {
+    return Error{Errc::kUnavailable,
+                 "worker '" + forget.name + "' holds " + std::to_string(holds) + " partitions; drain it first"};
+  }
+  put(turn, forgotten);
+  return forgotten;
+}
+
 WorkerLoad Controller::load_of(const std::string& worker) const {
   WorkerLoad load;
   for (const Partition& partition : partitions_) {

@@ -149,7 +149,11 @@ std::vector<std::string> Controller::goal_of(const PartitionInfo& info, const Ca
                       return is_candidate(candidates, name);
                     });
   if (fits && (info.pinned || !info.target.empty())) return now;
-  std::vector<std::string> best = choose_replicas(candidates, info.id, factor);
+  // Who is away keeps what it has for a while, but is given nothing.
+  Candidates able;
+  std::copy_if(candidates.begin(), candidates.end(), std::back_inserter(able),
+               [&](const WorkerInfo* each) { return unfenced(each->name) || lists(info.replicas, each->name); });
+  std::vector<std::string> best = choose_replicas(able, info.id, factor);
   if (best.size() < std::min(factor, now.size()) || same_members(best, now)) return now;
   return best;
 }
@@ -185,9 +189,21 @@ void Controller::finish_move(PartitionInfo& info) const {
   set_leader(info, leader, find_worker(leader)->session);
 }
 
+// Those that wait for a worker that is away copy nothing, and hold up no others.
 std::size_t Controller::moves_under_way() const {
-  return static_cast<std::size_t>(std::count_if(partitions_.begin(), partitions_.end(),
-                                                [](const Partition& each) { return !each.info.target.empty(); }));
+  return static_cast<std::size_t>(std::count_if(partitions_.begin(), partitions_.end(), [this](const Partition& each) {
+    const std::vector<std::string>& target = each.info.target;
+    return !target.empty() &&
+           std::all_of(target.begin(), target.end(), [this](const auto& to) { return unfenced(to); });
+  }));
+}
+
+std::size_t Controller::moves_to_come() const {
+  const Candidates candidates = lasting();
+  return static_cast<std::size_t>(std::count_if(partitions_.begin(), partitions_.end(), [&](const Partition& each) {
+    const PartitionInfo& info = each.info;
+    return !each.at_will() && info.target.empty() && !same_members(goal_of(info, candidates), info.replicas);
+  }));
 }
 
 // Some partitions a tick, in turns: starts what should move, sends elsewhere what cannot arrive, ends what has arrived.

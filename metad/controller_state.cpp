@@ -86,6 +86,17 @@ void Controller::put(Turn& turn, const WorkerInfo& worker) {
   turn.changes.emplace_back(worker);
 }
 
+void Controller::put(Turn& turn, const WorkerForgotten& forgotten) {
+  const auto found = workers_.find(forgotten.name);
+  undo_.emplace_back([this, before = found->second] {
+    workers_[before.info.name] = before;
+    --counters_.version.value;
+  });
+  workers_.erase(found);
+  ++counters_.version.value;
+  turn.changes.emplace_back(forgotten);
+}
+
 void Controller::put(Turn& turn, const ClusterInfo& cluster) {
   undo_.emplace_back([this, before = cluster_] {
     cluster_ = before;

@@ -206,11 +206,7 @@ bool MetadDaemon::drain_requests(TimeMs now) {
 void MetadDaemon::take_request(std::vector<zmq::message_t>& frames, TimeMs now) {
   auto request = frames.size() == 2 ? decode_metad_request(bytes_of(frames[1]), reader_)
                                     : fail(Errc::kMalformed, "a request is one frame");
-  if (!request) {
-    ++dropped_;
-    spdlog::debug("dropped a request: {}", request.error().context);
-    return;
-  }
+  if (!request) return refuse_unread(frames, request.error());
   if (const auto* member = std::get_if<RegisterMember>(&request->body)) {
     spdlog::info("{} '{}' registers", member->role == RegisterMember::Role::kWorker ? "worker" : "router",
                  member->name);
@@ -219,6 +215,17 @@ void MetadDaemon::take_request(std::vector<zmq::message_t>& frames, TimeMs now) 
   ControllerEffects effects = controller_.step({now, wall_now()}, event);
   std::move(effects.changes.begin(), effects.changes.end(), std::back_inserter(changes_));
   answers_.push_back({std::move(frames[0]), {request->id, std::move(*effects.reply)}});
+}
+
+// What has an id is a request, of a mistaken or a newer program; what has none is no message of this protocol.
+void MetadDaemon::refuse_unread(std::vector<zmq::message_t>& frames, const Error& error) {
+  const auto id = frames.size() == 2 ? metad_request_id(bytes_of(frames[1]), reader_) : std::nullopt;
+  if (id) {
+    answers_.push_back({std::move(frames[0]), {*id, error}});
+    return;
+  }
+  ++dropped_;
+  spdlog::debug("dropped a request: {}", error.context);
 }
 
 void MetadDaemon::tick(TimeMs now) {

@@ -75,6 +75,7 @@ class MetadDaemon {
   bool drain_requests(TimeMs now);
   void tick(TimeMs now);
   void take_request(std::vector<zmq::message_t>& frames, TimeMs now);
+  void refuse_unread(std::vector<zmq::message_t>& frames, const Error& error);
   bool commit();
   void refuse(const Error& error);
   void send_answers();

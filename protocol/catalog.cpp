@@ -30,6 +30,10 @@ struct PackChange {
     packer.text("cluster");
     pack_cluster(packer, cluster);
   }
+  void operator()(const WorkerForgotten& forgotten) const {
+    packer.text("worker_forgotten");
+    pack_forgotten(packer, forgotten);
+  }
 };
 
 template <class Record, class Read>
@@ -48,6 +52,7 @@ Result<void> append_change(std::vector<CatalogChange>& out, const msgpack::objec
   if (const msgpack::object* value = find_key(object, "partition")) return append(out, *value, read_partition);
   if (const msgpack::object* value = find_key(object, "worker")) return append(out, *value, read_worker);
   if (const msgpack::object* value = find_key(object, "cluster")) return append(out, *value, read_cluster);
+  if (const msgpack::object* value = find_key(object, "worker_forgotten")) return append(out, *value, read_forgotten);
   return {};
 }
 
@@ -78,7 +83,7 @@ void pack_all(Packer& packer, std::string_view key, const std::vector<Record>& r
 }  // namespace
 
 void pack_snapshot(Packer& packer, const CatalogSnapshot& snapshot) {
-  packer.map(8);
+  packer.map(9);
   packer.text("generation");
   packer.number(snapshot.generation);
   packer.text("version");
@@ -91,6 +96,8 @@ void pack_snapshot(Packer& packer, const CatalogSnapshot& snapshot) {
   pack_all(packer, "workers", snapshot.workers, pack_worker);
   packer.text("cluster");
   pack_cluster(packer, snapshot.cluster);
+  packer.text("waiting");
+  packer.number(snapshot.waiting);
 }
 
 Result<CatalogSnapshot> read_snapshot(const msgpack::object& object) {
@@ -99,6 +106,7 @@ Result<CatalogSnapshot> read_snapshot(const msgpack::object& object) {
   fields.number("generation", snapshot.generation);
   fields.number("version", snapshot.version.value);
   fields.number("partitions", snapshot.partitions);
+  fields.number("waiting", snapshot.waiting);
   fields.require(snapshot.partitions > 0 && snapshot.partitions <= kPartitionsMax, "partitions, from 1 to 4096,");
   const msgpack::object* queues = fields.array("queues");
   const msgpack::object* deleted = fields.array("deleted");

@@ -81,8 +81,13 @@ struct QueueDeleted {
   bool operator==(const QueueDeleted&) const = default;
 };
 
+struct WorkerForgotten {
+  std::string name;
+  bool operator==(const WorkerForgotten&) const = default;
+};
+
 // One change; a put replaces what has the same key.
-using CatalogChange = std::variant<QueueInfo, QueueDeleted, PartitionInfo, WorkerInfo, ClusterInfo>;
+using CatalogChange = std::variant<QueueInfo, QueueDeleted, PartitionInfo, WorkerInfo, ClusterInfo, WorkerForgotten>;
 
 struct CatalogSnapshot {
   std::uint64_t generation = 0;  // raised by an operator who restored metad from a backup
@@ -93,6 +98,7 @@ struct CatalogSnapshot {
   std::vector<PartitionInfo> partition_infos;
   std::vector<WorkerInfo> workers;
   ClusterInfo cluster;
+  std::uint32_t waiting = 0;  // partitions that are to move when others have arrived; for operators, no part of copies
 };
 
 // What metad publishes after each commit, and each second without changes so that a lost tail is noticed.

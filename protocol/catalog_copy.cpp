@@ -56,6 +56,8 @@ void CatalogCopy::put(const CatalogChange& change) {
     workers_[worker->name] = *worker;
   } else if (const auto* cluster = std::get_if<ClusterInfo>(&change)) {
     cluster_ = *cluster;
+  } else if (const auto* forgotten = std::get_if<WorkerForgotten>(&change)) {
+    workers_.erase(forgotten->name);
   }
 }
 

@@ -66,6 +66,7 @@ void pack_deleted(Packer& packer, const QueueDeleted& deleted);
 void pack_partition(Packer& packer, const PartitionInfo& partition);
 void pack_worker(Packer& packer, const WorkerInfo& worker);
 void pack_cluster(Packer& packer, const ClusterInfo& cluster);
+void pack_forgotten(Packer& packer, const WorkerForgotten& forgotten);
 void pack_snapshot(Packer& packer, const CatalogSnapshot& snapshot);
 Result<QueueSettings> read_settings(const msgpack::object& object);
 Result<QueueInfo> read_queue(const msgpack::object& object);
@@ -73,6 +74,7 @@ Result<QueueDeleted> read_deleted(const msgpack::object& object);
 Result<PartitionInfo> read_partition(const msgpack::object& object);
 Result<WorkerInfo> read_worker(const msgpack::object& object);
 Result<ClusterInfo> read_cluster(const msgpack::object& object);
+Result<WorkerForgotten> read_forgotten(const msgpack::object& object);
 Result<CatalogSnapshot> read_snapshot(const msgpack::object& object);
 
 // What a request to metad and a reply of it have around their bodies; `name` is an op or a kind.

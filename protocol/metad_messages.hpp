@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -87,6 +88,9 @@ struct FenceWorker {  // answered by WorkerLoad
   std::string name;
   bool on = true;
 };
+struct ForgetWorker {  // answered by WorkerForgotten, also when it was forgotten before
+  std::string name;    // it is away and holds nothing
+};
 struct MovePartition {  // answered by the PartitionInfo
   PartitionId partition;
   std::vector<std::string> replicas;  // by preference as leader; empty: where metad would put it
@@ -99,7 +103,7 @@ struct ForceLeader {  // answered by the PartitionInfo
 
 using MetadRequestBody =
     std::variant<RegisterMember, MemberHeartbeat, GetSnapshot, CreateQueue, DeleteQueue, AlterInSync, ResignLeader,
-                 ReportUnclean, SetCluster, DrainWorker, FenceWorker, MovePartition, ForceLeader>;
+                 ReportUnclean, SetCluster, DrainWorker, FenceWorker, MovePartition, ForceLeader, ForgetWorker>;
 
 struct MetadRequest {
   std::uint64_t id = 0;
@@ -123,7 +127,7 @@ struct WorkerLoad {
   bool operator==(const WorkerLoad&) const = default;
 };
 using MetadReplyBody = std::variant<Error, Registered, Done, CatalogSnapshot, QueueInfo, QueueDeleted, PartitionInfo,
-                                    ClusterInfo, WorkerLoad>;
+                                    ClusterInfo, WorkerLoad, WorkerForgotten>;
 
 struct MetadReply {
   std::uint64_t id = 0;
@@ -132,6 +136,8 @@ struct MetadReply {
 
 std::string encode_metad_request(const MetadRequest& request);
 Result<MetadRequest> decode_metad_request(std::string_view bytes, MsgpackReader& reader);
+// Of a request that is wrong otherwise, so that its sender can be told; empty when there is none.
+std::optional<std::uint64_t> metad_request_id(std::string_view bytes, MsgpackReader& reader);
 std::string encode_metad_reply(const MetadReply& reply);
 Result<MetadReply> decode_metad_reply(std::string_view bytes, MsgpackReader& reader);
 

@@ -62,6 +62,10 @@ struct PackReplyBody {
     pack_number(packer, "leads", load.leads);
     pack_number(packer, "holds", load.holds);
   }
+  void operator()(const WorkerForgotten& forgotten) const {
+    begin("worker_forgotten");
+    pack_forgotten(packer, forgotten);
+  }
 };
 
 Result<Body> read_error(const msgpack::object& object) {
@@ -111,6 +115,7 @@ Result<Body> read_reply_body(std::string_view kind, const msgpack::object& objec
   if (kind == "partition") return as_body(read_partition(object));
   if (kind == "cluster") return as_body(read_cluster(object));
   if (kind == "worker_load") return read_load(object);
+  if (kind == "worker_forgotten") return as_body(read_forgotten(object));
   return fail(Errc::kMalformed, "metad answered with the unknown kind '" + std::string(repeatable(kind)) + "'");
 }
 

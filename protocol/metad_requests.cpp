@@ -103,6 +103,10 @@ struct PackRequestBody {
     pack_text(packer, "worker", force.worker);
     pack_bool("accept_loss", force.accept_loss);
   }
+  void operator()(const ForgetWorker& forget) const {
+    begin("forget_worker", 1);
+    pack_text(packer, "name", forget.name);
+  }
 };
 
 Result<Body> read_register(const msgpack::object& object) {
@@ -233,6 +237,13 @@ Result<Body> read_force(const msgpack::object& object) {
   return finish<Body>(fields, std::move(force));
 }
 
+Result<Body> read_forget(const msgpack::object& object) {
+  ForgetWorker forget;
+  MapFields fields(object, "forget_worker");
+  fields.text("name", kMemberNameBytesMax, forget.name);
+  return finish<Body>(fields, std::move(forget));
+}
+
 struct Op {
   std::string_view name;
   Result<Body> (*read)(const msgpack::object&);
@@ -249,7 +260,8 @@ constexpr Op kOps[] = {{"register", read_register},
                        {"drain_worker", read_switch<DrainWorker>},
                        {"fence_worker", read_switch<FenceWorker>},
                        {"move_partition", read_move},
-                       {"force_leader", read_force}};
+                       {"force_leader", read_force},
+                       {"forget_worker", read_forget}};
 
 Result<Body> read_request_body(std::string_view name, const msgpack::object& object) {
   for (const Op& op : kOps) {
@@ -277,6 +289,13 @@ Result<MetadRequest> decode_metad_request(std::string_view bytes, MsgpackReader&
   auto body = read_request_body(frame->name, *frame->body);
   if (!body) return tl::unexpected<Error>(body.error());
   return MetadRequest{frame->id, std::move(*body)};
+}
+
+std::optional<std::uint64_t> metad_request_id(std::string_view bytes, MsgpackReader& reader) {
+  const auto object = read_catalog_value(bytes, reader);
+  if (!object || !check_map(*object)) return std::nullopt;
+  const msgpack::object* id = find_key(*object, "id");
+  return id == nullptr ? std::nullopt : as_number(*id);
 }
 
 }  // namespace dmq

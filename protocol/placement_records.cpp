@@ -80,6 +80,19 @@ Result<WorkerInfo> read_worker(const msgpack::object& object) {
   return finish<WorkerInfo>(fields, std::move(worker));
 }
 
+void pack_forgotten(Packer& packer, const WorkerForgotten& forgotten) {
+  packer.map(1);
+  pack_text(packer, "name", forgotten.name);
+}
+
+Result<WorkerForgotten> read_forgotten(const msgpack::object& object) {
+  WorkerForgotten forgotten;
+  MapFields fields(object, "forgotten worker");
+  fields.text("name", kMemberNameBytesMax, forgotten.name);
+  fields.require(!forgotten.name.empty(), "name");
+  return finish<WorkerForgotten>(fields, std::move(forgotten));
+}
+
 void pack_cluster(Packer& packer, const ClusterInfo& cluster) {
   packer.map(3);
   pack_number(packer, "id", cluster.id);

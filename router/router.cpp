@@ -22,7 +22,6 @@ constexpr std::size_t kUnreadBytesMax = 1024 * 1024 * 1024;
 // A worker in this thread makes all replies of a turn before the first is sent.
 // LIMIT: a single message may be larger than its receive asked for.
 constexpr std::size_t kAskedBytesMax = 64 * 1024 * 1024;
-constexpr DurationMs kWatchEvery{50};
 constexpr std::size_t kHeldMax = 10'000;
 constexpr std::size_t kHeldBytesMax = 256 * 1024 * 1024;
 constexpr int kLastDrains = 40;  // with kDrainMax: a reply for each receive that can wait in a worker
@@ -104,10 +103,7 @@ bool Router::turn(TimeMs steady_now) {
 
 void Router::end() {
   // Replies that are on their way reach clients that are there.
-  for (auto& [endpoint, worker] : workers_) {
-    for (int i = 0; i < kLastDrains && drain_worker(worker); ++i) {
-    }
-  }
+  for (auto& [endpoint, worker] : workers_) drain_fully(worker);
   constexpr int kLastRepliesMs = 1000;
   clients_.set(zmq::sockopt::linger, kLastRepliesMs);
 }
@@ -115,7 +111,7 @@ void Router::end() {
 void Router::add_poll_items(std::vector<zmq::pollitem_t>& items) {
   items.push_back({clients_.handle(), 0, ZMQ_POLLIN, 0});
   items.push_back({admins_.handle(), 0, ZMQ_POLLIN, 0});
-  for (auto& [endpoint, worker] : workers_) items.push_back({worker.socket.handle(), 0, ZMQ_POLLIN, 0});
+  for (auto& [endpoint, worker] : workers_) items.push_back({worker.link.socket().handle(), 0, ZMQ_POLLIN, 0});
   link_->add_poll_items(items);
 }
 
@@ -206,7 +202,7 @@ void Router::forward(Incoming request, const Route& route) {
   frames.push_back(make_frame(encode_envelope(envelope)));
   frames.push_back(std::move(request.header));
   if (request.has_payload) frames.push_back(std::move(request.payload));
-  if (send_frames(worker.socket, frames) == SendOutcome::kSent) {
+  if (worker.link.send(frames) == SendOutcome::kSent) {
     worker.under_way.sent(bytes);
     if (receive) asked_bytes_ += asked_bytes(header_);
     return;
@@ -316,18 +312,26 @@ void Router::confirm() {
 
 // --- from workers ----------------------------------------------------------------------------------------------------
 
+// What a worker answered before its connection was lost reaches the clients; what it had not read is lost.
 void Router::watch_workers() {
-  if (now_ < watch_due_) return;
-  watch_due_ = now_ + kWatchEvery;
+  if (std::exchange(watched_, now_) == now_) return;  // once a millisecond: each look costs a system call
   for (auto& [endpoint, worker] : workers_) {
-    if (worker.watch.broke()) worker.under_way.reset();
+    if (!worker.link.lost()) continue;
+    drain_fully(worker);
+    worker.link.renew();
+    worker.under_way.reset();
+  }
+}
+
+void Router::drain_fully(WorkerEnd& worker) {
+  for (int i = 0; i < kLastDrains && drain_worker(worker); ++i) {
   }
 }
 
 bool Router::drain_worker(WorkerEnd& worker) {
   std::vector<zmq::message_t> frames;
   std::size_t count = 0;
-  for (; count < kDrainMax && receive_frames(worker.socket, frames); ++count) {
+  for (; count < kDrainMax && receive_frames(worker.link.socket(), frames); ++count) {
     const auto envelope = frames.size() < 2 ? fail(Errc::kMalformed, "") : decode_envelope(bytes_of(frames[0]));
     if (!envelope) {
       ++dropped_;
@@ -366,7 +370,7 @@ void Router::pass_reply(WorkerEnd& worker, const Envelope& envelope, std::vector
 void Router::give_back(WorkerEnd& worker, std::vector<zmq::message_t> frames) {
   set_envelope_kind(static_cast<char*>(frames[0].data()), EnvelopeKind::kUndeliverable);
   frames.resize(3);
-  send_frames(worker.socket, frames);  // a worker that is gone has lost its leases anyway
+  worker.link.send(frames);  // a worker that is gone has lost its leases anyway
 }
 
 void Router::take_back(const Envelope& envelope, std::vector<zmq::message_t>& frames) {
@@ -417,18 +421,13 @@ SendOutcome Router::send_to(const Client& client, zmq::message_t header, zmq::me
 
 // --- workers --------------------------------------------------------------------------------------------------------
 
-Router::WorkerEnd::WorkerEnd(zmq::context_t& context)
-    : socket(make_socket(context, zmq::socket_type::dealer, {kPipeMessagesMax, -1})),
-      watch(context, socket),
-      under_way(kWorkerBytesMax) {}
+Router::WorkerEnd::WorkerEnd(zmq::context_t& context, const std::string& endpoint)
+    : link(context, {kPipeMessagesMax, -1}), under_way(kWorkerBytesMax) {
+  if (auto connected = link.connect(endpoint); !connected) spdlog::error("{}", connected.error().context);
+}
 
 Router::WorkerEnd& Router::worker_at(const std::string& endpoint) {
-  const auto [at, fresh] = workers_.try_emplace(endpoint, context_);
-  if (!fresh) return at->second;
-  if (auto connected = connect_socket(at->second.socket, endpoint); !connected) {
-    spdlog::error("{}", connected.error().context);
-  }
-  return at->second;
+  return workers_.try_emplace(endpoint, context_, endpoint).first->second;
 }
 
 // Connects to workers as soon as they are known, and forgets the endpoints that no worker has any more.

@@ -14,8 +14,8 @@
 #include "router/bytes_under_way.hpp"
 #include "router/unread_replies.hpp"
 #include "runtime/metad_link.hpp"
+#include "runtime/peer_socket.hpp"
 #include "runtime/reactor.hpp"
-#include "runtime/sockets.hpp"
 
 namespace dmq {
 
@@ -89,9 +89,8 @@ class Router : public Part {
 
   // The way to a worker.
   struct WorkerEnd {
-    explicit WorkerEnd(zmq::context_t& context);
-    zmq::socket_t socket;
-    DisconnectWatch watch;
+    WorkerEnd(zmq::context_t& context, const std::string& endpoint);
+    PeerSocket link;
     BytesUnderWay under_way;
   };
 
@@ -113,6 +112,7 @@ class Router : public Part {
   void confirm();
   void watch_workers();
   bool drain_worker(WorkerEnd& worker);
+  void drain_fully(WorkerEnd& worker);
   void pass_reply(WorkerEnd& worker, const Envelope& envelope, std::vector<zmq::message_t>& frames);
   void give_back(WorkerEnd& worker, std::vector<zmq::message_t> frames);
   void take_back(const Envelope& envelope, std::vector<zmq::message_t>& frames);
@@ -133,7 +133,7 @@ class Router : public Part {
   std::unique_ptr<MetadLink> link_;
   std::unique_ptr<Admission> admission_;
   std::map<std::string, WorkerEnd> workers_;  // by endpoint
-  TimeMs watch_due_;                          // when to ask whether their connections broke
+  TimeMs watched_;                            // when they were last asked whether their connections broke
   UnreadReplies unread_;
   std::size_t asked_bytes_ = 0;  // of messages, by receives that were passed on in this turn
   MsgpackReader reader_;

@@ -11,7 +11,8 @@ namespace {
 
 constexpr DurationMs kRequestTimeout{3000};
 constexpr std::size_t kPendingMax = 10'000;
-constexpr int kMessagesPerStep = 1000;  // replies, and updates, read in one step
+constexpr int kFeedMessagesMax = 50'000;  // more than its high-water marks let wait
+constexpr int kMessagesPerStep = 1000;    // replies, and updates, read in one step
 constexpr std::size_t kHeartbeatsOpenMax = 1000;
 constexpr DurationMs kSnapshotPatience{3000};
 constexpr DurationMs kRegisterPatience{1000};  // each registration that metad reads is a new session
@@ -26,7 +27,8 @@ MetadLink::MetadLink(zmq::context_t& context, std::string metad, RegisterMember 
     : metad_(endpoint_of(metad)),
       self_(std::move(self)),
       on_change_(std::move(on_change)),
-      requests_(make_socket(context, zmq::socket_type::dealer, {.frame_bytes = kCatalogFrameBytesMax})),
+      requests_(make_socket(context, zmq::socket_type::dealer,
+                            {.frame_bytes = kCatalogFrameBytesMax, .single_frames = true})),
       feed_(make_socket(context, zmq::socket_type::sub, {.frame_bytes = kCatalogFrameBytesMax})) {
   feed_.set(zmq::sockopt::subscribe, kFeedTopic);
   requests_.connect(metad_);
@@ -204,6 +206,11 @@ void MetadLink::take_registration(const MetadReplyBody& body, TimeMs now) {
 }
 
 void MetadLink::connect_feed(const std::string& endpoint) {
+  // libzmq reads the first frame ahead when it is polled. Without the connection the second one would not come any
+  // more, and reading it would end the process (its issue 2163): so nothing may wait.
+  std::vector<zmq::message_t> frames;
+  for (int i = 0; i < kFeedMessagesMax && receive_frames(feed_, frames); ++i) {
+  }
   try {
     if (!feed_endpoint_.empty()) feed_.disconnect(feed_endpoint_);
   } catch (const zmq::error_t&) {  // gone already

@@ -1,7 +1,6 @@
 // Settings measured on libzmq 4.3.4; the reasons stand beside them.
 #include "runtime/sockets.hpp"
 
-#include <atomic>
 #include <cerrno>
 
 #ifdef __SANITIZE_THREAD__
@@ -59,10 +58,7 @@ zmq::socket_t make_socket(zmq::context_t& context, zmq::socket_type type, const 
   socket.set(zmq::sockopt::backlog, 1024);
   socket.set(zmq::sockopt::reconnect_ivl, 50);
   socket.set(zmq::sockopt::reconnect_ivl_max, 1000);
-  // Without IMMEDIATE, requests pile up in the pipe of a peer that was never there. A SUB sends no requests; and with
-  // IMMEDIATE libzmq 4.3.4 drops the pipe of a lost connection at once, even when the first frame of a message has been
-  // read from it: reading the second one then ends the process (its issue 3663).
-  socket.set(zmq::sockopt::immediate, type != zmq::socket_type::sub);
+  socket.set(zmq::sockopt::immediate, limits.single_frames);
   // Without MANDATORY, a reply to a client that left is dropped in silence, and its leases run their full time.
   if (type == zmq::socket_type::router) socket.set(zmq::sockopt::router_mandatory, true);
   return socket;
@@ -156,24 +152,6 @@ SendOutcome send_frames(zmq::socket_t& socket, std::vector<zmq::message_t>& fram
     }
   }
   return SendOutcome::kSent;
-}
-
-DisconnectWatch::DisconnectWatch(zmq::context_t& context, zmq::socket_t& socket)
-    : watched_(socket.handle()), events_(context, zmq::socket_type::pair) {
-  static std::atomic<std::uint64_t> count{0};
-  const std::string name = "inproc://disconnects-" + std::to_string(++count);
-  if (zmq_socket_monitor(watched_, name.c_str(), ZMQ_EVENT_DISCONNECTED) != 0) throw zmq::error_t();
-  events_.set(zmq::sockopt::linger, 0);
-  events_.connect(name);
-}
-
-// First, because libzmq's thread would wait for a reader that is gone.
-DisconnectWatch::~DisconnectWatch() { zmq_socket_monitor(watched_, nullptr, 0); }
-
-bool DisconnectWatch::broke() {
-  bool any = false;
-  for (std::vector<zmq::message_t> event; receive_frames(events_, event);) any = true;
-  return any;
 }
 
 }  // namespace dmq

@@ -18,10 +18,14 @@ struct SocketLimits {
   // ZMTP's heartbeats. Where messages pile up by design (a slow follower), libzmq 4.3.4 ends the process when one is
   // missed on a socket whose input is stopped (its issues 3937, 4364); TCP's own keep-alive takes their place there.
   bool heartbeats = true;
+  // All messages that come have one frame. Only then may a connection refuse what is sent while its peer is not there
+  // (IMMEDIATE): libzmq 4.3.4 drops such a connection at once when it breaks, even when the first frame of a message
+  // has been read from it, and reading the second one then ends the process (its issue 3663). For others: PeerSocket.
+  bool single_frames = false;
 };
 
-// A socket with LINGER 0, IMMEDIATE 1 (but SUB), heartbeats, a bound on handshakes, and finite high-water marks; a
-// ROUTER also reports peers that are gone (ROUTER_MANDATORY) instead of dropping what is for them.
+// A socket with LINGER 0, heartbeats, a bound on handshakes, and finite high-water marks; a ROUTER also reports peers
+// that are gone (ROUTER_MANDATORY) instead of dropping what is for them.
 zmq::socket_t make_socket(zmq::context_t& context, zmq::socket_type type, const SocketLimits& limits = {});
 
 // An endpoint as people write it: "host:port" is "tcp://host:port"; one with its transport stays as it is.
@@ -55,22 +59,5 @@ enum class SendOutcome { kSent, kNoPeer, kFull };
 // Sends all frames or none, without waiting. On a ROUTER the first frame names the peer: kNoPeer means that it is
 // gone, kFull that its pipe is. On a failure the frames are left as they were.
 SendOutcome send_frames(zmq::socket_t& socket, std::vector<zmq::message_t>& frames);
-
-// Tells when a connection of a socket broke, so that what was under way on it is lost. Connections over inproc never
-// break. Belongs to the thread of the socket, which outlives it.
-class DisconnectWatch {
- public:
-  DisconnectWatch(zmq::context_t& context, zmq::socket_t& socket);
-  ~DisconnectWatch();
-  DisconnectWatch(const DisconnectWatch&) = delete;
-  DisconnectWatch& operator=(const DisconnectWatch&) = delete;
-
-  // Since the last call. Ask now and then: with a thousand answers that nobody took, libzmq's thread would wait.
-  bool broke();
-
- private:
-  void* const watched_;
-  zmq::socket_t events_;
-};
 
 }  // namespace dmq

@@ -74,16 +74,19 @@ void PeerLinks::follow(const CatalogCopy& catalog, const std::string& self) {
   }
 }
 
+PeerLinks::Peer::Peer(zmq::context_t& context, const PeerOptions& options, const WorkerInfo& worker)
+    : log_endpoint(worker.log_endpoint),
+      peer_endpoint(worker.peer_endpoint),
+      log(make_socket(context, zmq::socket_type::sub, {options.publish_max, kPeerFrameBytesMax, false})),
+      requests(context, {10'000, kPeerFrameBytesMax, false}) {}
+
 void PeerLinks::connect(const std::string& name, const WorkerInfo& worker) {
-  Peer peer{worker.log_endpoint,
-            worker.peer_endpoint,
-            make_socket(context_, zmq::socket_type::sub, {options_.publish_max, kPeerFrameBytesMax, false}),
-            make_socket(context_, zmq::socket_type::dealer, {10'000, kPeerFrameBytesMax, false}),
-            {}};
-  auto connected = connect_socket(peer.log, worker.log_endpoint);
-  if (connected) connected = connect_socket(peer.requests, worker.peer_endpoint);
-  if (!connected) return spdlog::error("worker {} cannot be followed: {}", name, connected.error().context);
-  peers_.emplace(name, std::move(peer));
+  const auto at = peers_.try_emplace(name, context_, options_, worker).first;
+  auto connected = connect_socket(at->second.log, worker.log_endpoint);
+  if (connected) connected = at->second.requests.connect(worker.peer_endpoint);
+  if (connected) return;
+  spdlog::error("worker {} cannot be followed: {}", name, connected.error().context);
+  peers_.erase(at);
 }
 
 void PeerLinks::subscribe(Peer& peer, std::set<PartitionId> wanted) {
@@ -100,7 +103,7 @@ void PeerLinks::add_poll_items(std::vector<zmq::pollitem_t>& items) {
   if (!peer_endpoint_.empty()) items.push_back({followers_.handle(), 0, ZMQ_POLLIN, 0});
   for (auto& [name, peer] : peers_) {
     items.push_back({peer.log.handle(), 0, ZMQ_POLLIN, 0});
-    items.push_back({peer.requests.handle(), 0, ZMQ_POLLIN, 0});
+    items.push_back({peer.requests.socket().handle(), 0, ZMQ_POLLIN, 0});
   }
 }
 
@@ -109,8 +112,15 @@ bool PeerLinks::drain(const Take& take) {
   if (!peer_endpoint_.empty()) moved |= drain_socket(followers_, 1, take);
   for (auto& [name, peer] : peers_) {
     moved |= drain_socket(peer.log, 1, take);
-    moved |= drain_socket(peer.requests, 0, take);
+    moved |= drain_requests(peer, take);
   }
+  return moved;
+}
+
+bool PeerLinks::drain_requests(Peer& peer, const Take& take) {
+  const bool lost = peer.requests.lost();
+  const bool moved = drain_socket(peer.requests.socket(), 0, take);
+  if (lost && !moved) peer.requests.renew();  // all that came has been read
   return moved;
 }
 
@@ -138,6 +148,7 @@ void PeerLinks::send(PeerFrame frame) {
                       std::holds_alternative<RangeDiffers>(frame.message.body);
   std::vector<zmq::message_t> frames;
   zmq::socket_t* socket = &log_;
+  PeerSocket* leader = nullptr;
   if (frame.to.empty()) {
     frames.push_back(copy_frame(topic_of(frame.message.partition)));
   } else if (answer) {
@@ -148,7 +159,7 @@ void PeerLinks::send(PeerFrame frame) {
   } else {
     const auto peer = peers_.find(frame.to);
     if (peer == peers_.end()) return;
-    socket = &peer->second.requests;
+    leader = &peer->second.requests;
   }
   frames.push_back(make_frame(encode_peer_message(frame.message)));
   if (frame.records && !frame.records->empty()) {
@@ -157,7 +168,8 @@ void PeerLinks::send(PeerFrame frame) {
     const bool near = log_endpoint_.starts_with("inproc:");
     frames.push_back(near ? copy_frame(*frame.records) : shared_frame(std::move(frame.records)));
   }
-  if (send_frames(*socket, frames) != SendOutcome::kSent) ++dropped_;
+  const SendOutcome outcome = leader != nullptr ? leader->send(frames) : send_frames(*socket, frames);
+  if (outcome != SendOutcome::kSent) ++dropped_;
 }
 
 }  // namespace dmq

@@ -12,6 +12,7 @@
 #include "protocol/catalog.hpp"
 #include "protocol/msgpack_reader.hpp"
 #include "protocol/replication.hpp"
+#include "runtime/peer_socket.hpp"
 #include "storage/outbox.hpp"
 
 namespace dmq {
@@ -48,10 +49,11 @@ class PeerLinks {
  private:
   // Another worker: we follow what it leads, or it follows us.
   struct Peer {
+    Peer(zmq::context_t& context, const PeerOptions& options, const WorkerInfo& worker);
     std::string log_endpoint;
     std::string peer_endpoint;
     zmq::socket_t log;                 // SUB
-    zmq::socket_t requests;            // DEALER: our acknowledgements and fetches, its answers
+    PeerSocket requests;               // our acknowledgements and fetches, its answers
     std::set<PartitionId> subscribed;  // what it leads and we follow
   };
 
@@ -59,6 +61,7 @@ class PeerLinks {
   Result<void> bind();
   void connect(const std::string& name, const WorkerInfo& worker);
   static void subscribe(Peer& peer, std::set<PartitionId> wanted);
+  bool drain_requests(Peer& peer, const Take& take);
   bool drain_socket(zmq::socket_t& socket, std::size_t skip, const Take& take);
 
   zmq::context_t& context_;

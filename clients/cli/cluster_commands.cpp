@@ -30,6 +30,7 @@ Examples:
   dmq cluster drain worker-2 --wait         its data goes to the others; then it can be switched off
   dmq cluster drain worker-2 --undo         it takes data again
   dmq cluster fence worker-2                at once no leader and in no confirmation; --undo takes it back
+  dmq cluster forget worker-2               it is gone for good: metad does not list it any more
   dmq cluster move 7 worker-1,worker-3      these hold partition 7, the first one leads; --wait for the copying
   dmq cluster move 7 --anywhere             metad chooses again
   dmq cluster set --replicas 3 --min-in-sync 2    how many workers keep each partition, how many must confirm
@@ -96,7 +97,9 @@ void status(const ClusterFlags&, MetadSession& metad, bool json) {
 }
 
 void members(const ClusterFlags&, MetadSession& metad, bool json) {
-  print_table(member_rows(metad.ask<CatalogSnapshot>(GetSnapshot{})), json);
+  const auto catalog = metad.ask<CatalogSnapshot>(GetSnapshot{});
+  if (catalog.workers.empty()) std::cerr << *fault_of(catalog) << '\n';
+  print_table(member_rows(catalog), json);
 }
 
 void partitions(const ClusterFlags&, MetadSession& metad, bool json) {
@@ -142,6 +145,13 @@ void drain(const ClusterFlags& flags, MetadSession& metad, bool json) {
 void fence(const ClusterFlags& flags, MetadSession& metad, bool json) {
   const auto load = ask<WorkerLoad>(metad, FenceWorker{flags.worker, !flags.undo}, kSeeMembers);
   print_fields(load_row(flags.worker, load), json);
+}
+
+void forget(const ClusterFlags& flags, MetadSession& metad, bool json) {
+  const auto catalog = metad.ask<CatalogSnapshot>(GetSnapshot{});
+  if (auto why = forget_obstacle(catalog, flags.worker)) fail_with(*why);
+  const auto forgotten = metad.ask<WorkerForgotten>(ForgetWorker{flags.worker});
+  print_fields(Value(Value::Map{{"name", Value(forgotten.name)}, {"forgotten", Value(true)}}), json);
 }
 
 // --- partitions ----------------------------------------------------------------------------------------------------
@@ -255,6 +265,7 @@ class Commands {
     CLI::App* fencing = add("fence", "Let a worker neither lead nor be in sync, at once", fence);
     add_worker(*fencing);
     fencing->add_flag("--undo", flags_.undo, "It counts again");
+    add_worker(*add("forget", "Take a worker that is gone for good from the list of members", forget));
   }
 
   void add_partitions_commands() {
@@ -279,7 +290,11 @@ class Commands {
       return name.empty() ? "the worker's name is empty" : "";
     });
   }
-  void add_partition(CLI::App& app) { app.add_option("PARTITION", flags_.partition, "Its number, from 0")->required(); }
+  void add_partition(CLI::App& app) {
+    app.add_option("PARTITION", flags_.partition, "Its number, from 0")
+        ->required()
+        ->check(CLI::Range(0, int{kPartitionsMax} - 1));
+  }
 
   CLI::App& cluster_;
   ClusterFlags& flags_;

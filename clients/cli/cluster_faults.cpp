@@ -141,6 +141,16 @@ std::optional<std::string> drain_obstacle(const CatalogSnapshot& catalog, const 
   return std::nullopt;
 }
 
+std::optional<std::string> forget_obstacle(const CatalogSnapshot& catalog, const std::string& worker) {
+  const WorkerInfo* known = find(catalog, worker);
+  if (known == nullptr) return "metad knows no worker '" + worker + "'; see who is there with: dmq cluster members";
+  if (known->alive) return "'" + worker + "' is alive; stop it first, and empty it before with: dmq cluster drain NAME";
+  const Partitions held = partitions_that(catalog, [&](const auto& each) { return lists(each.replicas, worker); });
+  if (held.empty()) return std::nullopt;
+  return "'" + worker + "' still holds " + counted(held.size(), "partition") +
+         "; let the others take its place first, with: dmq cluster drain " + worker + " --wait";
+}
+
 std::optional<std::string> move_obstacle(const CatalogSnapshot& catalog, const PartitionInfo& partition) {
   const std::string name = "partition " + std::to_string(partition.id.value);
   if (partition.leader.empty()) return name + " has no leader to copy from: " + remedy_for(catalog, {&partition});

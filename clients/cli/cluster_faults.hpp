@@ -17,7 +17,9 @@ std::optional<std::string> fault_of(const CatalogSnapshot& catalog);
 
 // Why `worker`, which is drained, keeps what it still holds, and what to do; empty when only time is needed.
 std::optional<std::string> drain_obstacle(const CatalogSnapshot& catalog, const std::string& worker);
-// The same of a partition that moves.
+// Why `worker` cannot be forgotten, and what to do first.
+std::optional<std::string> forget_obstacle(const CatalogSnapshot& catalog, const std::string& worker);
+// Why a partition that moves does not arrive, and what to do; empty when only time is needed.
 std::optional<std::string> move_obstacle(const CatalogSnapshot& catalog, const PartitionInfo& partition);
 
 }  // namespace dmq::cli

@@ -73,7 +73,8 @@ Value partition_counts(const CatalogSnapshot& catalog) {
                           {"under_replicated", number(all - counts.complete)},
                           {"below_min_in_sync", number(counts.below_minimum)},
                           {"without_leader", number(counts.leaderless)},
-                          {"moving", number(counts.moving)}});
+                          {"moving", number(counts.moving)},
+                          {"waiting_to_move", number(catalog.waiting)}});
 }
 
 Value worker_counts(const CatalogSnapshot& catalog) {

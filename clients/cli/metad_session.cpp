@@ -29,7 +29,8 @@ MetadSession::MetadSession(const std::string& endpoint, DurationMs timeout, int 
     : endpoint_(endpoint),
       timeout_(timeout),
       interrupt_fd_(interrupt_fd),
-      socket_(make_socket(context_, zmq::socket_type::dealer, {.frame_bytes = kCatalogFrameBytesMax})) {
+      socket_(make_socket(context_, zmq::socket_type::dealer,
+                          {.frame_bytes = kCatalogFrameBytesMax, .single_frames = true})) {
   if (auto connected = connect_socket(socket_, endpoint_); !connected) throw ClientError(failure_of(connected.error()));
 }
 

@@ -60,6 +60,7 @@ void Link::close() noexcept {
 }
 
 bool Link::send(std::string_view header, const std::shared_ptr<const std::string>& payload) {
+  if (!up_) return false;
   frames_.clear();
   frames_.push_back(copy_frame(header));
   if (payload != nullptr) frames_.push_back(shared_frame(payload));
@@ -109,7 +110,7 @@ void Link::step(TimeMs now) {
 }
 
 bool Link::wait(DurationMs timeout, int interrupt_fd, bool want_to_send) {
-  const auto reading = static_cast<short>(want_to_send ? ZMQ_POLLIN | ZMQ_POLLOUT : ZMQ_POLLIN);
+  const auto reading = static_cast<short>(want_to_send && up_ ? ZMQ_POLLIN | ZMQ_POLLOUT : ZMQ_POLLIN);
   std::array<zmq::pollitem_t, 3> items{{{socket_.handle(), 0, reading, 0},
                                         {events_.handle(), 0, ZMQ_POLLIN, 0},
                                         {nullptr, interrupt_fd, ZMQ_POLLIN, 0}}};

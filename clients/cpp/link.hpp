@@ -37,7 +37,7 @@ class Link {
   Link& operator=(const Link&) = delete;
 
   bool up() const { return up_; }
-  // False: the pipe is full or gone; try again after poll.
+  // False: the router is not there or does not read; try again after wait.
   bool send(std::string_view header, const std::shared_ptr<const std::string>& payload);
   // One waiting message without waiting. Empty payload when it has one frame; anything but one or two is dropped.
   bool receive(zmq::message_t& header, zmq::message_t& payload);

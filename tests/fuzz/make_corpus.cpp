@@ -253,10 +253,12 @@ void write_catalog(const fs::path& root) {
   const ClusterInfo cluster{77, 3, 2};
   const CatalogSnapshot snapshot{1, CatalogVersion{12}, 4, {queue}, {QueueId{5}}, {partition}, {worker}, cluster};
   corpus.add_frame("snapshot", encode_snapshot(snapshot));
-  corpus.add_frame("update", encode_update({1,
-                                            CatalogVersion{12},
-                                            CatalogVersion{13},
-                                            {queue, QueueDeleted{QueueId{5}, "old"}, partition, worker, cluster}}));
+  corpus.add_frame(
+      "update",
+      encode_update({1,
+                     CatalogVersion{12},
+                     CatalogVersion{13},
+                     {queue, QueueDeleted{QueueId{5}, "old"}, partition, worker, cluster, WorkerForgotten{"w1"}}}));
   corpus.add("update-without-changes", encode_update({1, CatalogVersion{13}, CatalogVersion{13}, {}}));
   const std::vector<std::pair<std::string, MetadRequestBody>> requests{
       {"register", RegisterMember{RegisterMember::Role::kWorker, "w1", "tcp://127.0.0.1:7400", "commit", "cellar",
@@ -272,7 +274,8 @@ void write_catalog(const fs::path& root) {
       {"drain-worker", DrainWorker{"w1", true}},
       {"fence-worker", FenceWorker{"w1", false}},
       {"move-partition", MovePartition{{3}, {"w2", "w1"}}},
-      {"force-leader", ForceLeader{{3}, "w2", true}}};
+      {"force-leader", ForceLeader{{3}, "w2", true}},
+      {"forget-worker", ForgetWorker{"w1"}}};
   for (const auto& [name, body] : requests) corpus.add_frame(name, encode_metad_request({8, body}));
   const std::vector<std::pair<std::string, MetadReplyBody>> replies{
       {"reply-error", Error{Errc::kQueueExists, "the queue exists"}},
@@ -283,7 +286,8 @@ void write_catalog(const fs::path& root) {
       {"reply-deleted", QueueDeleted{QueueId{5}, "old"}},
       {"reply-partition", partition},
       {"reply-cluster", cluster},
-      {"reply-worker-load", WorkerLoad{2, 5}}};
+      {"reply-worker-load", WorkerLoad{2, 5}},
+      {"reply-worker-forgotten", WorkerForgotten{"w1"}}};
   for (const auto& [name, body] : replies) corpus.add_frame(name, encode_metad_reply({8, body}));
 }
 

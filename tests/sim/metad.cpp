@@ -106,6 +106,8 @@ void Metad::keep(const std::vector<CatalogChange>& changes) {
       workers_[worker->name] = *worker;
     } else if (const auto* cluster = std::get_if<ClusterInfo>(&change)) {
       cluster_ = *cluster;
+    } else if (const auto* forgotten = std::get_if<WorkerForgotten>(&change)) {
+      workers_.erase(forgotten->name);
     }
     if (observer_) observer_(change);
   }

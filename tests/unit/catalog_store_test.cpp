@@ -85,6 +85,19 @@ TEST_CASE("a restart keeps everything, the last record of each key", "[metad][ca
   CHECK(image->records == expected);
 }
 
+TEST_CASE("a worker that was forgotten is not there after a restart", "[metad][catalog_store]") {
+  TemporaryDirectory directory;
+  const WorkerInfo kept{"kept", "tcp://h:1", SessionId{4}, false, "commit"};
+  const WorkerInfo gone{"gone", "tcp://h:2", SessionId{5}, false, "commit"};
+  const CatalogCounters counters{1, {9}, 16, {0}, {5}};
+  {
+    const auto store = open_store(directory.path());
+    REQUIRE(store->commit(counters, {kept, gone}));
+    REQUIRE(store->commit(counters, {WorkerForgotten{"gone"}, WorkerForgotten{"never there"}}));
+  }
+  CHECK(open_store(directory.path())->load()->records == std::vector<CatalogChange>{kCluster, kept});
+}
+
 TEST_CASE("the partition count is that of the first start", "[metad][catalog_store]") {
   TemporaryDirectory directory;
   open_store(directory.path());

@@ -56,6 +56,7 @@ CatalogSnapshot some_snapshot() {
   snapshot.partition_infos = {partition(1), {.id = {2}}};
   snapshot.workers = {worker("w1"), WorkerInfo{"w2", "inproc://w2", SessionId{3}, false, "none"}};
   snapshot.cluster = {std::uint64_t{1} << 53, 3, 2};
+  snapshot.waiting = 17;
   return snapshot;
 }
 
@@ -72,6 +73,7 @@ void check_equal(const CatalogSnapshot& a, const CatalogSnapshot& b) {
   CHECK(a.partition_infos == b.partition_infos);
   CHECK(a.workers == b.workers);
   CHECK(a.cluster == b.cluster);
+  CHECK(a.waiting == b.waiting);
 }
 
 template <class Body>
@@ -114,8 +116,9 @@ TEST_CASE("a snapshot is read as it was written", "[protocol][catalog]") {
 
 TEST_CASE("an update is read as it was written", "[protocol][catalog]") {
   MsgpackReader reader;
-  const CatalogUpdate given =
-      update(4, 8, {queue(1, "a"), QueueDeleted{QueueId{1}, "a"}, partition(5), worker("w"), ClusterInfo{12, 7, 4}});
+  const CatalogUpdate given = update(4, 8,
+                                     {queue(1, "a"), QueueDeleted{QueueId{1}, "a"}, partition(5), worker("w"),
+                                      ClusterInfo{12, 7, 4}, WorkerForgotten{"v"}});
   const auto read = decode_update(encode_update(given), reader);
   REQUIRE(read);
   CHECK(read->generation == 3);
@@ -182,6 +185,26 @@ TEST_CASE("what an operator asks of metad is read as it was written", "[protocol
   const auto force = request_there_and_back(ForceLeader{PartitionId{6}, "w", true});
   CHECK(force.partition == PartitionId{6});
   CHECK(force.worker == "w");
+  CHECK(request_there_and_back(ForgetWorker{"w"}).name == "w");
+}
+
+TEST_CASE("a request that is wrong can be answered when it has an id", "[protocol][catalog]") {
+  MsgpackReader reader;
+  const std::string of_the_future =
+      "\x83\xa2id\x07\xa2op\xa6sing_a\xa4"
+      "body\x80";
+  CHECK(decode_metad_request(of_the_future, reader).error().code == Errc::kUnknownOp);
+  CHECK(metad_request_id(of_the_future, reader) == 7);
+  const std::string without_a_body =
+      "\x82\xa2id\xcd\x01\x02\xa2op\xa6"
+      "delete";
+  CHECK(decode_metad_request(without_a_body, reader).error().code == Errc::kMalformed);
+  CHECK(metad_request_id(without_a_body, reader) == 258);
+  for (const std::string nothing : {"", "hello", "\x80", "\x81\xa2id\xa1x", "\x81\xa2id\xff", "\x92\xa2id\x07"}) {
+    INFO(nothing);
+    CHECK_FALSE(decode_metad_request(nothing, reader));
+    CHECK_FALSE(metad_request_id(nothing, reader));
+  }
 }
 
 TEST_CASE("replies of metad are read as they were written", "[protocol][catalog]") {
@@ -200,6 +223,7 @@ TEST_CASE("replies of metad are read as they were written", "[protocol][catalog]
   CHECK(reply_there_and_back(partition(4)) == partition(4));
   CHECK(reply_there_and_back(ClusterInfo{9, 3, 2}) == ClusterInfo{9, 3, 2});
   CHECK(reply_there_and_back(WorkerLoad{4, 17}) == WorkerLoad{4, 17});
+  CHECK(reply_there_and_back(WorkerForgotten{"w"}) == WorkerForgotten{"w"});
 }
 
 TEST_CASE("what is cut short or has bytes behind it is refused", "[protocol][catalog]") {
@@ -349,4 +373,15 @@ TEST_CASE("another generation is a gap when newer and old when older", "[protoco
   next.generation = 2;
   CHECK(copy.apply(next) == CatalogCopy::Applied::kOld);
   CHECK(copy.find_queue("x") == nullptr);
+}
+
+TEST_CASE("a copy forgets the workers that metad forgets", "[protocol][catalog]") {
+  CatalogCopy copy;
+  copy.apply(some_snapshot());
+  const CatalogVersion before = copy.version();
+  const CatalogVersion after{before.value + 2};
+  CHECK(copy.apply(CatalogUpdate{copy.generation(), before, after, {worker("new"), WorkerForgotten{"new"}}}) ==
+        CatalogCopy::Applied::kDone);
+  CHECK(copy.find_worker("new") == nullptr);
+  CHECK(copy.version() == after);
 }

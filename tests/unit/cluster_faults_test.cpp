@@ -40,8 +40,9 @@ TEST_CASE("a cluster whose partitions are all in sync has no fault", "[client][c
   CHECK(fault(s) == "none");
   s.workers[0].draining = true;
   CHECK(fault(s) == "none");
-  CHECK(to_json(*status_of(s).find("partitions")) ==
-        R"({"all":2,"in_sync":2,"under_replicated":0,"below_min_in_sync":0,"without_leader":0,"moving":0})");
+  CHECK(
+      to_json(*status_of(s).find("partitions")) ==
+      R"({"all":2,"in_sync":2,"under_replicated":0,"below_min_in_sync":0,"without_leader":0,"moving":0,"waiting_to_move":0})");
 }
 
 TEST_CASE("a cluster without workers is told how to get one", "[client][cli]") {
@@ -121,6 +122,18 @@ TEST_CASE("a move that cannot arrive says why", "[client][cli]") {
   moving.in_sync = {};
   s.workers[0].alive = false;
   CHECK(move_obstacle(s, moving).value() == "partition 0 has no leader to copy from: start 'a' again");
+}
+
+TEST_CASE("a worker is forgotten only when it is away and holds nothing", "[client][cli]") {
+  CatalogSnapshot s = healthy();
+  const auto obstacle = [&](const std::string& name) { return forget_obstacle(s, name).value_or("none"); };
+  CHECK(obstacle("x") == "metad knows no worker 'x'; see who is there with: dmq cluster members");
+  CHECK(obstacle("a") == "'a' is alive; stop it first, and empty it before with: dmq cluster drain NAME");
+  s.workers[0].alive = false;
+  CHECK(obstacle("a") ==
+        "'a' still holds 1 partition; let the others take its place first, with: dmq cluster drain a --wait");
+  s.partition_infos[0].replicas = {"b", "c", "d"};
+  CHECK(obstacle("a") == "none");
 }
 
 }  // namespace dmq::cli

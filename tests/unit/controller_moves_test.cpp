@@ -59,6 +59,7 @@ class Cluster : public ReplicaScript {
     return count;
   }
   std::size_t most_moves() const { return most_moves_; }
+  std::size_t waiting() { return std::get<CatalogSnapshot>(ask(GetSnapshot{})).waiting; }
   std::size_t held_by(const std::string& name) const {
     std::size_t count = 0;
     for (const PartitionInfo& partition : partitions()) count += lists(partition.replicas, name) ? 1 : 0;
@@ -254,6 +255,22 @@ TEST_CASE("destinations that cannot be are refused, with the reason", "[metad][c
   CHECK(s.holders() == "a+0 [a b] of a b");
 }
 
+TEST_CASE("operators are told how many partitions still have to move", "[metad][controller]") {
+  Cluster s(1);
+  s.come("a");
+  s.settle_all();
+  CHECK(s.waiting() == 0);
+  s.come("b");
+  const std::size_t share = s.waiting();
+  CHECK(share > kMovesMax);
+  s.pass(100);
+  CHECK(s.moves() == kMovesMax);
+  CHECK(s.waiting() == share - kMovesMax);
+  s.calm_down();
+  CHECK(s.waiting() == 0);
+  CHECK(s.held_by("b") == share);
+}
+
 TEST_CASE("an operator's move waits its turn like others", "[metad][controller]") {
   Cluster s(1);
   s.come("a");
@@ -319,6 +336,49 @@ TEST_CASE("replicas of a worker that stays away are made elsewhere", "[metad][co
   s.calm_down();
   CHECK(s.held_by("c") > 0);
   s.check_even(2);
+}
+
+TEST_CASE("nothing moves to a worker that is away", "[metad][controller]") {
+  Cluster s(2, 1);
+  for (const char* name : {"a", "b", "c", "d"}) s.come(name);
+  s.settle_all();
+  s.calm_down();
+  const std::vector<PartitionInfo> before = s.partitions();
+  s.lose("d");
+  s.ask(DrainWorker{"a", true});
+  for (int round = 0; round < 8; ++round) {  // well before what d has is given up
+    s.copy();
+    s.pass(200, "d");
+  }
+  int moved = 0;
+  for (const PartitionInfo& partition : s.partitions()) {
+    INFO("partition " << partition.id.value);
+    if (lists(before[partition.id.value].replicas, "d")) continue;  // d is waited for
+    CHECK_FALSE(lists(partition.replicas, "d"));
+    CHECK_FALSE(lists(partition.replicas, "a"));
+    moved += lists(before[partition.id.value].replicas, "a") ? 1 : 0;
+  }
+  CHECK(moved > 0);
+  s.come("d");
+  s.calm_down();
+  CHECK(s.held_by("a") == 0);
+  s.check_even(2);
+}
+
+TEST_CASE("moves that wait for a worker that is away hold up no others", "[metad][controller]") {
+  Cluster s(1);
+  s.come("a");
+  s.settle_all();
+  s.come("b");
+  s.pass(100);
+  REQUIRE(s.moves() == kMovesMax);
+  s.lose("b");
+  s.come("c");
+  s.pass(200, "b");
+  CHECK(s.moves() > kMovesMax);
+  s.copy();
+  s.pass(200, "b");
+  CHECK(s.held_by("c") > 0);
 }
 
 TEST_CASE("without another worker to take its place a dead replica stays listed", "[metad][controller]") {
@@ -421,4 +481,41 @@ TEST_CASE("leaders are where they are preferred after everybody was away", "[met
   for (const char* name : {"b", "c", "a"}) s.come(name);
   s.calm_down();
   s.check_even(3);
+}
+
+// --- forgetting ------------------------------------------------------------------------------------------------------
+
+TEST_CASE("a worker is forgotten when it is away and holds nothing", "[metad][controller]") {
+  Cluster s(2, 1);
+  for (const char* name : {"a", "b", "c"}) s.come(name);
+  s.settle_all();
+  s.calm_down();
+  CHECK(s.refusal(ForgetWorker{"c"}) == "unavailable: worker 'c' is alive");
+  s.lose("c");
+  CHECK(s.refusal(ForgetWorker{"c"}) ==
+        "unavailable: worker 'c' holds " + std::to_string(s.held_by("c")) + " partitions; drain it first");
+  s.ask(DrainWorker{"c", true});
+  s.calm_down();
+  const std::size_t before = s.controller().snapshot().workers.size();
+  CHECK(std::get<WorkerForgotten>(s.ask(ForgetWorker{"c"})).name == "c");
+  CHECK(s.controller().snapshot().workers.size() == before - 1);
+  check_same(s.controller().snapshot(), s.restarted().controller().snapshot());
+  CHECK(std::get<WorkerForgotten>(s.ask(ForgetWorker{"c"})).name == "c");  // the first answer may be lost
+  CHECK(s.last().changes.empty());
+  s.come("c");  // no longer drained
+  s.calm_down();
+  CHECK(s.held_by("c") > 0);
+}
+
+TEST_CASE("a forgotten worker is known again when that could not be written", "[metad][controller]") {
+  Cluster s(1);
+  s.come("a");
+  s.come("b");
+  s.lose("b");
+  const CatalogSnapshot before = s.controller().snapshot();
+  s.controller().step({TimeMs{1'000}, TimeMs{1'000}}, ForgetWorker{"b"});
+  CHECK(s.controller().snapshot().workers.size() == 1);
+  s.controller().undo();
+  s.controller().check_invariants();
+  check_same(s.controller().snapshot(), before);
 }

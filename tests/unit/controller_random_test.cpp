@@ -118,7 +118,7 @@ AlterInSync History::some_proposal() {
 }
 
 ControllerEvent History::some_operator_event() {
-  switch (below(6)) {
+  switch (below(7)) {
     case 0: {
       const auto factor = static_cast<std::uint8_t>(1 + below(4));
       return SetCluster{factor, static_cast<std::uint8_t>(1 + below(factor))};
@@ -128,6 +128,8 @@ ControllerEvent History::some_operator_event() {
     case 2:
       return FenceWorker{some_worker(), chance(30)};
     case 3:
+      return ForgetWorker{some_worker()};
+    case 4:
       return ForceLeader{some_partition(), some_worker(), chance(50)};
     default: {
       MovePartition move{some_partition(), {}};

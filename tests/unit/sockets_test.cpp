@@ -1,4 +1,4 @@
-// Endpoints and what is said when one is wrong; frames that tell when they are gone; connections that break.
+// Endpoints and what is said when one is wrong; frames that tell when they are gone.
 #include "runtime/sockets.hpp"
 
 #include <array>
@@ -157,69 +157,6 @@ TEST_CASE("tickets are let go when the context ends before their frames are sent
     CHECK(tickets.out > 0);
   }
   CHECK(tickets.out == 0);
-}
-
-TEST_CASE("a connection that breaks is told once", "[runtime][sockets]") {
-  zmq::context_t context;
-  auto listener = std::make_unique<Pair>(context);
-  const std::string endpoint = listener->listener.get(zmq::sockopt::last_endpoint);
-  zmq::socket_t sender = make_socket(context, zmq::socket_type::push);
-  DisconnectWatch watch(context, sender);
-  REQUIRE(connect_socket(sender, endpoint));
-  REQUIRE(comes_about([&] { return send(sender, make_frame("x")); }));
-  CHECK_FALSE(watch.broke());
-  listener.reset();
-  CHECK(comes_about([&] { return watch.broke(); }));
-  CHECK_FALSE(watch.broke());
-}
-
-TEST_CASE("a watch may end before its socket, whose connection then breaks", "[runtime][sockets]") {
-  zmq::context_t context;
-  auto pair = std::make_unique<Pair>(context);
-  zmq::socket_t sender = make_socket(context, zmq::socket_type::push);
-  auto watch = std::make_unique<DisconnectWatch>(context, sender);
-  REQUIRE(connect_socket(sender, pair->listener.get(zmq::sockopt::last_endpoint)));
-  REQUIRE(comes_about([&] { return send(sender, make_frame("x")); }));
-  watch.reset();
-  pair.reset();
-  zmq::socket_t other = make_socket(context, zmq::socket_type::pull);  // libzmq's thread still works
-  const auto bound = bind_socket(other, "127.0.0.1:*");
-  REQUIRE(bound);
-  REQUIRE(connect_socket(sender, *bound));
-  std::vector<zmq::message_t> frames;
-  CHECK(comes_about([&] { return send(sender, make_frame("y")) && receive_frames(other, frames); }));
-}
-
-// With IMMEDIATE libzmq 4.3.4 drops the rest, or ends the process when it learns of the end in the middle of a message.
-TEST_CASE("a subscriber reads to the end what a publisher sent that is gone", "[runtime][sockets]") {
-  constexpr int kMessages = 500;
-  zmq::context_t context;
-  auto publisher = std::make_unique<zmq::socket_t>(make_socket(context, zmq::socket_type::pub));
-  const auto bound = bind_socket(*publisher, "127.0.0.1:*");
-  REQUIRE(bound);
-  zmq::socket_t subscriber = make_socket(context, zmq::socket_type::sub);
-  DisconnectWatch watch(context, subscriber);
-  subscriber.set(zmq::sockopt::subscribe, "");
-  REQUIRE(connect_socket(subscriber, *bound));
-  std::vector<zmq::message_t> frames;
-  REQUIRE(comes_about([&] { return send(*publisher, make_frame("hello")) && receive_frames(subscriber, frames); }));
-  while (receive_frames(subscriber, frames)) {
-  }
-  Tickets tickets;
-  for (int i = 0; i < kMessages; ++i) {
-    std::vector<zmq::message_t> message;
-    message.push_back(make_frame("topic"));
-    message.push_back(make_frame(std::to_string(i)));
-    message.push_back(ticket_frame(make_frame("records"), tickets.take()));
-    REQUIRE(send_frames(*publisher, message) == SendOutcome::kSent);
-  }
-  CHECK(comes_about([&] { return tickets.out == 0; }));
-  REQUIRE(comes_about([&] { return receive_frames(subscriber, frames) && frames.size() == 3; }));
-  publisher.reset();
-  REQUIRE(comes_about([&] { return watch.broke(); }));
-  int received = 1;
-  while (receive_frames(subscriber, frames)) ++received;
-  CHECK(received == kMessages);
 }
 
 }  // namespace dmq
