@@ -221,7 +221,12 @@ void Partition::clear(Turn& turn) {
   std::erase_if(turn.effects.producers, [&](const auto& row) { return std::get<PartitionId>(row.first) == id_; });
   std::erase_if(turn.effects.returns,
                 [&](const auto& row) { return row.first.partition == id_ && row.second.deliveries > 0; });
-  for (auto& [id, queue] : queues_) stored_ -= std::min(stored_, queue.counts().stored);
+  for (auto& [id, queue] : queues_) {
+    stored_ -= std::min(stored_, queue.counts().stored);
+    for (const Lsn lsn : queue.all()) {  // of an interrupted snapshot, whose records may be gone meanwhile
+      if (queue.is_counted(lsn)) turn.effects.returns[{id_, lsn}] = {};
+    }
+  }
   for (const LogEntry& entry : tail_) {
     if (entry.type == RecordType::kMessage) stored_ -= std::min(stored_, stored_bytes(entry.bytes));
   }
