@@ -167,12 +167,22 @@ void Simulation::kill(Node& node, bool wipe) {
   });
 }
 
+// It knows, and metad may not know yet.
+bool Simulation::is_unclean(const Node& node) {
+  const auto& held = node.service()->partitions();
+  return std::any_of(held.begin(), held.end(), [](const auto& each) { return each.second.replica().unclean(); });
+}
+
 // Never the last complete copy, nor a second one before metad heard of the first. Bits are flipped in the copies of one
 // worker at a time: two that are damaged in different places cannot repair each other.
 bool Simulation::may_harm(const Node& node) {
   if (checker_.any_wiped() || checker_.damaged().value_or(node.endpoint()) != node.endpoint()) return false;
+  for (const auto& other : nodes_) {
+    if (other.get() != &node && other->up() && is_unclean(*other)) return false;
+  }
   for (std::uint16_t i = 0; i < plan_.partitions; ++i) {
     const PartitionInfo& info = metad_.partition({i});
+    if (!info.unclean.empty() && info.unclean != std::vector<std::string>{node.name()}) return false;
     // With one in sync being enough, this one may be the only one as soon as metad hears of it.
     if (info.min_in_sync < 2) return false;
     if (lists(info.replicas, node.name()) && info.in_sync.size() + info.eligible.size() < 2) return false;

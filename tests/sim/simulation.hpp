@@ -82,6 +82,7 @@ class Simulation {
   void strike(Fault fault);
   void kill(Node& node, bool wipe);
   bool may_harm(const Node& node);
+  static bool is_unclean(const Node& node);
   void flip(Node& node);
   void cut(Endpoint a, Endpoint b, bool both);
   Node& some_node();
