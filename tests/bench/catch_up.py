@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # How fast a copy that is behind, or new, comes back in sync, while its leaders take load.
 """catch_up.py [--messages N] [--size BYTES] [--wiped]: a cluster of separate programs with three replicas of each
-partition. One worker is killed, the others take N messages, it starts again, and the time is measured until it is in the
-in-sync set of all its partitions, by what `dmq cluster partitions` says. --wiped: it comes back with an empty store, as
+partition. One worker is killed, the others take N messages, it starts again, and the time is measured until it is in
+the in-sync set of all its partitions, by what `dmq cluster partitions` says. --wiped: it comes back with an empty store, as
 a new replica does. Prints one JSON object; exit code 1 when --within or --at-least is missed."""
 import argparse
 import json
@@ -64,20 +64,19 @@ def fill(endpoint, queues, messages, size):
 
 
 def start_load(endpoint, rate):
-    return subprocess.Popen([os.path.join(BIN, "dmq-bench"), "--broker", endpoint, "--queue", "load", "--rate", str(rate),
-                             "--producers", "2", "--consumers", "2", "--window", "64", "--seconds", str(LOAD_S), "--json"],
+    return subprocess.Popen([os.path.join(BIN, "dmq-bench"), "--broker", endpoint, "--queue", "load", "--rate",
+                             str(rate), "--producers", "2", "--consumers", "2", "--window", "64", "--seconds",
+                             str(LOAD_S), "--json"],
                             stdout=subprocess.PIPE)
 
 
 def end_load(load):
-    """Messages a second that were sent, received and acked. Changes of leaders may have delivered some of them again,
-    which is not looked at here."""
+    """Messages a second that were sent, received and acked, and how many sends failed. A change of leaders may have
+    delivered some of them again, which is not looked at here."""
     load.send_signal(signal.SIGTERM)
     output, _ = load.communicate(timeout=PATIENCE_S)
     result = json.loads(output)
-    if result["send_failures"]:
-        sys.exit(f"the load failed: {result}")
-    return result["end_to_end_per_s"]
+    return result["end_to_end_per_s"], result["send_failures"]
 
 
 def measure(options, cluster):
@@ -101,11 +100,12 @@ def measure(options, cluster):
     wait_until(lambda: lacks(cluster, name) == 0, options.patience, "a copy in sync")
     caught_up_s = time.monotonic() - began
     cpu_s = [round(cpu_seconds(each) - start, 1) for each, start in zip(cluster.workers, before)]
-    load_per_s = end_load(load)
+    load_per_s, load_failures = end_load(load)
     megabytes = options.messages * options.size / 1e6
     return {"messages": options.messages, "size": options.size, "queues": options.queues, "wiped": options.wiped,
-            "load_per_s": load_per_s, "fill_s": round(filled_s, 1), "listening_s": round(listening_s, 2),
-            "in_sync_s": round(caught_up_s, 1), "mb_per_s": round(megabytes / caught_up_s, 1),
+            "load_per_s": load_per_s, "load_failures": load_failures, "fill_s": round(filled_s, 1),
+            "listening_s": round(listening_s, 2), "in_sync_s": round(caught_up_s, 1),
+            "mb_per_s": round(megabytes / caught_up_s, 1),
             "cpu_s": dict(zip(("worker-0", "worker-1", name), cpu_s))}
 
 
@@ -114,7 +114,8 @@ def main():
     parser.add_argument("--messages", type=int, default=1_000_000)
     parser.add_argument("--size", type=int, default=1024, help="bytes of each")
     parser.add_argument("--queues", type=int, default=4, help="that they go to")
-    parser.add_argument("--rate", type=int, default=20_000, help="messages a second through another queue meanwhile, where the machine can")
+    parser.add_argument("--rate", type=int, default=20_000,
+                        help="messages a second through another queue meanwhile, where the machine can")
     parser.add_argument("--wiped", action="store_true", help="the store of the worker that comes back is empty")
     parser.add_argument("--patience", type=float, default=600, help="seconds until it is given up")
     parser.add_argument("--within", type=float, help="seconds that are good enough")
