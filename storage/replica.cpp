@@ -6,6 +6,11 @@
 #include "protocol/invariant.hpp"
 
 namespace dmq {
+namespace {
+
+constexpr DurationMs kPartPatience{1000};  // for a snapshot's next part: those of other partitions are on the way too
+
+}  // namespace
 
 void Replica::restore(EpochTable epochs, Lsn end, Lsn commit) {
   epochs_ = std::move(epochs);
@@ -131,7 +136,7 @@ void Replica::fetch(TimeMs now, ReplicaEffects& out) {
   schedule();
   if (on_disk_ != end_ || (unclean() && !is_listed())) return;
   told_ = std::max(told_, end_);
-  outstanding_ = Outstanding{++nonce_, end_, now + kTimes.retry};
+  outstanding_ = Outstanding{++nonce_, end_, now + (resume_.value > 1 ? kPartPatience : kTimes.retry)};
   schedule();
   out.sends.push_back(
       {set_.leader, message(FetchRecords{nonce_, end_, epochs_.at(Lsn{end_.value - 1}), resume_, whole_})});

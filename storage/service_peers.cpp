@@ -8,6 +8,7 @@ namespace dmq {
 namespace {
 
 constexpr DurationMs kSnapshotPatience{10'000};  // a follower that asks no more gives it up
+constexpr std::size_t kPartBytesMin = 64 << 10;  // of a snapshot's part, when many are under way
 
 // In a snapshot: the follower has it, and is told its checksum alone.
 bool is_known(const ShippedRecord& shipped) { return shipped.bytes.size() <= kShippedChecksumBytes; }
@@ -294,6 +295,11 @@ PeerFrame Service::snapshot(Partition& partition, const FetchToServe& fetch, con
   partition.hold_trim(part.stamp, now.steady + kSnapshotPatience);
   auto shipped = std::make_shared<std::string>();
   const Lsn whole = fetch.fetch.whole.value == 0 ? fetch.fetch.end : std::min(fetch.fetch.whole, fetch.fetch.end);
+  // Parts of all partitions wait behind each other on their way; together they must arrive before they are asked for
+  // again, or none is ever taken.
+  const std::size_t bytes_max =
+      std::max(limits_.partition.fetch_bytes_max / std::max<std::size_t>(snapshots_.size(), 1),
+               std::min(kPartBytesMin, limits_.partition.fetch_bytes_max));
   std::size_t count = 0;
   bool good = true;
   const auto visit = [&](Lsn lsn, std::string_view bytes, const Result<RecordView>& record) {
@@ -306,7 +312,7 @@ PeerFrame Service::snapshot(Partition& partition, const FetchToServe& fetch, con
     const Queue* const queue = partition.find_queue(record->header.queue);
     if (queue == nullptr || !queue->holds(lsn)) return true;  // settled, and the disk does not show it yet
     if (count++ == limits_.partition.snapshot_records_max ||
-        (!shipped->empty() && shipped->size() + bytes.size() > limits_.partition.fetch_bytes_max)) {
+        (!shipped->empty() && shipped->size() + bytes.size() > bytes_max)) {
       part.end = lsn;
       return false;
     }
