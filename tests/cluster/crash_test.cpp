@@ -45,8 +45,8 @@ void print(const Counts& counts) {
 std::string run_through(Load& load, Nemesis& nemesis) {
   std::string trouble = nemesis.run();
   for (const auto& [name, count] : nemesis.counts()) std::cout << "fault " << name << ' ' << count << '\n';
-  std::cout << "unsynced pages taken back " << nemesis.stage().pages_lost() << "\ndamaged stores replaced "
-            << nemesis.stage().replaced() << std::endl;
+  std::cout << "unsynced pages taken back " << nemesis.stage().pages_lost() << "\ndamaged stores set aside "
+            << nemesis.stage().set_aside() << std::endl;
   if (!trouble.empty()) return trouble;
   std::cout << "faults are over, " << load.confirmed() << " messages confirmed so far" << std::endl;
   load.stop_producers();

@@ -196,10 +196,7 @@ template <class Damage>
 Mend damage_messages(Stage& stage, Damage damage) {
   stage.hold_consumers(true);
   stage.watch(kBacklogTime);
-  const Mend mend = damage_one(stage, [&](Daemon& victim) {
-    stage.expect_end(victim);
-    damage(stage.cluster().data(victim) + "/data.mdb");
-  });
+  const Mend mend = damage_one(stage, [&](Daemon& victim) { damage(stage.cluster().data(victim) + "/data.mdb"); });
   return [&stage, mend] {
     mend();
     stage.hold_consumers(false);
@@ -268,8 +265,8 @@ const std::vector<Fault>& all_faults() {
       {"full-disk", "the disk of one worker is full", Kind::kDisk, true, full_disk},
       {"wipe", "one worker loses its store", Kind::kDamage, true, wipe},
       {"members", "a worker joins, or is emptied and leaves", Kind::kMembers, true, members},
-      {"flip", "bits flip in the store of one worker", Kind::kDamage, false, flip},
-      {"truncate", "the store of one worker is cut short", Kind::kDamage, false, truncate},
+      {"flip", "bits flip in the store of one worker", Kind::kDamage, true, flip},
+      {"truncate", "the store of one worker is cut short", Kind::kDamage, true, truncate},
   };
   return all;
 }

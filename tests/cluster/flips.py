@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # One bit flips in the store of one of three workers, again and again at another place: whatever it hits is noticed and
-# repaired, and no client sees it.
+# repaired, and no client sees it. Now and then the whole file is put back to an earlier time instead.
 import argparse
 import collections
 import glob
@@ -8,6 +8,7 @@ import json
 import os
 import random
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -26,6 +27,9 @@ LEASE_MS = 1500
 SEEN = re.compile(r"partition (\d+): the copy here is (damaged|repaired)")
 SCRUBBED = "all records were read to find damage"
 EMPTY = "begins with an empty one"
+OUTCOMES = (("store set aside", EMPTY), ("store older than it was", "is older than it was"),
+            ("records missing or misplaced", "are not those that were written"),
+            ("records damaged", "the copy here is damaged"), ("nothing in use was hit", ""))
 
 
 class Broken(Exception):
@@ -117,9 +121,9 @@ class Messages:
 
 
 class Test:
-    def __init__(self, seed, live_share):
+    def __init__(self, seed, live_share, old_share):
         self.dice = random.Random(seed)
-        self.live_share = live_share
+        self.live_share, self.old_share = live_share, old_share
         self.cluster = Cluster(routers=1, workers=3, replicas=3, worker_flags=["--scrub-rate", "1GiB"],
                                metad_flags=["--partitions", "8", "--handover-after", "300ms"])
         self.client = Client(self.cluster.routers[0].endpoint)
@@ -175,19 +179,29 @@ class Test:
             self.what = f"round {number}: bit {bit} of byte {place} of worker-{index}, in a {kind} page"
             flip(path + "/data.mdb", place, bit)
             self.counts[f"hit {kind}"] += 1
-        live = self.dice.random() < self.live_share
-        if live:
+        earlier = path + ".earlier"
+        def put_back():
+            self.what = f"round {number}: the file of worker-{index} as it was before"
+            shutil.copyfile(earlier, path + "/data.mdb")
+            os.remove(earlier)
+        def keep_and_damage():
+            shutil.copyfile(path + "/data.mdb", earlier)
+            damage()
+        chance = self.dice.random()
+        if chance < self.old_share and os.path.exists(earlier):
+            self.counts["file put back"] += 1
+            log = self.restart(worker, put_back)
+        elif chance < self.old_share + self.live_share:
             self.counts["while it ran"] += 1
             damage()
             self.messages.some_of_all()
             log = self.restart(worker, lambda: None)
         else:
-            log = self.restart(worker, damage)
+            log = self.restart(worker, keep_and_damage)
         self.count(log, path)
 
     def count(self, log, path):
-        outcome = ("store set aside" if EMPTY in log else "records missing or misplaced" if "not those that" in log else
-                   "records damaged" if SEEN.search(log) else "nothing in use was hit")
+        outcome = next(what for what, words in OUTCOMES if re.search(words, log))
         self.counts[outcome] += 1
         self.counts["copies repaired"] += sum(what == "repaired" for _, what in SEEN.findall(log))
         for kept in glob.glob(path + "/damaged-*"):
@@ -208,9 +222,10 @@ def main():
     parser.add_argument("--places", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(2 ** 32))
     parser.add_argument("--live", type=float, default=0.2, help="share of the flips under a worker that runs")
+    parser.add_argument("--old", type=float, default=0.05, help="share of the rounds in which the file is put back")
     flags = parser.parse_args()
     print(f"seed {flags.seed}", flush=True)
-    test = Test(flags.seed, flags.live)
+    test = Test(flags.seed, flags.live, flags.old)
     trouble = None
     try:
         test.run(flags.places)

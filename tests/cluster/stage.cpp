@@ -64,18 +64,24 @@ void Stage::watch(milliseconds pause) {
     if (left.count() <= 0) return;
     if (::poll(ends.data(), ends.size(), static_cast<int>(left.count())) <= 0) continue;
     for (std::size_t i = 0; i < ends.size(); ++i) {
-      if (ends[i].revents != 0) look_at_ended(*cluster_.daemons()[i]);
+      if (ends[i].revents == 0) continue;
+      Daemon& daemon = *cluster_.daemons()[i];
+      daemon.kill();
+      throw Trouble(daemon.name() + " ended by itself: " + daemon.ended_how());
     }
   }
 }
 
-void Stage::look_at_ended(Daemon& daemon) {
-  daemon.kill();
-  if (may_end_.erase(&daemon) == 0) throw Trouble(daemon.name() + " ended by itself: " + daemon.ended_how());
-  if (std::filesystem::exists(cluster_.journals(daemon))) forget_journals(cluster_.journals(daemon));
-  wipe(daemon);
-  ++replaced_;
-  daemon.start();
+// As an operator does when all is well again.
+void Stage::remove_set_aside() {
+  for (const auto& daemon : cluster_.daemons()) {
+    if (!std::filesystem::exists(cluster_.data(*daemon))) continue;
+    for (const auto& entry : std::filesystem::directory_iterator(cluster_.data(*daemon))) {
+      if (!entry.path().filename().string().starts_with("damaged-")) continue;
+      std::filesystem::remove(entry.path());
+      ++set_aside_;
+    }
+  }
 }
 
 void Stage::await_health() {
@@ -84,7 +90,7 @@ void Stage::await_health() {
     if (steady_clock::now() > until) throw Trouble("the cluster does not become well, see commands.log");
     watch(kLookAgain);
   }
-  may_end_.clear();
+  remove_set_aside();
 }
 
 int Stage::operate(std::vector<std::string> arguments, milliseconds patience) {

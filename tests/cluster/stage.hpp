@@ -48,10 +48,8 @@ class Stage {
   void hold_consumers(bool hold) { hold_consumers_(hold); }
   // By all losses of power up to now.
   std::size_t pages_lost() const { return pages_lost_; }
-  // Workers that ended as their store was damaged, and got an empty one.
-  int replaced() const { return replaced_; }
-  // From now on it may end by itself, as its store is damaged; then it gets an empty one and starts again.
-  void expect_end(Daemon& daemon) { may_end_.insert(&daemon); }
+  // Damaged stores that workers kept under another name; they are removed once all is well.
+  int set_aside() const { return set_aside_; }
 
   // Looks after every program while the pause lasts.
   void watch(std::chrono::milliseconds pause);
@@ -61,7 +59,7 @@ class Stage {
   int operate(std::vector<std::string> arguments, std::chrono::milliseconds patience);
 
  private:
-  void look_at_ended(Daemon& daemon);
+  void remove_set_aside();
 
   Cluster& cluster_;
   Isolation* const isolation_;
@@ -70,8 +68,7 @@ class Stage {
   std::set<Daemon*> busy_;
   std::string last_chosen_;
   std::size_t pages_lost_ = 0;
-  int replaced_ = 0;
-  std::set<Daemon*> may_end_;
+  int set_aside_ = 0;
 };
 
 }  // namespace dmq::cluster
