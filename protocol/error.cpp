@@ -31,7 +31,8 @@ constexpr std::array<Entry, 16> kTable{{
     {Errc::kOutOfSequence, "out_of_sequence", "the sequence does not follow the producer's last one", false},
     {Errc::kUnsupported, "unsupported", "this broker does not offer that", false},
     {Errc::kInternal, "internal", "the broker has a fault; its log says more", false},
-    {Errc::kNotEnoughReplicas, "not_enough_replicas", "too few replicas are in sync to keep this safe; try again", true},
+    {Errc::kNotEnoughReplicas, "not_enough_replicas", "too few replicas are in sync to keep this safe; try again",
+     true},
 }};
 
 }  // namespace

@@ -1,6 +1,7 @@
 // See broker_processes.hpp.
 #include "tests/bench/broker_processes.hpp"
 
+#include <poll.h>
 #include <unistd.h>
 
 #include <chrono>
@@ -8,7 +9,6 @@
 #include <fstream>
 #include <sstream>
 #include <stdexcept>
-#include <thread>
 
 #include "tests/cluster/command.hpp"
 
@@ -19,7 +19,7 @@ using support::program_beside;
 
 constexpr const char* kAnyPort = "tcp://127.0.0.1:*";
 constexpr std::chrono::seconds kHealthPatience{30};
-constexpr std::chrono::milliseconds kHealthLookAgain{200};
+constexpr int kHealthLookAgainMs = 200;
 
 std::string new_store(const std::filesystem::path& data) {
   const auto store = data / ("dmq-bench-" + std::to_string(::getpid()));
@@ -33,7 +33,7 @@ bool await_health(const std::string& metad, const std::string& log) {
   const auto until = std::chrono::steady_clock::now() + kHealthPatience;
   while (cluster::run_command(status) != 0) {
     if (std::chrono::steady_clock::now() >= until) return false;
-    std::this_thread::sleep_for(kHealthLookAgain);
+    ::poll(nullptr, 0, kHealthLookAgainMs);
   }
   return true;
 }
