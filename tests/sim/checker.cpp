@@ -10,6 +10,7 @@ namespace dmq::sim {
 void Checker::observe(Node& node) {
   const bool thorough = ++observed_ % 16 == 0;
   const bool exhaustive = observed_ % 64 == 0;
+  if (harmed_.contains(node.endpoint())) remember(node);
   for (const auto& [id, partition] : node.service()->partitions()) {
     Seen& seen = seen_[{node.endpoint(), id}];
     check_role(node, partition, seen);

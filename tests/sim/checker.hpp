@@ -118,6 +118,7 @@ class Checker {
   void compare(const Node& node, const Partition& partition, Seen& seen);
   bool may_be_absent(const Slot& slot) const;
   std::optional<MessageIndex> index_of(std::string_view body) const;
+  void remember(const Node& node);
 
   World& world_;
   const Metad& metad_;
@@ -125,7 +126,8 @@ class Checker {
   std::vector<Message> messages_;
   std::set<QueueId> deleted_;
   std::set<Endpoint> wiped_;                                     // and not registered since
-  std::map<std::pair<Endpoint, RecordPlace>, std::string> had_;  // what was on disks that were wiped
+  std::set<Endpoint> harmed_;                                    // bits on its disk were flipped
+  std::map<std::pair<Endpoint, RecordPlace>, std::string> had_;  // what was on disks that were wiped or harmed
   struct Flip {
     std::string before;
     std::string after;

@@ -5,7 +5,8 @@
 
 namespace dmq::sim {
 
-// Committed means on the disks of min_in_sync replicas. A wiped disk had it. What a replica appended while it was alone
+// Committed means on the disks of min_in_sync replicas. A wiped disk had it, and so had a damaged one what is cut off to
+// be repaired: they had said so before. What a replica appended while it was alone
 // was committed then, whatever is asked for now.
 void Checker::check_copies_enough(RecordPlace place, const Slot& slot, std::size_t least) const {
   if (slot.bytes.empty()) return;
@@ -54,6 +55,10 @@ void Checker::check_copies(const PartitionInfo& info) const {
 
 void Checker::wiped(const Node& node) {
   wiped_.insert(node.endpoint());
+  remember(node);
+}
+
+void Checker::remember(const Node& node) {
   for (const auto& [place, bytes] : node.disk.records) {
     had_[{node.endpoint(), place}] = *written(node, node.disk, place);
   }
@@ -63,6 +68,8 @@ void Checker::wiped(const Node& node) {
 
 void Checker::flipped(const Node& node, RecordPlace place, const std::string& before) {
   flips_.try_emplace({node.endpoint(), place}, Flip{before, {}}).first->second.after = *node.disk.find(place);
+  harmed_.insert(node.endpoint());
+  remember(node);
 }
 
 const std::string* Checker::written(const Node& node, const Disk& disk, RecordPlace place) const {
