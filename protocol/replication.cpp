@@ -23,12 +23,13 @@ void pack_producers(Packer& packer, const std::vector<SnapshotProducer>& produce
   packer.text("producers");
   packer.array(producers.size());
   for (const SnapshotProducer& producer : producers) {
-    packer.map(4);
+    packer.map(5);
     pack_number(packer, "queue", producer.queue.value);
     packer.text("name");
     packer.text(producer.name);
     pack_number(packer, "last", producer.last.value);
     pack_number(packer, "used_ms", static_cast<std::uint64_t>(producer.used_ms.value));
+    pack_number(packer, "place", producer.place.value);
   }
 }
 
@@ -122,6 +123,7 @@ Result<SnapshotProducer> read_producer(const msgpack::object& object) {
   fields.text("name", kProducerBytesMax, producer.name);
   fields.number("last", producer.last.value);
   fields.number("used_ms", producer.used_ms.value);
+  fields.number("place", producer.place.value);
   if (!fields.result()) return tl::unexpected<Error>(fields.result().error());
   return producer;
 }

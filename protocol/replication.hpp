@@ -51,6 +51,7 @@ struct SnapshotProducer {
   std::string name;
   Sequence last;
   TimeMs used_ms;  // since 1970
+  Lsn place;       // all of its messages below are counted
 };
 // Leader to one follower: what follows `first`, without what is settled and gone.
 struct FetchedRecords {

@@ -91,8 +91,10 @@ Result<void> Partition::restore_entry(Lsn lsn, const RecordView& record) {
     if (!body) return tl::unexpected<Error>(body.error());
     entry.control = std::make_unique<ControlBody>(std::move(*body));
     if (header.type == RecordType::kDropQueue) dropping_.insert(header.queue);
+    log_forget(entry);
   } else {
-    if (!record.producer.empty()) entry.producer = producers_.logged(header.queue, record.producer, header.sequence);
+    if (!record.producer.empty())
+      entry.producer = producers_.logged(header.queue, record.producer, header.sequence, lsn);
     stored_ += stored_bytes(entry.bytes);
   }
   tail_.push_back(std::move(entry));
@@ -190,11 +192,10 @@ Result<Partition::Appended> Partition::append(const Sender& sender, const std::v
                      {}});
     stored_ += stored_bytes(bytes);
     turn.stored_bytes += stored_bytes(bytes);
+    if (admitted.row != nullptr) Producers::logged(*admitted.row, header.sequence, lsn);
   }
-  if (admitted.row != nullptr) {
-    Producers::logged(*admitted.row, header.sequence);
-    if (replica_.alone()) turn.writes.producers[producers_.key_of(*admitted.row)] = {header.sequence, now.wall};
-  }
+  if (admitted.row != nullptr && replica_.alone())
+    turn.writes.producers[producers_.key_of(*admitted.row)] = {header.sequence, now.wall, lsn};
   note_end(turn);
   return appended;
 }
@@ -215,6 +216,7 @@ void Partition::append_control(RecordType type, QueueId queue, ControlBody body,
   entry.sent_ms = now.wall;
   entry.control = std::make_unique<ControlBody>(std::move(body));
   if (type == RecordType::kDropQueue) dropping_.insert(queue);
+  log_forget(entry);
   if (entry.effect_stored) {
     store_effect(entry, turn.writes);
     trimmed_ = Lsn{entry.lsn.value + 1};
@@ -227,6 +229,14 @@ void Partition::append_control(RecordType type, QueueId queue, ControlBody body,
   }
   tail_.push_back(std::move(entry));
   note_end(turn);
+}
+
+void Partition::log_forget(const LogEntry& entry) {
+  if (entry.type == RecordType::kDropQueue) producers_.logged_forget_queue(entry.queue, entry.lsn);
+  if (entry.type != RecordType::kForgetProducers) return;
+  for (const std::string& name : std::get<ProducerNames>(*entry.control)) {
+    producers_.logged_forget(entry.queue, name, entry.lsn);
+  }
 }
 
 void Partition::note_end(Turn& turn) { turn.ends[id_] = {replica_.end(), generation_}; }
@@ -246,8 +256,18 @@ Result<void> Partition::append_encoded(Lsn lsn, std::string_view bytes, Turn& tu
 // Of messages that are settled, which do not come any more.
 void Partition::learn_producers(const std::vector<SnapshotProducer>& producers, Turn& turn) {
   for (const SnapshotProducer& each : producers) {
-    const Producers::Row& row = producers_.catch_up(each.queue, each.name, {each.last, each.used_ms}, replica_.end());
+    const Producers::Row& row = producers_.catch_up(each.queue, each.name, {each.last, each.used_ms, each.place});
     turn.effects.producers[producers_.key_of(row)] = row.second.applied;
+  }
+  if (!producers.empty()) count_logged();
+}
+
+// What is in the tail, in its order.
+void Partition::count_logged() {
+  producers_.roll_back();
+  for (LogEntry& entry : tail_) {
+    if (entry.producer != nullptr) Producers::logged(*entry.producer, entry.sequence, entry.lsn);
+    if (entry.control != nullptr) log_forget(entry);
   }
 }
 
@@ -276,10 +296,7 @@ void Partition::cut_tail(Lsn end) {
       for (const ReturnedMessage& message : *returns) queue->restore(message.lsn);
     }
   }
-  producers_.roll_back();
-  for (LogEntry& entry : tail_) {
-    if (entry.producer != nullptr) Producers::logged(*entry.producer, entry.sequence);
-  }
+  count_logged();
   producers_.prune();
 }
 

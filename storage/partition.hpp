@@ -162,6 +162,8 @@ class Partition {
 
   RecordHeader header_of(RecordType type, QueueId queue, const Now& now) const;
   void note_end(Turn& turn);
+  void log_forget(const LogEntry& entry);
+  void count_logged();
   void apply(const LogEntry& entry, const Now& now, WriteBatch& effects, Applied& applied);
   void apply_acks(const LogEntry& entry, WriteBatch& effects);
   void apply_returns(const LogEntry& entry, const Now& now, WriteBatch& effects);

@@ -89,7 +89,7 @@ void Partition::store_producers(WriteBatch& effects) {
 void Partition::apply_forget(const LogEntry& entry, WriteBatch& effects) {
   store_producers(effects);  // the rows are there still
   for (const std::string& name : std::get<ProducerNames>(*entry.control)) {
-    if (!producers_.forget(entry.queue, name, entry.sent_ms) || entry.effect_stored) continue;
+    if (!producers_.forget(entry.queue, name, entry.lsn) || entry.effect_stored) continue;
     effects.producers.erase({id_, entry.queue, name});
     effects.forgotten_producers.emplace_back(id_, entry.queue, name);
   }
@@ -107,11 +107,8 @@ void Partition::apply_drop(const LogEntry& entry, WriteBatch& effects) {
     dropped.stored += queue->counts().stored;
     queues_.erase(entry.queue);
   }
-  if (!entry.effect_stored) {
-    producers_.unstore_queue(entry.queue, effects);
-    effects.dropped[{id_, entry.queue}] = entry.lsn;
-  }
-  producers_.forget_queue(entry.queue);
+  producers_.forget_queue(entry.queue, entry.lsn, effects);
+  if (!entry.effect_stored) effects.dropped[{id_, entry.queue}] = entry.lsn;
 }
 
 void Partition::remove_dropped(std::size_t most, WriteBatch& effects) {

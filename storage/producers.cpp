@@ -5,23 +5,23 @@
 
 namespace dmq {
 
-void Producers::restore(const ProducerKey& key, const ProducerState& state, Lsn place) {
-  table_[{std::get<QueueId>(key), std::get<std::string>(key)}] = {state, state.last, place};
+void Producers::restore(const ProducerKey& key, const ProducerState& state) {
+  table_[{std::get<QueueId>(key), std::get<std::string>(key)}] = {state, state.last};
 }
 
-const Producers::Row& Producers::catch_up(QueueId queue, const std::string& producer, const ProducerState& state,
-                                          Lsn place) {
+// It may have been forgotten in between, and have begun anew.
+const Producers::Row& Producers::catch_up(QueueId queue, const std::string& producer, const ProducerState& state) {
   Row& row = *table_.try_emplace({queue, producer}).first;
-  apply(row, state.last, state.used_ms, place);
-  logged(row, state.last);
+  if (state.place > row.second.applied.place) row.second.applied = state;
   return row;
 }
 
 std::vector<SnapshotProducer> Producers::since(Lsn first) const {
   std::vector<SnapshotProducer> found;
   for (const auto& [key, entry] : table_) {
-    if (entry.applied.last.value == 0 || entry.place < first) continue;
-    found.push_back({key.first, key.second, entry.applied.last, entry.applied.used_ms});
+    const ProducerState& state = entry.applied;
+    if (state.last.value == 0 || state.place <= first) continue;
+    found.push_back({key.first, key.second, state.last, state.used_ms, state.place});
   }
   return found;
 }
@@ -46,31 +46,50 @@ Result<Producers::Admitted> Producers::admit(QueueId queue, std::string_view pro
   return Admitted{static_cast<std::size_t>(last.value + 1 - first.value), &row};
 }
 
-Producers::Row* Producers::logged(QueueId queue, std::string_view producer, Sequence sequence) {
+Producers::Row* Producers::logged(QueueId queue, std::string_view producer, Sequence sequence, Lsn lsn) {
   const auto known = table_.find(std::pair(queue, producer));
   Row& row = known == table_.end() ? *table_.try_emplace({queue, std::string(producer)}).first : *known;
-  logged(row, sequence);
+  logged(row, sequence, lsn);
   return &row;
 }
 
-void Producers::apply(Row& row, Sequence sequence, TimeMs sent_ms, Lsn place) {
-  row.second.place = std::max(row.second.place, place);
-  row.second.applied.last = std::max(row.second.applied.last, sequence);
-  row.second.applied.used_ms = std::max(row.second.applied.used_ms, sent_ms);
+void Producers::logged_forget(QueueId queue, const std::string& producer, Lsn lsn) {
+  const auto row = table_.find(std::pair(queue, producer));
+  if (row != table_.end() && row->second.applied.place <= lsn) row->second.logged = {};
+}
+
+void Producers::logged_forget_queue(QueueId queue, Lsn lsn) {
+  for (auto row = table_.lower_bound(std::pair(queue, std::string_view()));
+       row != table_.end() && row->first.first == queue; ++row) {
+    if (row->second.applied.place <= lsn) row->second.logged = {};
+  }
+}
+
+void Producers::apply(Row& row, Sequence sequence, TimeMs sent_ms, Lsn lsn) {
+  --row.second.waiting;
+  ProducerState& state = row.second.applied;
+  if (lsn < state.place) return;
+  state = {std::max(state.last, sequence), std::max(state.used_ms, sent_ms), Lsn{lsn.value + 1}};
 }
 
 void Producers::roll_back() {
-  for (auto& [key, entry] : table_) entry.logged = entry.applied.last;
+  for (auto& [key, entry] : table_) {
+    entry.logged = entry.applied.last;
+    entry.waiting = 0;
+  }
 }
 
 void Producers::prune() {
-  std::erase_if(table_, [](const Row& row) { return row.second.logged.value == 0; });
+  std::erase_if(table_, [](const Row& row) {
+    const Entry& entry = row.second;
+    return entry.logged.value == 0 && entry.applied.last.value == 0 && entry.waiting == 0;
+  });
 }
 
 std::map<QueueId, std::vector<std::string>> Producers::idle(TimeMs before, std::size_t most) const {
   std::map<QueueId, std::vector<std::string>> found;
   for (const auto& [key, entry] : table_) {
-    if (entry.applied.used_ms >= before || entry.logged != entry.applied.last) continue;
+    if (entry.applied.used_ms >= before || entry.logged != entry.applied.last || entry.waiting > 0) continue;
     if (most-- == 0) break;
     found[key.first].push_back(key.second);
   }
@@ -78,11 +97,11 @@ std::map<QueueId, std::vector<std::string>> Producers::idle(TimeMs before, std::
 }
 
 // A catching-up follower hears who sent what is settled by now, and that may be behind the record in the log.
-bool Producers::forget(QueueId queue, const std::string& producer, TimeMs at) {
+bool Producers::forget(QueueId queue, const std::string& producer, Lsn lsn) {
   const auto row = table_.find(std::pair(queue, producer));
   if (row == table_.end()) return true;
-  if (row->second.applied.used_ms >= at) return false;
-  if (row->second.logged == row->second.applied.last) {
+  if (row->second.applied.place > lsn) return false;
+  if (row->second.waiting == 0) {
     table_.erase(row);
   } else {
     row->second.applied = {};  // it sent again meanwhile
@@ -90,10 +109,12 @@ bool Producers::forget(QueueId queue, const std::string& producer, TimeMs at) {
   return true;
 }
 
-void Producers::forget_queue(QueueId queue) {
+void Producers::forget_queue(QueueId queue, Lsn lsn, WriteBatch& writes) {
   for (auto row = of_queue(queue); row != table_.end() && row->first.first == queue;) {
-    const std::string name = (row++)->first.second;
-    forget(queue, name, TimeMs{INT64_MAX});
+    const ProducerKey key = key_of(*row++);
+    if (!forget(queue, std::get<std::string>(key), lsn)) continue;
+    writes.producers.erase(key);
+    writes.forgotten_producers.push_back(key);
   }
 }
 

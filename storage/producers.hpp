@@ -18,9 +18,9 @@ inline constexpr std::size_t kProducersMax = 100'000;  // of one partition, all 
 class Producers {
  public:
   struct Entry {
-    ProducerState applied;
-    Sequence logged;  // the last sequence in the log, applied or not
-    Lsn place;        // nothing that is applied stands behind it
+    ProducerState applied;  // may be ahead of what is applied here, as another replica told it
+    Sequence logged;        // the last sequence in the log, applied or not; 0: the log ends with its being forgotten
+    std::uint32_t waiting = 0;  // its messages that are logged and not applied
   };
   // So that a name need not be copied to be looked up.
   struct ByQueueAndName {
@@ -35,10 +35,11 @@ class Producers {
 
   explicit Producers(PartitionId partition) : partition_(partition) {}
 
-  // From the store or a snapshot. `place`: the end of what is applied.
-  void restore(const ProducerKey& key, const ProducerState& state, Lsn place);
-  // What another replica has applied; it may be ahead of the log here. The row as it is now.
-  const Row& catch_up(QueueId queue, const std::string& producer, const ProducerState& state, Lsn place);
+  // From the store or a snapshot.
+  void restore(const ProducerKey& key, const ProducerState& state);
+  // What another replica has applied; it may be ahead of the log here. The row as it is now. roll_back() follows, since
+  // what is logged here may be counted in it.
+  const Row& catch_up(QueueId queue, const std::string& producer, const ProducerState& state);
   // Those of whom something that is applied may stand at `first` or behind.
   std::vector<SnapshotProducer> since(Lsn first) const;
   void clear() { table_.clear(); }
@@ -52,10 +53,16 @@ class Producers {
   };
   Result<Admitted> admit(QueueId queue, std::string_view producer, Sequence first, std::size_t count);
   // A message with this sequence is in the log, at any replica.
-  Row* logged(QueueId queue, std::string_view producer, Sequence sequence);
-  static void logged(Row& row, Sequence sequence) { row.second.logged = std::max(row.second.logged, sequence); }
+  Row* logged(QueueId queue, std::string_view producer, Sequence sequence, Lsn lsn);
+  static void logged(Row& row, Sequence sequence, Lsn lsn) {
+    if (lsn >= row.second.applied.place) row.second.logged = std::max(row.second.logged, sequence);
+    ++row.second.waiting;
+  }
+  // So is a record that forgets it, or all that sent to a queue: what is logged behind it counts anew.
+  void logged_forget(QueueId queue, const std::string& producer, Lsn lsn);
+  void logged_forget_queue(QueueId queue, Lsn lsn);
   // It is committed.
-  static void apply(Row& row, Sequence sequence, TimeMs sent_ms, Lsn place);
+  static void apply(Row& row, Sequence sequence, TimeMs sent_ms, Lsn lsn);
 
   // The log was cut: only what is applied counts, and what logged() tells again. Then prune() drops who has nothing.
   void roll_back();
@@ -63,10 +70,10 @@ class Producers {
 
   // Producers of which nothing was heard since `before` and nothing waits, at most `most`, by queue.
   std::map<QueueId, std::vector<std::string>> idle(TimeMs before, std::size_t most) const;
-  // As a record of that time says; later messages may begin anew. False: what is known here is from behind it.
-  bool forget(QueueId queue, const std::string& producer, TimeMs at);
-  void forget_queue(QueueId queue);                             // all that sent to it
-  void unstore_queue(QueueId queue, WriteBatch& writes) const;  // their rows go from the store
+  // As the record at `lsn` says; later messages may begin anew. False: what is known here is from behind it.
+  bool forget(QueueId queue, const std::string& producer, Lsn lsn);
+  void forget_queue(QueueId queue, Lsn lsn, WriteBatch& writes);  // all that sent to it, and their rows in the store
+  void unstore_queue(QueueId queue, WriteBatch& writes) const;    // their rows go from the store
 
   ProducerKey key_of(const Row& row) const { return {partition_, row.first.first, row.first.second}; }
   const Table& table() const { return table_; }

@@ -53,7 +53,9 @@ void Service::restore_partition(PartitionId id, const PartitionState& state, Epo
 
 void Service::restore_producer(const ProducerKey& key, const ProducerState& state) {
   Partition& core = partition(std::get<PartitionId>(key));
-  core.producers().restore(key, state, core.applied());
+  ProducerState known = state;
+  if (known.place.value == 0) known.place = core.applied();  // of a store of format 1 or 2
+  core.producers().restore(key, known);
 }
 
 void Service::restore_dropped(const QueuePlace& place, Lsn below) {

@@ -66,7 +66,15 @@ Result<void> Service::follow_partition(const PartitionInfo& info, SessionId sess
 // Leases that go on, and messages that were delayed, have their times.
 void Service::begin_leading(Partition& partition) {
   comparisons_.erase(partition.id());
-  for (const auto& [id, queue] : partition.queues()) watch({partition.id(), id}, queue);
+  // Of a deletion this worker may have heard before a snapshot brought the queue.
+  const auto note = [&](QueueId queue) {
+    if (catalog_.is_deleted(queue)) deleted_.insert({partition.id(), queue});
+  };
+  for (const auto& [id, queue] : partition.queues()) {
+    watch({partition.id(), id}, queue);
+    note(id);
+  }
+  for (const auto& [key, entry] : partition.producers().table()) note(key.first);
 }
 
 void Service::stop_leading(Partition& partition, Outbox& out) {

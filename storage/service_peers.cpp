@@ -393,8 +393,9 @@ bool Service::take_snapshot(Partition& partition, const SnapshotRecords& part, s
   if (part.end == part.stamp) {
     for (const SnapshotProducer& producer : part.producers) {
       const ProducerKey key{partition.id(), producer.queue, producer.name};
-      partition.producers().restore(key, {producer.last, producer.used_ms}, part.stamp);
-      turn.effects.producers[key] = {producer.last, producer.used_ms};
+      const ProducerState state{producer.last, producer.used_ms, producer.place};
+      partition.producers().restore(key, state);
+      turn.effects.producers[key] = state;
     }
     partition.end_snapshot(turn);
   } else {

@@ -99,7 +99,7 @@ std::string sealed_return(std::string_view key, const ReturnState& state) {
 }
 
 std::string sealed_producer(std::string_view key, const ProducerState& state) {
-  return seal(key, packed({}, state.last.value, state.used_ms.value));
+  return seal(key, packed({}, state.last.value, state.used_ms.value, state.place.value));
 }
 
 std::string sealed_dropped(std::string_view key, Lsn below) { return seal(key, packed({}, below.value)); }
@@ -155,9 +155,10 @@ void visit_side_row(std::string_view key, std::string_view value, const LogVisit
     visitor.returned({partition, {number()}}, {get_big_endian<std::uint32_t>(at), ready});
   } else if (key[1] == kDroppedRow && content->size() == 8) {
     visitor.dropped({partition, {number()}}, {get_big_endian<std::uint64_t>(at)});
-  } else if (key[1] == kProducerRow && content->size() == 16) {
+  } else if (key[1] == kProducerRow && (content->size() == 16 || content->size() == 24)) {
+    const Lsn place{content->size() == 16 ? 0 : get_big_endian<std::uint64_t>(at + 16)};
     visitor.producer({partition, {number()}, std::string(key.substr(kPlaceBytes + 8))},
-                     {{get_big_endian<std::uint64_t>(at)}, {get_big_endian<std::int64_t>(at + 8)}});
+                     {{get_big_endian<std::uint64_t>(at)}, {get_big_endian<std::int64_t>(at + 8)}, place});
   }
 }
 

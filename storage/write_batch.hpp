@@ -41,6 +41,7 @@ struct ReturnState {
 struct ProducerState {
   Sequence last;   // the last sequence that is committed
   TimeMs used_ms;  // since 1970; idle producers are forgotten
+  Lsn place;       // all of its messages below are counted, none from here on
   bool operator==(const ProducerState&) const = default;
 };
 

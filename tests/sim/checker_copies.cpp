@@ -5,9 +5,9 @@
 
 namespace dmq::sim {
 
-// Committed means on the disks of min_in_sync replicas. A wiped disk had it, and so had a damaged one what is cut off to
-// be repaired: they had said so before. What a replica appended while it was alone
-// was committed then, whatever is asked for now.
+// Committed means on the disks of min_in_sync replicas. A wiped disk had it, and so had a damaged one what is cut off
+// to be repaired: they had said so before. What a replica appended while it was alone was committed then, whatever is
+// asked for now.
 void Checker::check_copies_enough(RecordPlace place, const Slot& slot, std::size_t least) const {
   if (slot.bytes.empty()) return;
   std::size_t copies = 0;

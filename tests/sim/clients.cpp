@@ -7,7 +7,6 @@ namespace dmq::sim {
 
 void Clients::begin(std::vector<QueueName> queues, std::size_t producers, std::size_t consumers) {
   queues_ = std::move(queues);
-  const auto some_queue = [this] { return queues_[static_cast<std::size_t>(world_.random.below(queues_.size()))]; };
   for (std::size_t i = 0; i < producers; ++i) {
     producers_.push_back({i % 3 == 2 ? "" : "p" + std::to_string(i), some_queue()});
     world_.in(world_.random.below(50), [this, i] { produce(i); });
@@ -24,6 +23,26 @@ void Clients::probe() {
   for (const QueueName& queue : queues_) {
     producers_.push_back({"probe-" + queue.name, queue, {1}, {}, true});
     produce(producers_.size() - 1);
+  }
+}
+
+void Clients::move(QueueId from, const QueueName& to) {
+  const auto moves = [&](QueueName& queue) {
+    const bool concerned = queue.id == from;
+    if (concerned) queue = to;
+    return concerned;
+  };
+  std::for_each(queues_.begin(), queues_.end(), moves);
+  for (Consumer& consumer : consumers_) moves(consumer.queue);
+  for (std::size_t i = 0; i < producers_.size(); ++i) {
+    Producer& producer = producers_[i];
+    if (!moves(producer.queue)) continue;
+    if (!producer.name.empty())
+      producer.name = producer.name.substr(0, producer.name.find('/')) + "/" + std::to_string(to.id.value);
+    producer.next = {1};
+    producer.batch.clear();
+    ++producer.attempt;
+    produce(i);
   }
 }
 

@@ -30,6 +30,9 @@ class Clients {
   // One more message to each queue.
   void probe();
   bool all_confirmed() const;
+  const QueueName& some_queue() { return queues_[static_cast<std::size_t>(world_.random.below(queues_.size()))]; }
+  // A queue was deleted: its producers and consumers go on with another one.
+  void move(QueueId from, const QueueName& to);
 
   // False: the client is gone.
   bool take_reply(const ClientFrames& reply, Moment sent);

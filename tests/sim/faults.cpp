@@ -142,6 +142,8 @@ void Simulation::strike(Fault fault) {
       metad_.ask(SetCluster{factor, static_cast<std::uint8_t>(world_.random.between(1, factor))});
       return;
     }
+    case Fault::kDelete:
+      return delete_queue();
     case Fault::kCount:
       return;
   }
@@ -153,6 +155,23 @@ std::vector<std::string> Simulation::some_replicas() {
     if (const std::string& name = some_node().name(); !lists(names, name)) names.push_back(name);
   }
   return names;
+}
+
+void Simulation::delete_queue() {
+  const QueueName old = clients_.some_queue();
+  if (!std::holds_alternative<QueueDeleted>(metad_.ask(DeleteQueue{old.name}))) return;  // metad is away, or full
+  world_.note("queue deleted", old.id.value);
+  checker_.queue_deleted(old.id);
+  renew_queue(old);
+}
+
+// In the same partition, by its tag.
+void Simulation::renew_queue(const QueueName& old) {
+  const std::string tag = old.name.substr(old.name.find('q'), 2);
+  const auto created = metad_.ask(CreateQueue{"{" + tag + "}" + std::to_string(old.id.value), {}, true});
+  const auto* queue = std::get_if<QueueInfo>(&created);
+  if (queue == nullptr) return world_.in(20, [this, old] { renew_queue(old); });
+  clients_.move(old.id, {queue->id, queue->name});
 }
 
 void Simulation::kill(Node& node, bool wipe) {

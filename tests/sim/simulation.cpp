@@ -233,6 +233,9 @@ std::string Simulation::unrest_on_disk(const Node& node, PartitionId id) const {
       return "a settled message is still on the disk, LSN " + std::to_string(at->first.lsn.value);
     }
   }
+  for (const auto& [place, below] : node.disk.dropped) {
+    if (place.partition == id) return "messages of a deleted queue are still to be removed";
+  }
   for (const auto& [place, returned] : node.disk.returns) {
     if (place.partition == id)
       return "a settled message left its delivery count, LSN " + std::to_string(place.lsn.value);

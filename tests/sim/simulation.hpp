@@ -30,6 +30,7 @@ enum class Fault {
   kDrain,       // an operator empties a worker
   kFence,       // an operator fences a worker
   kSetCluster,  // an operator changes how many replicas there are
+  kDelete,      // an operator deletes a queue, and its clients go on with another
   kCount,
 };
 
@@ -84,6 +85,8 @@ class Simulation {
   bool may_harm(const Node& node);
   static bool is_unclean(const Node& node);
   void flip(Node& node);
+  void delete_queue();
+  void renew_queue(const QueueName& old);
   void cut(Endpoint a, Endpoint b, bool both);
   Node& some_node();
   std::vector<std::string> some_replicas();
