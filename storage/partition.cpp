@@ -324,7 +324,14 @@ PartitionState Partition::state() const {
   return {epoch_, replica_.end(), std::max(applied_, stored), trimmed_, rebuilding_};
 }
 
+bool Partition::is_at_rest(const Turn& turn) const {
+  return is_settled() && under_way_ == 0 &&
+         std::none_of(turn.effects.removals.begin(), turn.effects.removals.end(),
+                      [this](const RecordPlace& place) { return place.partition == id_; });
+}
+
 void Partition::seal(Turn& turn) {
+  ++under_way_;
   turn.writes.partitions[id_] = state();
   if (replica_.epochs() == stored_epochs_) return;
   stored_epochs_ = replica_.epochs();

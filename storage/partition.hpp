@@ -107,6 +107,8 @@ class Partition {
   std::uint64_t generation() const { return generation_; }
   // Nothing of an earlier generation is on its way to the disk: what is read there is what is here.
   bool is_settled() const { return written_ == generation_; }
+  // Neither is anything else that changes what is there of this partition.
+  bool is_at_rest(const Turn& turn) const;
 
   // Applies what is committed; trims what everybody has.
   struct Applied {
@@ -129,9 +131,13 @@ class Partition {
   bool has_dropped() const { return !dropped_.empty(); }
   void remove_dropped(std::size_t most, WriteBatch& effects);
 
-  PartitionState state() const;                // for the transaction that ends a turn
-  void seal(Turn& turn);                       // adds what must be known after a restart
-  void unsealed() { stored_epochs_.reset(); }  // it could not be written
+  PartitionState state() const;  // for the transaction that ends a turn
+  void seal(Turn& turn);         // adds what must be known after a restart
+  void sealed_is_written() { --under_way_; }
+  void unsealed() {  // it could not be written, and so could none behind it
+    stored_epochs_.reset();
+    under_way_ = 0;
+  }
 
   // Receipts of every term that this process has led without a break are good: its leases went on through them.
   bool knows(Epoch epoch) const { return epoch >= first_epoch_ && epoch <= epoch_; }
@@ -195,7 +201,8 @@ class Partition {
   bool delivers_ = false;
   std::optional<EpochTable> stored_epochs_;  // none: what is stored is not known
   std::uint64_t generation_ = 0;
-  std::uint64_t written_ = 0;  // the generation of the last turn on the disk
+  std::uint64_t written_ = 0;    // the generation of the last turn on the disk
+  std::uint32_t under_way_ = 0;  // sealed turns whose outcome is not known
   Producers producers_;
   std::vector<const Producers::Row*> applied_producers_;  // during advance(): whose rows are to be written
   std::map<QueueId, Queue> queues_;

@@ -216,6 +216,7 @@ void Service::committed(Turn& turn, const Now& now, Turn& next, Outbox& out) {
       core.waiting().push_back(std::move(reply));
     }
   }
+  for (const PartitionId id : turn.changed) partitions_.at(id).sealed_is_written();
   ReplicaEffects effects;
   for (const auto& [id, end] : turn.ends) {
     Partition& core = partitions_.at(id);

@@ -127,8 +127,10 @@ void Service::found_damage(Partition& partition, Lsn lsn, const Error& error, co
                         ": message " + message_id_text(partition.id(), lsn) + ": " + error.context);
 }
 
-// Called where the log says so, so that all replicas look at the same state.
+// Called where the log says so, so that all replicas look at the same state. In an earlier term's record a leader may
+// have been behind, and have fetched.
 void Service::compare(Partition& partition, const Partition::Applied::Compare& compare, const Now& now, Outbox& out) {
+  if (partition.replica().epochs().at(compare.at) != partition.replica().epoch()) return;
   RangeHasher hasher;
   bool good = true;
   const auto visit = [&](Lsn lsn, std::string_view bytes, const Result<RecordView>& record) {
@@ -336,7 +338,9 @@ PeerFrame Service::snapshot(Partition& partition, const FetchToServe& fetch, con
 // the part is fetched again, whole from the first record on that is no good here (rule 13).
 bool Service::take_snapshot(Partition& partition, const SnapshotRecords& part, std::string_view records, const Now& now,
                             Turn& turn, Outbox& out) {
-  if (part.first.value == 1 && !partition.is_settled()) {  // parts of an earlier one are on their way to the disk
+  // What is to be compared with is not on the disk yet, or on its way from there: parts of an earlier snapshot,
+  // messages that were settled, though the leader does not know.
+  if (part.first.value == 1 && !partition.is_at_rest(turn)) {
     partition.replica().fetch_later(now.steady);
     return false;
   }
