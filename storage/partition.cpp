@@ -324,6 +324,11 @@ PartitionState Partition::state() const {
   return {epoch_, replica_.end(), std::max(applied_, stored), trimmed_, rebuilding_};
 }
 
+bool Partition::has_stored_effects() const {
+  return std::any_of(tail_.begin(), tail_.end(),
+                     [](const LogEntry& entry) { return entry.effect_stored && entry.control != nullptr; });
+}
+
 bool Partition::is_at_rest(const Turn& turn) const {
   return is_settled() && under_way_ == 0 &&
          std::none_of(turn.effects.removals.begin(), turn.effects.removals.end(),

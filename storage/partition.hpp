@@ -107,6 +107,8 @@ class Partition {
   std::uint64_t generation() const { return generation_; }
   // Nothing of an earlier generation is on its way to the disk: what is read there is what is here.
   bool is_settled() const { return written_ == generation_; }
+  // What was decided alone and is not known to be on the disk yet.
+  bool has_stored_effects() const;
   // Neither is anything else that changes what is there of this partition.
   bool is_at_rest(const Turn& turn) const;
 

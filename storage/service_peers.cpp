@@ -238,8 +238,9 @@ void Service::serve_fetch(Partition& partition, const FetchToServe& fetch, const
   if (partition.replica().doubtful()) return;  // it asks again
   const bool goes_on = fetch.fetch.resume.value != 0;
   const bool behind = fetch.fetch.end < partition.trimmed() || goes_on;
-  // What this replica wrote alone and has not on its disk yet: it asks again.
-  if (behind && !goes_on && fetch.fetch.end >= partition.applied()) return;
+  // What this replica wrote alone and has not on its disk yet, for all that it knows: the follower asks again. The
+  // effects may be read already, and a crash could undo them.
+  if (behind && ((!goes_on && fetch.fetch.end >= partition.applied()) || partition.has_stored_effects())) return;
   PeerFrame answer = behind ? snapshot(partition, fetch, now, out) : fetched(partition, fetch, now, out);
   if (answer.to.empty()) return;  // the log cannot be read now; the follower asks again
   answer.message.session = fetch.session;

@@ -381,7 +381,9 @@ class Queues(BrokerTest):
         for confirm in ("in_sync", "leader"):
             queue = self.queue + confirm
             self.assertEqual(self.client.ask("queue.create", {"confirm": confirm}, queue=queue)["confirm"], confirm)
-            self.assertEqual(self.client.request("send", [b"x"], queue=queue)[0]["confirmed"], confirm)
+            # A worker that has not heard of the new queue's settings yet is on the safe side, and says so.
+            wait_until(lambda: self.client.request("send", [b"x"], queue=queue)[0]["confirmed"] == confirm,
+                       what=f"a confirmation by {confirm}")
             messages = self.client.ask("receive", queue=queue)
             answer, _ = self.client.request("ack", [messages[0]["receipt"]], queue=queue)
             self.assertEqual(answer["confirmed"], confirm)
