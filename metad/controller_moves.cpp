@@ -95,7 +95,7 @@ Result<void> Controller::check_destination(const std::vector<std::string>& repli
 Controller::Candidates Controller::placeable() const {
   Candidates all;
   for (const auto& [name, worker] : workers_) {
-    if (unfenced(name)) all.push_back(&worker.info);
+    if (unfenced(worker.info)) all.push_back(&worker.info);
   }
   Candidates out;
   std::copy_if(all.begin(), all.end(), std::back_inserter(out), [](const WorkerInfo* each) { return !each->draining; });
@@ -133,7 +133,7 @@ Controller::Candidates Controller::lasting() const {
   Candidates out;
   for (const auto& [name, worker] : workers_) {
     const bool back_soon = listened_ms_ - worker.lost_since < settings_.replace_after.value;
-    if (can_replicate(worker.info) && !worker.info.draining && (unfenced(name) || back_soon)) {
+    if (can_replicate(worker.info) && !worker.info.draining && (unfenced(worker.info) || back_soon)) {
       out.push_back(&worker.info);
     }
   }
@@ -152,7 +152,7 @@ std::vector<std::string> Controller::goal_of(const PartitionInfo& info, const Ca
   // Who is away keeps what it has for a while, but is given nothing.
   Candidates able;
   std::copy_if(candidates.begin(), candidates.end(), std::back_inserter(able),
-               [&](const WorkerInfo* each) { return unfenced(each->name) || lists(info.replicas, each->name); });
+               [&](const WorkerInfo* each) { return unfenced(*each) || lists(info.replicas, each->name); });
   std::vector<std::string> best = choose_replicas(able, info.id, factor);
   if (best.size() < std::min(factor, now.size()) || same_members(best, now)) return now;
   return best;

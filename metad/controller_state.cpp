@@ -115,7 +115,7 @@ const WorkerInfo* Controller::find_worker(std::string_view name) const {
 // Those that can be in sync and lead.
 bool Controller::unfenced(std::string_view name) const {
   const WorkerInfo* worker = find_worker(name);
-  return worker != nullptr && worker->alive && !worker->fenced_by_operator;
+  return worker != nullptr && unfenced(*worker);
 }
 
 // --- invariants --------------------------------------------------------------------------------------------------

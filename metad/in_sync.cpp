@@ -62,10 +62,8 @@ void set_leader(PartitionInfo& partition, const std::string& worker, SessionId s
   set_in_sync(partition, members);
 }
 
-bool same_members(std::vector<std::string> a, std::vector<std::string> b) {
-  std::sort(a.begin(), a.end());
-  std::sort(b.begin(), b.end());
-  return a == b;
+bool same_members(const std::vector<std::string>& a, const std::vector<std::string>& b) {
+  return a.size() == b.size() && covers(a, b);
 }
 
 bool covers(const std::vector<std::string>& all, const std::vector<std::string>& some) {

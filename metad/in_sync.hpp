@@ -27,7 +27,7 @@ void set_replicas(PartitionInfo& partition, std::vector<std::string> replicas);
 // Another leader, or the same in another session, leads in a new epoch, and is in sync with itself. Empty: nobody.
 void set_leader(PartitionInfo& partition, const std::string& worker, SessionId session);
 
-bool same_members(std::vector<std::string> a, std::vector<std::string> b);
+bool same_members(const std::vector<std::string>& a, const std::vector<std::string>& b);
 bool covers(const std::vector<std::string>& all, const std::vector<std::string>& some);
 
 }  // namespace dmq
