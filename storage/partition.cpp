@@ -213,7 +213,6 @@ void Partition::append_control(RecordType type, QueueId queue, ControlBody body,
   entry.type = type;
   entry.effect_stored = replica_.alone();
   entry.queue = queue;
-  entry.sent_ms = now.wall;
   entry.control = std::make_unique<ControlBody>(std::move(body));
   if (type == RecordType::kDropQueue) dropping_.insert(queue);
   log_forget(entry);

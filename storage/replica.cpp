@@ -43,6 +43,7 @@ bool Replica::follow(std::uint64_t cluster, const PartitionInfo& set, SessionId 
     resume_ = first_resume();
     whole_ = {};
     told_ = Lsn{1};
+    published_ = {};
     role_ = Role::kIdle;
     stepped_down_ = false;
   }
@@ -152,6 +153,8 @@ bool Replica::take(const PeerMessage& message, const AppendRecords& append, Time
   if (!is_from_leader(message) || message.session != set_.leader_session) return false;
   const Lsn append_end{append.first.value + append.count};
   leader_end_ = std::max(leader_end_, append_end);
+  if (published_.value != 0 && append.first > published_) out.missed += append.first.value - published_.value;
+  published_ = std::max(published_, append_end);
   fetch_due_ = now + DurationMs{3 * kTimes.heartbeat.value};
   schedule();
   if (!checked_ || resume_.value != 0) {

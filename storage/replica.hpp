@@ -39,6 +39,7 @@ struct ReplicaEffects {
   std::vector<AlterInSync> proposals;
   std::vector<ResignLeader> resignations;
   std::vector<ReportUnclean> reports;
+  std::uint64_t missed = 0;  // records that a leader published and that did not arrive here
 };
 
 // Knows no socket, disk, thread or clock. Not thread-safe. Counts records, never sees one: its caller appends them.
@@ -220,6 +221,7 @@ class Replica {
   std::uint64_t nonce_ = 0;
   std::optional<Outstanding> outstanding_;
   Lsn leader_end_{1};
+  Lsn published_{0};  // the end of what was heard last in this term, in the order in which it was published
   Lsn resume_{0};
   Lsn whole_{0};
   Lsn told_{1};   // the end that the leader was told of in this term

@@ -181,6 +181,7 @@ class Service {
   PeerFrame fetched(Partition& partition, const FetchToServe& fetch, const Now& now, Outbox& out);
   PeerFrame snapshot(Partition& partition, const FetchToServe& fetch, const Now& now, Outbox& out);
   void pass_on(Partition& partition, ReplicaEffects& effects, const Now& now, Outbox& out);
+  void note_missed(std::uint64_t records, const Now& now, Outbox& out);
 
   const std::string worker_name_;
   const ServiceLimits limits_;
@@ -209,6 +210,8 @@ class Service {
   std::map<PartitionId, RangeComparison> comparisons_;  // of led partitions
   std::set<PartitionId> irreplaceable_;  // damaged copies that metad cannot do without, as far as was told
   TimeMs producers_due_;
+  std::uint64_t missed_ = 0;  // records that leaders published in vain, since it was told
+  TimeMs missed_due_;
   TimeMs full_until_;         // steady; sends are refused: the disk was full a moment ago
   std::uint64_t stored_ = 0;  // bytes of all records, LMDB's overhead included
 };

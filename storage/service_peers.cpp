@@ -8,6 +8,7 @@ namespace dmq {
 namespace {
 
 constexpr DurationMs kSnapshotPatience{10'000};  // a follower that asks no more gives it up
+constexpr DurationMs kMissedTold{1'000};
 constexpr std::size_t kPartBytesMin = 64 << 10;  // of a snapshot's part, when many are under way
 
 // In a snapshot: the follower has it, and is told its checksum alone.
@@ -204,7 +205,18 @@ void Service::pass_on(Partition& partition, ReplicaEffects& effects, const Now& 
   for (const ResignLeader& resignation : effects.resignations) out.resignations.push_back(resignation);
   for (const ReportUnclean& report : effects.reports) out.reports.push_back(report);
   for (const FetchToServe& fetch : effects.fetches) serve_fetch(partition, fetch, now, out);
+  if (effects.missed > 0) note_missed(effects.missed, now, out);
   effects = {};
+}
+
+// Once a second at most; what is missed then is told with what follows.
+void Service::note_missed(std::uint64_t records, const Now& now, Outbox& out) {
+  missed_ += records;
+  if (now.steady < missed_due_) return;
+  missed_due_ = now.steady + kMissedTold;
+  out.remarks.push_back(std::to_string(std::exchange(missed_, 0)) +
+                        " records that leaders published did not arrive here in time and are fetched; workers whose " +
+                        "followers are slow can keep more of them (--log-backlog)");
 }
 
 Result<void> Service::proposal_answered(const PartitionInfo& info, const Now& now, Turn& turn, Outbox& out) {

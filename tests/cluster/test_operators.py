@@ -17,9 +17,11 @@ PATIENCE_S = 60
 class Case(unittest.TestCase):
     WORKERS = 4
     ROUTERS = 1
+    WORKER_FLAGS = ()
 
     def setUp(self):
-        self.cluster = Cluster(routers=self.ROUTERS, workers=self.WORKERS, replicas=3, metad_flags=FLAGS)
+        self.cluster = Cluster(routers=self.ROUTERS, workers=self.WORKERS, replicas=3, metad_flags=FLAGS,
+                               worker_flags=self.WORKER_FLAGS)
         self.addCleanup(self.cluster.__exit__)
         self.workers = {f"worker-{i}": worker for i, worker in enumerate(self.cluster.workers)}
         self.wait_for_health()

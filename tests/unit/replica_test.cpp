@@ -189,6 +189,27 @@ TEST_CASE("a gap is fetched and never appended (rule 5)", "[storage][replica]") 
   CHECK(t.b.last<FetchRecords>().end == Lsn{2});
 }
 
+TEST_CASE("what was published in vain is counted, once and in its term (rule 5)", "[storage][replica]") {
+  Trio t;
+  t.begin();
+  t.a.publish(2);  // of what was published before a worker heard the first, nobody knows
+  t.a.publish(1);
+  t.b.hear(t.a);
+  CHECK(t.b.out.missed == 0);
+  t.a.publish(3);
+  t.a.publish(1);
+  t.b.hear(t.a);
+  t.b.hear(t.a);
+  CHECK(t.b.out.missed == 3);
+  const PeerMessage late = t.a.out.sends.back().message;
+  t.follow(set_of(2, 2, "a", {"a", "b", "c"}));
+  t.a.publish(1);
+  t.a.publish(1);
+  t.b.hear(t.a);
+  t.b.hear(late, std::get<AppendRecords>(late.body));
+  CHECK(t.b.out.missed == 3);
+}
+
 TEST_CASE("records that follow on another term's are fetched and not appended (rule 5)", "[storage][replica]") {
   Trio t;
   t.begin();
