@@ -29,6 +29,11 @@ struct Outbox {
   std::vector<ReportUnclean> reports;
   std::vector<std::string> notices;  // for the log, as errors
   std::vector<std::string> remarks;  // for the log
+
+  bool empty() const {
+    return replies.empty() && peers.empty() && proposals.empty() && resignations.empty() && reports.empty() &&
+           notices.empty() && remarks.empty();
+  }
 };
 
 }  // namespace dmq

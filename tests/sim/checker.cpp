@@ -163,7 +163,6 @@ void Checker::check_live(const Node& node, const Partition& partition) const {
 }
 
 void Checker::catalog_changed(const CatalogChange& change) {
-  metad_.check_invariants();
   if (const auto* worker = std::get_if<WorkerInfo>(&change)) {
     for (const auto& node : nodes_) {
       const bool known = worker->store_id == "store " + std::to_string(node->disk.store_id);

@@ -17,7 +17,15 @@ void Clients::begin(std::vector<QueueName> queues, std::size_t producers, std::s
   }
 }
 
-void Clients::drain() { draining_ = true; }
+// Nobody waits any more for answers that will not come.
+void Clients::drain() {
+  draining_ = true;
+  for (std::size_t i = 0; i < producers_.size(); ++i) {
+    if (producers_[i].batch.empty()) continue;
+    producers_[i].name.empty() ? producers_[i].batch.clear() : send_batch(i);
+  }
+  for (std::size_t i = 0; i < consumers_.size(); ++i) receive(i);
+}
 
 void Clients::probe() {
   for (const QueueName& queue : queues_) {
@@ -83,7 +91,7 @@ void Clients::send_batch(std::size_t index) {
   world_.note("send", index, producer.batch.front(), producer.batch.size());
   ask(header, writer.finish(), SendAsked{index, producer.batch});
   // No answer: the same again, or, without a name, the next.
-  world_.in(world_.random.between(200, 800), [this, index, attempt = ++producer.attempt] {
+  world_.in(patience(200, 800), [this, index, attempt = ++producer.attempt] {
     Producer& late = producers_[index];
     if (late.attempt != attempt || late.batch.empty()) return;
     if (!late.name.empty()) return send_batch(index);
@@ -133,6 +141,10 @@ void Clients::begin_anew(Producer& producer) const {
   producer.batch.clear();
 }
 
+std::int64_t Clients::patience(std::int64_t least, std::int64_t most) const {
+  return draining_ ? 250 : world_.random.between(least, most);
+}
+
 std::int64_t Clients::rest_ms() const {
   const bool long_rest = producer_idle_ms_ != INT64_MAX && world_.random.chance(0.1);
   return long_rest ? world_.random.between(producer_idle_ms_, 2 * producer_idle_ms_) : world_.random.between(1, 150);
@@ -146,10 +158,10 @@ void Clients::receive(std::size_t index) {
   header.op = Op::kReceive;
   header.queue = consumer.queue.name;
   header.max = static_cast<std::uint64_t>(world_.random.between(1, draining_ ? 20 : 4));
-  header.wait_ms = DurationMs{world_.random.between(0, 200)};
+  header.wait_ms = DurationMs{world_.random.between(0, draining_ ? 100 : 200)};
   header.lease_ms = DurationMs{world_.random.between(100, 400)};
   ask(header, {}, ReceiveAsked{index, header.lease_ms->value, ++consumer.attempt});
-  world_.in(world_.random.between(300, 600), [this, index, attempt = consumer.attempt] {
+  world_.in(patience(300, 600), [this, index, attempt = consumer.attempt] {
     if (consumers_[index].attempt == attempt) receive(index);
   });
 }

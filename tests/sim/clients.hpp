@@ -77,6 +77,7 @@ class Clients {
   void ask(RequestHeader header, std::string payload, Asked asked);
   void produce(std::size_t producer);
   void begin_anew(Producer& producer) const;
+  std::int64_t patience(std::int64_t least, std::int64_t most) const;  // with an answer, ms
   std::int64_t rest_ms() const;
   void send_batch(std::size_t producer);
   void receive(std::size_t consumer);

@@ -5,7 +5,7 @@ namespace dmq::sim {
 namespace {
 
 constexpr DurationMs kHeartbeat{100};
-constexpr std::int64_t kPublishMs = 100;
+constexpr std::int64_t kPublishMs = 250;
 
 }  // namespace
 
@@ -58,10 +58,10 @@ void Metad::tick(std::uint64_t life) {
   world_.in(kHeartbeat.value / 2, [this, life] { tick(life); });
 }
 
-void Metad::take(const MetadRequestBody& request, const OnMetadReply& reply) {
+void Metad::take(const MetadRequestBody& request, const std::function<void(MetadAnswer)>& reply) {
   if (!up()) return;
-  const auto answer = step(std::visit([](const auto& body) { return ControllerEvent(body); }, request));
-  if (answer) reply(*answer);
+  auto answer = step(std::visit([](const auto& body) { return ControllerEvent(body); }, request));
+  if (answer) reply(std::make_shared<const MetadReplyBody>(std::move(*answer)));
 }
 
 MetadReplyBody Metad::ask(const ControllerEvent& event) {
@@ -111,6 +111,7 @@ void Metad::keep(const std::vector<CatalogChange>& changes) {
     }
     if (observer_) observer_(change);
   }
+  controller_->check_invariants();
 }
 
 void Metad::publish(std::vector<CatalogChange> changes, CatalogVersion before) {

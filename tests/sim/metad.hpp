@@ -13,7 +13,7 @@
 
 namespace dmq::sim {
 
-using OnMetadReply = std::function<void(const MetadReplyBody&)>;
+using MetadAnswer = std::shared_ptr<const MetadReplyBody>;
 
 class Metad {
  public:
@@ -24,7 +24,7 @@ class Metad {
   Metad(World& world, Network& network, std::uint16_t partitions, ClusterInfo cluster);
 
   // A request as it arrives. `reply` is called when it is answered; sending it is the caller's.
-  void take(const MetadRequestBody& request, const OnMetadReply& reply);
+  void take(const MetadRequestBody& request, const std::function<void(MetadAnswer)>& reply);
   // An operator at the machine itself.
   MetadReplyBody ask(const ControllerEvent& event);
   // The feed arrives at this endpoint's listener, or does not.
@@ -40,7 +40,6 @@ class Metad {
   const PartitionInfo& partition(PartitionId id) const { return partitions_.at(id.value); }
   const std::map<std::string, WorkerInfo>& workers() const { return workers_; }
   const ClusterInfo& cluster() const { return cluster_; }
-  void check_invariants() const { controller_->check_invariants(); }
 
  private:
   ControllerTime time() const;

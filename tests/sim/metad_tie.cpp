@@ -7,7 +7,7 @@ namespace dmq::sim {
 namespace {
 
 constexpr DurationMs kRequestTimeout{3000};
-constexpr DurationMs kFeedPatience{500};
+constexpr DurationMs kFeedPatience{750};
 constexpr DurationMs kLease{500};  // metad's missed heartbeats
 constexpr std::size_t kFeedMax = 1000;
 
@@ -63,9 +63,8 @@ void MetadTie::step(TimeMs now) {
 
 std::uint64_t MetadTie::ask(Kind kind, MetadRequestBody body) {
   const std::uint64_t id = next_id_++;
-  const auto answered = [&network = network_, weak = weak_from_this(), self = self_, id,
-                         kind](const MetadReplyBody& reply) {
-    network.send(kMetad, self, false, [weak, id, kind, reply] {
+  const auto answered = [&network = network_, weak = weak_from_this(), self = self_, id, kind](MetadAnswer reply) {
+    network.send(kMetad, self, false, [weak, id, kind, reply = std::move(reply)] {
       const auto tie = weak.lock();
       if (!tie) return;
       tie->answers_.push_back({id, kind, reply});
@@ -86,13 +85,13 @@ void MetadTie::take(const Answer& answer, TimeMs now) {
   if (!connected(now)) feed_due_ = now + kFeedPatience;  // it was away together with metad
   heard_ = now;
   if (auto waiting = pending_.extract(answer.id)) {
-    waiting.mapped().on_reply(answer.body);
+    waiting.mapped().on_reply(*answer.body);
   } else if (answer.id == registration_id_) {
-    take_registration(answer.body, now);
-  } else if (const auto* snapshot = std::get_if<CatalogSnapshot>(&answer.body)) {
+    take_registration(*answer.body, now);
+  } else if (const auto* snapshot = std::get_if<CatalogSnapshot>(answer.body.get())) {
     take_snapshot(*snapshot);
   } else if (answer.id == heartbeat_id_) {
-    if (std::holds_alternative<Error>(answer.body)) return register_again(now);
+    if (std::holds_alternative<Error>(*answer.body)) return register_again(now);
     leased_until_ = heartbeat_sent_ + kLease;
   }
 }

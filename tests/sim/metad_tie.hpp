@@ -18,6 +18,7 @@ class MetadTie : public std::enable_shared_from_this<MetadTie> {
   using OnChange = std::function<void(const CatalogChange*)>;
 
   MetadTie(World& world, Network& network, Metad& metad, Endpoint self, RegisterMember member);
+  using OnMetadReply = std::function<void(const MetadReplyBody&)>;
   // `wake`: something arrived, call step() soon.
   void begin(OnChange on_change, std::function<void()> wake);
 
@@ -33,7 +34,7 @@ class MetadTie : public std::enable_shared_from_this<MetadTie> {
   struct Answer {
     std::uint64_t id;
     Kind kind;
-    MetadReplyBody body;
+    MetadAnswer body;
   };
   struct Pending {
     TimeMs deadline;

@@ -29,7 +29,7 @@ class Network {
 
   void set(const NetworkFaults& faults) { faults_ = faults; }
   // Calls `deliver` after a while: once, never, or, where `twice` allows it, twice.
-  void send(Endpoint from, Endpoint to, bool twice, World::Action deliver);
+  void send(Endpoint from, Endpoint to, bool twice, World::Action&& deliver);
   void cut(Endpoint from, Endpoint to) { cut_[from][to] = true; }
   void mend(Endpoint from, Endpoint to) { cut_[from][to] = false; }
   void mend_all() { cut_ = {}; }

@@ -21,7 +21,8 @@ Node::Node(World& world, Network& network, Metad& metad, Endpoint self, NodeSett
       self_(self),
       name_("n" + std::to_string(self)),
       settings_(settings),
-      wires_(wires) {}
+      wires_(wires),
+      alarm_(world, [this] { wake_up(); }) {}
 
 Node::~Node() = default;
 
@@ -35,7 +36,7 @@ void Node::start() {
   ++life_;
   stopped_ = false;
   paused_until_ = 0;
-  wake_at_ = -1;
+  alarm_.cancel();
   process_ = std::make_unique<Process>();
   now_ = clock();
   RegisterMember self{RegisterMember::Role::kWorker, name_, name_, "commit"};
@@ -111,16 +112,10 @@ void Node::take_peer(std::shared_ptr<const PeerMessage> message, std::shared_ptr
   wake();
 }
 
-void Node::wake_at(std::int64_t time) {
-  time = std::max({time, world_.now(), paused_until_});
-  if (wake_at_ >= 0 && wake_at_ <= time) return;
-  wake_at_ = time;
-  world_.at(time, [this, time, life = life_] {
-    if (life != life_ || !up() || wake_at_ != time) return;
-    wake_at_ = -1;
-    if (paused_until_ > world_.now()) return wake_at(paused_until_);
-    turn();
-  });
+void Node::wake_up() {
+  if (!up()) return;
+  if (paused_until_ > world_.now()) return wake_at(paused_until_);
+  turn();
 }
 
 // As Worker::turn.

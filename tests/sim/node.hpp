@@ -71,8 +71,9 @@ class Node {
 
   Now clock() const;
   void restore();
-  void wake_at(std::int64_t time);
+  void wake_at(std::int64_t time) { alarm_.at(std::max(time, paused_until_)); }
   void wake() { wake_at(world_.now()); }
+  void wake_up();
   void turn();
   void drain_peers();
   void drain_requests();
@@ -99,7 +100,7 @@ class Node {
   std::uint64_t life_ = 0;
   bool stopped_ = false;
   Now now_{};
-  std::int64_t wake_at_ = -1;
+  Alarm alarm_;
   std::int64_t paused_until_ = 0;
   std::int64_t full_until_ = 0;
   std::int64_t wall_offset_ = 0;

@@ -91,6 +91,7 @@ void Node::finish(Gathered& gathered, const Result<void>& outcome) {
 
 void Node::send_all() {
   Process& process = *process_;
+  if (process.out.empty()) return;
   for (const std::string& notice : std::exchange(process.out.notices, {})) {
     if (notice.find("is not what other workers have") != std::string::npos) violated(name_ + ": " + notice);
   }

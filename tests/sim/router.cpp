@@ -18,24 +18,15 @@ Router::Router(World& world, Network& network, Metad& metad, Endpoint self, cons
       self_(self),
       wires_(wires),
       tie_(std::make_shared<MetadTie>(world, network, metad, self, member_of(self))),
-      admission_({.auto_create = false}, tie_->catalog()) {
-  tie_->begin([](const CatalogChange*) {}, [this] { wake_at(world_.now()); });
-  wake_at(0);
-}
-
-void Router::wake_at(std::int64_t time) {
-  if (wake_at_ >= 0 && wake_at_ <= time) return;
-  wake_at_ = std::max(time, world_.now());
-  world_.at(wake_at_, [this, time = wake_at_] {
-    if (wake_at_ != time) return;
-    wake_at_ = -1;
-    turn();
-  });
+      admission_({.auto_create = false}, tie_->catalog()),
+      alarm_(world, [this] { turn(); }) {
+  tie_->begin([](const CatalogChange*) {}, [this] { alarm_.at(world_.now()); });
+  alarm_.at(0);
 }
 
 void Router::turn() {
   tie_->step({world_.now()});
-  wake_at(tie_->next_deadline().value);
+  alarm_.at(tie_->next_deadline().value);
 }
 
 void Router::take_request(std::string client, ClientFrames frames) { dispatch({std::move(client), std::move(frames)}); }

@@ -37,7 +37,6 @@ class Router {
     ClientFrames frames;
     std::uint8_t hops = 0;
   };
-  void wake_at(std::int64_t time);
   void turn();
   void dispatch(Incoming request);
   void forward(Incoming request, const Route& route);
@@ -51,7 +50,7 @@ class Router {
   Admission admission_;
   MsgpackReader reader_;
   RequestHeader header_;
-  std::int64_t wake_at_ = -1;
+  Alarm alarm_;
 };
 
 }  // namespace dmq::sim

@@ -17,7 +17,7 @@ std::uint64_t Random::next() {
   return z ^ (z >> 31);
 }
 
-void World::at(std::int64_t time, Action action) {
+void World::at(std::int64_t time, Action&& action) {
   time = std::max(time, now_);
   List& list = time < now_ + kNear ? near_[static_cast<std::size_t>(time % kNear)] : far_[time];
   const std::size_t event = keep(std::move(action));
@@ -25,7 +25,7 @@ void World::at(std::int64_t time, Action action) {
   list.last = event;
 }
 
-std::size_t World::keep(Action action) {
+std::size_t World::keep(Action&& action) {
   if (free_ == kNone) {
     events_.push_back({std::move(action)});
     return events_.size() - 1;
@@ -36,11 +36,13 @@ std::size_t World::keep(Action action) {
   return event;
 }
 
-World::Action World::take_first(List& list) {
-  const std::size_t event = list.first;
-  list.first = std::exchange(events_[event].next, free_);
-  free_ = event;
-  return std::exchange(events_[event].action, nullptr);
+void World::do_first(List& list) {
+  const std::size_t place = list.first;
+  Event& event = events_[place];
+  list.first = event.next;
+  event.action();
+  event.action = nullptr;
+  event.next = std::exchange(free_, place);
 }
 
 bool World::step(std::int64_t until) {
@@ -48,7 +50,7 @@ bool World::step(std::int64_t until) {
     List& list = near_[static_cast<std::size_t>(now_ % kNear)];
     if (list.first != kNone) {
       ++mark_;
-      take_first(list)();
+      do_first(list);
       return true;
     }
     if (now_ >= until) return false;
@@ -58,6 +60,22 @@ bool World::step(std::int64_t until) {
     near_[static_cast<std::size_t>(far_.begin()->first % kNear)] = far_.begin()->second;
     far_.erase(far_.begin());
   }
+}
+
+void Alarm::at(std::int64_t time) {
+  time = std::max(time, world_.now());
+  if (due_ <= time) return;
+  due_ = time;
+  if (std::find(rings_.begin(), rings_.end(), time) != rings_.end()) return;
+  rings_.push_back(time);
+  world_.at(time, [this, time] { ring(time); });
+}
+
+void Alarm::ring(std::int64_t time) {
+  std::erase(rings_, time);
+  if (due_ != time) return;
+  due_ = kNever;
+  action_();
 }
 
 void World::note(std::string_view what, std::uint64_t a, std::uint64_t b, std::uint64_t c) {

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <map>
 #include <stdexcept>
@@ -52,8 +53,8 @@ class World {
   // Events so far: tells of two things in one millisecond which came first.
   std::uint64_t mark() const { return mark_; }
   Moment moment() const { return {mark_, now_}; }
-  void at(std::int64_t time, Action action);
-  void in(std::int64_t ms, Action action) { at(now_ + ms, std::move(action)); }
+  void at(std::int64_t time, Action&& action);
+  void in(std::int64_t ms, Action&& action) { at(now_ + ms, std::move(action)); }
   // The next action, when there is one until `until`; otherwise time goes on to there.
   bool step(std::int64_t until);
 
@@ -80,14 +81,32 @@ class World {
     Action action;
     std::size_t next = kNone;
   };
-  std::size_t keep(Action action);
-  Action take_first(List& list);
+  std::size_t keep(Action&& action);
+  void do_first(List& list);
 
   static constexpr std::int64_t kNear = 1024;
   std::array<List, kNear> near_;      // of the next milliseconds
   std::map<std::int64_t, List> far_;  // of those behind
-  std::vector<Event> events_;
-  std::size_t free_ = kNone;  // the first place of events_ that is free; `next` leads to the others
+  std::deque<Event> events_;          // none moves while it happens
+  std::size_t free_ = kNone;          // the first place of events_ that is free; `next` leads to the others
+};
+
+// What is to be done once, at the earliest of the times that were said since it was done last.
+class Alarm {
+ public:
+  Alarm(World& world, World::Action action) : world_(world), action_(std::move(action)) {}
+
+  void at(std::int64_t time);
+  void cancel() { due_ = kNever; }
+
+ private:
+  static constexpr std::int64_t kNever = INT64_MAX;
+  void ring(std::int64_t time);
+
+  World& world_;
+  const World::Action action_;
+  std::int64_t due_ = kNever;
+  std::vector<std::int64_t> rings_;  // of the world; also those that are not due any more
 };
 
 }  // namespace dmq::sim
