@@ -286,6 +286,11 @@ void Replica::begin_repair(TimeMs now) {
   fetch_due_ = due_ = now;
 }
 
+void Replica::judged(TimeMs now) {
+  doubtful_ = false;
+  if (leads()) report_due_ = now + kTimes.report;
+}
+
 bool Replica::has_report() const {
   if (!unclean_ || alone() || !is_replica(self_)) return false;
   // The leader goes by what it was told: it may count the copy only when all of that is here again.
@@ -294,7 +299,7 @@ bool Replica::has_report() const {
 
 void Replica::report(TimeMs now, ReplicaEffects& out) {
   if (!has_report() || now < report_due_) return;
-  report_due_ = now + (leads() ? kTimes.report : kTimes.retry);
+  report_due_ = now + kTimes.retry;
   if (repaired_) repair_told_ = set_.version;
   out.reports.push_back({session_, id_, repaired_, set_.version});
 }

@@ -18,7 +18,7 @@ struct ReplicaTimes {
   DurationMs silence{600};    // an in-sync follower that said nothing for so long is proposed for removal (rule 8)
   DurationMs lag{2000};       // so is one that did not reach in this time what was the log's end
   DurationMs retry{200};      // of a fetch, a proposal or a report without an answer
-  DurationMs report{5000};    // of a leader's damage: metad may have nobody else who could lead
+  DurationMs report{5000};    // of a leader's damage that metad knows of: it may have nobody else who could lead
 };
 
 struct PeerSend {
@@ -115,7 +115,7 @@ class Replica {
     damaged({});
     doubtful_ = true;
   }
-  void judged() { doubtful_ = false; }
+  void judged(TimeMs now);  // metad has answered a report
   bool doubtful() const { return doubtful_ && !alone(); }
   bool unclean() const { return unclean_ && !repaired_; }
   // What is here cannot be led or followed on with: a snapshot is under way, or must come.

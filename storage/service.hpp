@@ -65,7 +65,7 @@ class Service {
   // metad's answer to a proposal or a report; it is in the catalog a little later. Errors: as for follow_catalog().
   Result<void> proposal_answered(const PartitionInfo& info, const Now& now, Turn& turn, Outbox& out);
   // To a word of damage or of a repair; proposal_answered() follows.
-  void report_answered(const PartitionInfo& info, Outbox& out);
+  void report_answered(const PartitionInfo& info, const Now& now, Outbox& out);
 
   // Rule 11: until then metad takes this worker for alive. A leader that is cut off stays safe, but delivers no more
   // what another may deliver by now. Where nobody else has the messages, nothing changes.

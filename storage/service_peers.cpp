@@ -230,10 +230,10 @@ bool Service::is_of_other_session(const PartitionInfo& info, const Partition& pa
   return info.leader == worker_name_ && info.leader_session != partition.replica().session();
 }
 
-void Service::report_answered(const PartitionInfo& info, Outbox& out) {
+void Service::report_answered(const PartitionInfo& info, const Now& now, Outbox& out) {
   const auto found = partitions_.find(info.id);
   if (found == partitions_.end() || is_of_other_session(info, found->second)) return;
-  found->second.replica().judged();
+  found->second.replica().judged(now.steady);
   const bool unclean = info.leader == worker_name_ && found->second.replica().unclean();
   if (unclean && irreplaceable_.insert(info.id).second) {
     out.notices.push_back("partition " + std::to_string(info.id.value) +

@@ -313,7 +313,7 @@ void Worker::send_all() {
     spdlog::warn("partition {}: the copy here is {}", report.partition.value, report.repaired ? "repaired" : "damaged");
     link_->request(report, now_.steady, [this, follow](const MetadReplyBody& answer) {
       const auto* partition = std::get_if<PartitionInfo>(&answer);
-      if (partition != nullptr) service_->report_answered(*partition, out_);
+      if (partition != nullptr) service_->report_answered(*partition, now_, out_);
       follow(answer);
     });
   }

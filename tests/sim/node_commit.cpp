@@ -110,7 +110,7 @@ void Node::send_all() {
     world_.note("unclean", self_, report.partition.value, report.repaired ? 1 : 0);
     process.tie->request(report, now_.steady, [this, follow](const MetadReplyBody& answer) {
       const auto* partition = std::get_if<PartitionInfo>(&answer);
-      if (partition != nullptr) process_->service->report_answered(*partition, process_->out);
+      if (partition != nullptr) process_->service->report_answered(*partition, now_, process_->out);
       follow(answer);
     });
   }

@@ -251,7 +251,7 @@ class Cluster {
     for (const AlterInSync& proposal : out.proposals) take(proposal);
     for (const ReportUnclean& report : out.reports) take(report, from.name);
     for (std::size_t i = 0; i < out.reports.size(); ++i) {
-      from.service->report_answered(info, from.out);
+      from.service->report_answered(info, now, from.out);
       CHECK(from.service->proposal_answered(info, now, from.turn, from.out));
     }
     replies_.insert(replies_.end(), out.replies.begin(), out.replies.end());

@@ -480,8 +480,28 @@ TEST_CASE("rule 13: a copy in doubt delivers nothing before metad has heard of i
   a.replica.tick(kNow, a.out);
   REQUIRE(a.out.reports.size() == 1);
   CHECK_FALSE(a.out.reports[0].repaired);
-  a.replica.judged();
+  a.replica.judged(kNow);
   CHECK(a.replica.delivers());
+}
+
+TEST_CASE("rule 13: a leader repeats a lost report soon, and one that was answered late", "[storage][replica]") {
+  Node a{"a"};
+  EpochTable table;
+  table.add({1}, {1});
+  a.replica.restore(table, {5}, {5});
+  a.follow(set_of(3, 1, "a", {"a", "b"}));
+  a.replica.damaged(kNow);
+  a.replica.tick(kNow, a.out);
+  REQUIRE(a.out.reports.size() == 1);
+  const TimeMs again = kNow + Replica::kTimes.retry;
+  CHECK(a.replica.next_deadline() <= again);
+  a.replica.tick(again, a.out);
+  REQUIRE(a.out.reports.size() == 2);
+  a.replica.judged(again);
+  a.replica.tick(again + Replica::kTimes.retry, a.out);
+  CHECK(a.out.reports.size() == 2);
+  a.replica.tick(again + Replica::kTimes.report, a.out);
+  CHECK(a.out.reports.size() == 3);
 }
 
 }  // namespace dmq
