@@ -100,6 +100,10 @@ MetadReplyBody Controller::handle(const ReportUnclean& report, Turn& turn) {
   PartitionInfo info = partition.info;
   if (report.repaired) {
     if (report.version == info.version) std::erase(info.unclean, name);
+  } else if (report.version != info.version) {
+    // It may have been on its way since before a repair.
+    return Error{Errc::kUnavailable,
+                 "the partition has changed since; say it again of version " + std::to_string(info.version.value)};
   } else if (lists(info.unclean, name)) {
     ++info.version.value;  // a word of its repair that is still under way is not of this damage
     put(turn, info);

@@ -71,7 +71,7 @@ struct ReportUnclean {
   SessionId session;
   PartitionId partition;
   bool repaired = false;
-  PartitionVersion version;  // repaired: of the entry that says unclean; one of another version changes nothing
+  PartitionVersion version;  // of the entry that the worker knows; a word of another one changes nothing
 };
 
 // --- operators ---------------------------------------------------------------------------------------------------

@@ -313,6 +313,17 @@ TEST_CASE("rule 13: a word of an earlier repair does not make up for a later dam
   CHECK(s.state() == "a+0 [a b] -c");
 }
 
+TEST_CASE("rule 13: a word of damage that comes after its repair changes nothing", "[metad][controller]") {
+  ReplicaScript s("abc", 2);
+  const ReportUnclean damaged{s.session("c"), {0}, false, s.info().version};
+  s.ask(damaged);
+  CHECK(s.state() == "a+0 [a b] -c");
+  CHECK(s.refusal(damaged).starts_with("unavailable: the partition has changed since"));  // it says it again, as it is
+  CHECK(s.repaired("c") == "a+0 [a b]");
+  CHECK(s.refusal(damaged).starts_with("unavailable: the partition has changed since"));
+  CHECK(s.state() == "a+0 [a b]");
+}
+
 TEST_CASE("rule 13: what is unclean stays so when its worker starts again, until an operator forces it",
           "[metad][controller]") {
   ReplicaScript s("abc", 2);

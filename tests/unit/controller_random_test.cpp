@@ -155,7 +155,7 @@ ControllerEvent History::some_event() {
   const PartitionInfo& now = known_.partition_infos.at(some_partition().value);
   if (what < 83) return ResignLeader{now.leader_session, now.id, now.epoch};
   const WorkerInfo& worker = known_.workers[random_() % known_.workers.size()];
-  if (what < 85) return ReportUnclean{worker.session, now.id};
+  if (what < 85) return ReportUnclean{worker.session, now.id, false, now.version};
   if (what < 86) return ReportUnclean{worker.session, now.id, true, now.version};
   return MemberHeartbeat{worker.session};
 }

@@ -164,7 +164,9 @@ class ReplicaScript : public Script {
   std::string join(const std::string& names) { return alter(proposal(names)); }
   std::string alter(const AlterInSync& proposal) { return text(ask(proposal)); }
   std::string resign() { return text(ask(ResignLeader{info().leader_session, {0}, info().epoch})); }
-  std::string unclean(const std::string& name) { return text(ask(ReportUnclean{session(name), {0}})); }
+  std::string unclean(const std::string& name) {
+    return text(ask(ReportUnclean{session(name), {0}, false, info().version}));
+  }
   std::string repaired(const std::string& name) {
     return text(ask(ReportUnclean{session(name), {0}, true, info().version}));
   }

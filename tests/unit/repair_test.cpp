@@ -220,8 +220,9 @@ class Cluster {
   }
   // As metad does it (metad/controller_leaders.cpp).
   void take(const ReportUnclean& report, const std::string& name) {
+    if (report.version != info.version) return;
     if (report.repaired) {
-      if (report.version != info.version || refuses_repairs) return;
+      if (refuses_repairs) return;
       std::erase(info.unclean, name);
     } else if (!lists(info.unclean, name)) {
       if (info.leader == name && info.in_sync.size() < 2) return;
