@@ -30,6 +30,8 @@ bool Replica::follow(std::uint64_t cluster, const PartitionInfo& set, SessionId 
   if (set.version < set_.version || (!renewed && set.version == set_.version)) return false;
   const bool new_term = renewed || set.epoch != set_.epoch;
   const bool was_alone = alone();
+  // A leader's damaged copy may be one that metad can do without now.
+  if (set.in_sync.size() > set_.in_sync.size()) report_due_ = std::min(report_due_, now);
   session_ = session;
   cluster_ = cluster;
   set_ = set;
