@@ -1,6 +1,7 @@
 // The catalog as every part of the broker sees it, what carries it, and the cached copy of it.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <map>
 #include <string>
@@ -19,9 +20,15 @@ namespace dmq {
 
 class MsgpackReader;
 
+// How many of so many messages each priority gives while all have some; zeros: a higher one goes first always.
+using PriorityWeights = std::array<std::uint8_t, kPriorities>;
+
 struct QueueSettings {
   DurationMs lease_ms{kLeaseMsDefault};  // lease of a receive that names none
   Confirmation confirm = Confirmation::kInSync;
+  DurationMs delay_ms;                 // of messages that say nothing of a delay
+  DurationMs ttl_ms;                   // of messages that say nothing of it; 0: they do not expire
+  PriorityWeights priority_weights{};  // each from 1, or all 0
   bool operator==(const QueueSettings&) const = default;
 };
 

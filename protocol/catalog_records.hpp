@@ -61,6 +61,9 @@ void pack_number(Packer& packer, std::string_view key, std::uint64_t value);
 void pack_names(Packer& packer, std::string_view key, const std::vector<std::string>& names);
 
 void pack_settings(Packer& packer, const QueueSettings& settings);
+// Their pairs alone, settings_count() of them, in the map of somebody else.
+std::size_t settings_count(const QueueSettings& settings);
+void pack_each_setting(Packer& packer, const QueueSettings& settings);
 void pack_queue(Packer& packer, const QueueInfo& queue);
 void pack_deleted(Packer& packer, const QueueDeleted& deleted);
 void pack_partition(Packer& packer, const PartitionInfo& partition);
@@ -69,6 +72,7 @@ void pack_cluster(Packer& packer, const ClusterInfo& cluster);
 void pack_forgotten(Packer& packer, const WorkerForgotten& forgotten);
 void pack_snapshot(Packer& packer, const CatalogSnapshot& snapshot);
 Result<QueueSettings> read_settings(const msgpack::object& object);
+Result<PriorityWeights> read_priority_weights(const msgpack::object& object);  // Errors: invalid_argument
 Result<QueueInfo> read_queue(const msgpack::object& object);
 Result<QueueDeleted> read_deleted(const msgpack::object& object);
 Result<PartitionInfo> read_partition(const msgpack::object& object);

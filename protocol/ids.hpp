@@ -36,6 +36,10 @@ using DurationMs = Id<struct DurationTag, std::int64_t>;
 inline TimeMs operator+(TimeMs time, DurationMs span) { return {time.value + span.value}; }
 inline DurationMs operator-(TimeMs later, TimeMs earlier) { return {later.value - earlier.value}; }
 
+// Of a message: 0 (usual) to 9; higher ones go first.
+using Priority = std::uint8_t;
+inline constexpr std::size_t kPriorities = 10;
+
 // Names one lease of one message: only the holder of the latest lease can settle it (docs/protocol.md, "Receipts").
 struct Receipt {
   PartitionId partition;

@@ -17,8 +17,19 @@ constexpr ReadLimits kPayloadLimits{.array_items = kBatchMessagesMax,
                                     .values = kPayloadValuesMax};
 
 // Message keys that the protocol names and this broker does not offer yet: refused, never silently dropped.
-constexpr std::array<std::string_view, 9> kReservedKeys{
-    "priority", "delay_ms", "deliver_at", "ttl_ms", "key", "dedup_id", "content_type", "correlation_id", "traceparent"};
+constexpr std::array<std::string_view, 2> kReservedKeys{"key", "dedup_id"};
+
+constexpr std::uint32_t kDeliveryPairs = 5;  // that each delivered message has
+
+// The short texts among the attributes.
+struct Label {
+  std::string_view key;
+  std::string_view Attributes::*value;
+};
+constexpr std::array<Label, 4> kLabels{{{"content_type", &Attributes::content_type},
+                                        {"reply_to", &Attributes::reply_to},
+                                        {"correlation_id", &Attributes::correlation_id},
+                                        {"traceparent", &Attributes::traceparent}}};
 
 // An array of 32-bit count, whose count is filled in when it is known.
 void begin_array(std::string& out) { out.assign("\xdd\0\0\0\0", 5); }
@@ -59,8 +70,6 @@ Result<msgpack::object> read_filled_array(std::string_view payload, MsgpackReade
   return object;
 }
 
-Error bad_message(Errc code, std::string context) { return Error{code, std::move(context)}; }
-
 // The headers map of a message as views. Errors: malformed, too_large.
 Result<std::vector<HeaderView>> read_headers(const msgpack::object& object) {
   if (auto map = check_map(object); !map) return fail(Errc::kMalformed, "headers: " + map.error().context);
@@ -81,31 +90,102 @@ Result<std::vector<HeaderView>> read_headers(const msgpack::object& object) {
   return headers;
 }
 
-void read_message_map(const msgpack::object& object, SendItem& item) {
-  if (auto map = check_map(object); !map) {
-    item.error = bad_message(Errc::kMalformed, "message: " + map.error().context);
-    return;
+// Headers and labels of a message. Errors: malformed, too_large, invalid_argument.
+Result<Attributes> read_attributes(const msgpack::object& object) {
+  Attributes attributes;
+  if (const msgpack::object* headers = find_key(object, "headers")) {
+    auto views = read_headers(*headers);
+    if (!views) return tl::unexpected<Error>(views.error());
+    attributes.headers = std::move(*views);
   }
+  for (const Label& label : kLabels) {
+    const msgpack::object* value = find_key(object, label.key);
+    if (value == nullptr) continue;
+    const auto text = as_text(*value);
+    if (!text || text->empty() || text->size() > kMessageLabelBytesMax || !is_clean_utf8(*text)) {
+      return fail(Errc::kInvalidArgument, "`" + std::string(label.key) +
+                                              "` must be a str of 1 to 255 bytes of UTF-8 without control characters");
+    }
+    attributes.*label.value = *text;
+  }
+  return attributes;
+}
+
+// The number under `key`, from `least` on; empty: there is none.
+Result<std::optional<std::uint64_t>> read_option(const msgpack::object& object, std::string_view key,
+                                                 std::uint64_t least, std::uint64_t most, std::string_view what) {
+  const msgpack::object* value = find_key(object, key);
+  if (value == nullptr) return std::optional<std::uint64_t>();
+  const auto number = as_number(*value);
+  if (!number || *number < least || *number > most) {
+    return fail(Errc::kInvalidArgument, "`" + std::string(key) + "` must be " + std::string(what));
+  }
+  return number;
+}
+
+// Errors: invalid_argument.
+Result<MessageOptions> read_options(const msgpack::object& object) {
+  MessageOptions options;
+  const auto priority = read_option(object, "priority", 0, kPriorities - 1, "an integer from 0 to 9");
+  const auto delay = read_option(object, "delay_ms", 0, kNumberMax, "a number of milliseconds from 0");
+  const auto at = read_option(object, "deliver_at", 0, kNumberMax, "a time in milliseconds since 1970");
+  const auto ttl = read_option(object, "ttl_ms", 1, kNumberMax, "a number of milliseconds from 1");
+  for (const auto* each : {&priority, &delay, &at, &ttl}) {
+    if (!*each) return tl::unexpected<Error>(each->error());
+  }
+  if (*delay && *at) return fail(Errc::kInvalidArgument, "a message has `delay_ms` or `deliver_at`, not both");
+  options.priority = static_cast<Priority>(priority->value_or(0));
+  if (*delay) options.delay_ms = DurationMs{static_cast<std::int64_t>(**delay)};
+  if (*at) options.deliver_at = TimeMs{static_cast<std::int64_t>(**at)};
+  if (*ttl) options.ttl_ms = DurationMs{static_cast<std::int64_t>(**ttl)};
+  return options;
+}
+
+Result<void> read_message_map(const msgpack::object& object, SendItem& item) {
+  if (auto map = check_map(object); !map) return fail(Errc::kMalformed, "message: " + map.error().context);
   for (const std::string_view key : kReservedKeys) {
     if (find_key(object, key) == nullptr) continue;
-    item.error = bad_message(Errc::kUnsupported, "this broker does not offer `" + std::string(key) + "`");
-    return;
+    return fail(Errc::kUnsupported, "this broker does not offer `" + std::string(key) + "`");
   }
   const msgpack::object* body = find_key(object, "body");
   const auto bytes = body == nullptr ? std::nullopt : as_bytes(*body);
-  if (!bytes) {
-    item.error = bad_message(Errc::kMalformed, "a message has no `body` of bin or str");
-    return;
-  }
+  if (!bytes) return fail(Errc::kMalformed, "a message has no `body` of bin or str");
   item.body = *bytes;
-  const msgpack::object* headers = find_key(object, "headers");
-  if (headers == nullptr) return;
-  const auto views = read_headers(*headers);
-  if (!views) {
-    item.error = views.error();
-    return;
+  if (object.via.map.size == 1) return {};
+  const auto options = read_options(object);
+  if (!options) return tl::unexpected<Error>(options.error());
+  item.options = *options;
+  const auto attributes = read_attributes(object);
+  if (!attributes) return tl::unexpected<Error>(attributes.error());
+  item.attributes = pack_attributes(*attributes);
+  return {};
+}
+
+void pack_pair(Packer& packer, std::string_view key, std::uint64_t value) {
+  packer.text(key);
+  packer.number(value);
+}
+
+// Appends the pairs to `out`; their number.
+std::uint8_t pack_pairs(const Attributes& attributes, std::string& out) {
+  Packer packer(out);
+  std::uint8_t pairs = 0;
+  if (!attributes.headers.empty()) {
+    packer.text("headers");
+    packer.map(attributes.headers.size());
+    for (const auto& [name, value] : attributes.headers) {
+      packer.text(name);
+      packer.bytes(value);
+    }
+    ++pairs;
   }
-  item.attributes = pack_attributes(*views);
+  for (const Label& label : kLabels) {
+    if ((attributes.*label.value).empty()) continue;
+    packer.text(label.key);
+    packer.text(attributes.*label.value);
+    ++pairs;
+  }
+  return pairs;
 }
 
 }  // namespace
@@ -121,35 +201,44 @@ Result<void> decode_send(std::string_view payload, MsgpackReader& reader, std::v
     if (const auto bytes = as_bytes(message)) {
       item.body = *bytes;
     } else if (message.type == msgpack::type::MAP) {
-      read_message_map(message, item);
+      if (auto read = read_message_map(message, item); !read) item.error = read.error();
     } else {
-      item.error = bad_message(Errc::kMalformed, "a message must be a map, or bin or str for a body alone");
+      item.error = {Errc::kMalformed, "a message must be a map, or bin or str for a body alone"};
     }
-    if (item.body.size() > kMessageBytesMax) item.error = bad_message(Errc::kTooLarge, "the body is over 16 MiB");
+    if (item.body.size() > kMessageBytesMax) item.error = {Errc::kTooLarge, "the body is over 16 MiB"};
   }
   return {};
 }
 
-std::string pack_attributes(const std::vector<HeaderView>& headers) {
-  if (headers.empty()) return {};
-  std::string out(1, '\1');
+std::string pack_attributes(const Attributes& attributes) {
+  std::string out(1, '\0');
+  out[0] = static_cast<char>(pack_pairs(attributes, out));
+  return out.size() == 1 ? std::string() : out;
+}
+
+std::string pack_message_pairs(const Attributes& attributes, const MessageOptions& options) {
+  std::string out(1, '\0');
+  std::uint8_t pairs = pack_pairs(attributes, out);
   Packer packer(out);
-  packer.text("headers");
-  packer.map(headers.size());
-  for (const auto& [name, value] : headers) {
-    packer.text(name);
-    packer.bytes(value);
-  }
-  return out;
+  const auto add = [&](std::string_view key, std::int64_t value) {
+    pack_pair(packer, key, static_cast<std::uint64_t>(value));
+    ++pairs;
+  };
+  if (options.priority != 0) add("priority", options.priority);
+  if (options.delay_ms) add("delay_ms", options.delay_ms->value);
+  if (options.deliver_at) add("deliver_at", options.deliver_at->value);
+  if (options.ttl_ms) add("ttl_ms", options.ttl_ms->value);
+  out[0] = static_cast<char>(pairs);
+  return pairs == 0 ? std::string() : out;
 }
 
 SendWriter::SendWriter() { begin_array(out_); }
 
-void SendWriter::add(std::string_view body, std::string_view attributes) {
+void SendWriter::add(std::string_view body, std::string_view pairs) {
   Packer packer(out_);
-  if (!attributes.empty()) {
-    packer.map(1 + static_cast<std::size_t>(attributes.front()));
-    packer.raw(attributes.substr(1));
+  if (!pairs.empty()) {
+    packer.map(1 + static_cast<std::size_t>(pairs.front()));
+    packer.raw(pairs.substr(1));
     packer.text("body");
   }
   packer.bytes(body);
@@ -250,28 +339,27 @@ DeliveryWriter::DeliveryWriter(std::size_t bytes_expected) {
   begin_array(out_);
 }
 
-void DeliveryWriter::begin(const Receipt& receipt, std::uint32_t deliveries, TimeMs sent_ms,
-                           std::string_view attributes, std::size_t body_bytes) {
+void DeliveryWriter::begin(const DeliveryHead& head) {
   Packer packer(out_);
-  const std::size_t pairs = attributes.empty() ? 0 : static_cast<std::size_t>(attributes.front());
-  packer.map(5 + pairs);
+  const std::size_t pairs = head.attributes.empty() ? 0 : static_cast<std::size_t>(head.attributes.front());
+  packer.map(kDeliveryPairs + pairs + (head.priority != 0 ? 1 : 0) + (head.expires_ms.value != 0 ? 1 : 0));
   packer.text("id");
   char id[kMessageIdTextMax];
-  packer.text({id, write_message_id(receipt.partition, receipt.lsn, id)});
+  packer.text({id, write_message_id(head.receipt.partition, head.receipt.lsn, id)});
   packer.text("receipt");
   char text[kReceiptTextMax];
-  packer.text({text, write_receipt(receipt, text)});
-  packer.text("deliveries");
-  packer.number(deliveries);
-  packer.text("sent_ms");
-  packer.number(static_cast<std::uint64_t>(sent_ms.value));
-  if (pairs != 0) packer.raw(attributes.substr(1));
+  packer.text({text, write_receipt(head.receipt, text)});
+  pack_pair(packer, "deliveries", head.deliveries);
+  pack_pair(packer, "sent_ms", static_cast<std::uint64_t>(head.sent_ms.value));
+  if (head.priority != 0) pack_pair(packer, "priority", head.priority);
+  if (head.expires_ms.value != 0) pack_pair(packer, "expires_ms", static_cast<std::uint64_t>(head.expires_ms.value));
+  if (pairs != 0) packer.raw(head.attributes.substr(1));
   packer.text("body");
-  if (body_bytes < 256) {
-    out_ += {'\xc4', static_cast<char>(body_bytes)};
+  if (head.body_bytes < 256) {
+    out_ += {'\xc4', static_cast<char>(head.body_bytes)};
   } else {
-    const char size[5] = {'\xc6', static_cast<char>(body_bytes >> 24), static_cast<char>(body_bytes >> 16),
-                          static_cast<char>(body_bytes >> 8), static_cast<char>(body_bytes)};
+    const char size[5] = {'\xc6', static_cast<char>(head.body_bytes >> 24), static_cast<char>(head.body_bytes >> 16),
+                          static_cast<char>(head.body_bytes >> 8), static_cast<char>(head.body_bytes)};
     out_.append(size, 5);
   }
   ++count_;
@@ -311,11 +399,12 @@ Result<void> decode_deliveries(std::string_view payload, MsgpackReader& reader, 
     message.body = *body;
     message.deliveries = static_cast<std::uint32_t>(get_number("deliveries"));
     message.sent_ms = TimeMs{static_cast<std::int64_t>(get_number("sent_ms"))};
-    if (const msgpack::object* headers = find_key(item, "headers")) {
-      auto views = read_headers(*headers);
-      if (!views) return tl::unexpected<Error>(views.error());
-      message.headers = std::move(*views);
-    }
+    if (item.via.map.size == kDeliveryPairs) continue;  // most have no more
+    message.priority = static_cast<Priority>(get_number("priority"));
+    message.expires_ms = TimeMs{static_cast<std::int64_t>(get_number("expires_ms"))};
+    auto attributes = read_attributes(item);
+    if (!attributes) return tl::unexpected<Error>(attributes.error());
+    message.attributes = std::move(*attributes);
   }
   return {};
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -16,30 +17,51 @@ class MsgpackReader;
 
 // --- send -------------------------------------------------------------------------------------------------------
 
+// How the broker is to treat a message. Absent: as the queue's settings say.
+struct MessageOptions {
+  Priority priority = 0;
+  std::optional<DurationMs> delay_ms;  // from when the broker takes it
+  std::optional<TimeMs> deliver_at;    // since 1970; instead of a delay
+  std::optional<DurationMs> ttl_ms;    // from when the broker takes it
+};
+
 // One message of a send request. `body` points into the decoded payload. A message that cannot be taken carries
 // its error; the others of the request are not touched by it.
 struct SendItem {
   std::string_view body;
+  MessageOptions options;
   std::string attributes;  // what travels with the body, as stored: see pack_attributes; empty when there is none
   Error error{Errc::kOk, {}};
 };
 
 // `items` is cleared and filled, one per message. Errors of the whole request: malformed, too_large (over 1,000
-// messages or 32 MiB), invalid_argument (no message). Errors of one message: malformed, too_large, unsupported.
+// messages or 32 MiB), invalid_argument (no message). Errors of one message: malformed, too_large, invalid_argument,
+// unsupported.
 Result<void> decode_send(std::string_view payload, MsgpackReader& reader, std::vector<SendItem>& items);
 
 using HeaderView = std::pair<std::string_view, std::string_view>;
 
+// What goes with a body from the producer to the consumer; the broker does not look at it. Empty: absent.
+struct Attributes {
+  std::vector<HeaderView> headers;
+  std::string_view content_type;
+  std::string_view reply_to;  // a queue's name, by custom
+  std::string_view correlation_id;
+  std::string_view traceparent;  // of W3C Trace Context
+};
+
 // Attributes as they lie on disk and go out again: one byte with the number of pairs, then packed key, value, ...
-// Today at most one pair: "headers" and the map of them.
-std::string pack_attributes(const std::vector<HeaderView>& headers);
+// Empty when there are none.
+std::string pack_attributes(const Attributes& attributes);
+// The same with the pairs of `options`, as SendWriter takes it.
+std::string pack_message_pairs(const Attributes& attributes, const MessageOptions& options);
 
 // Gathers the payload of a send request, message by message.
 class SendWriter {
  public:
   SendWriter();
-  // `attributes` as pack_attributes gives them, or empty.
-  void add(std::string_view body, std::string_view attributes);
+  // `pairs` as pack_message_pairs gives them, or empty.
+  void add(std::string_view body, std::string_view pairs);
   std::size_t count() const { return count_; }
   std::size_t bytes() const { return out_.size(); }
   std::string finish();  // the payload; the writer is empty again
@@ -81,13 +103,23 @@ Result<std::vector<ItemResult>> decode_results(std::string_view payload, Msgpack
 
 // --- receive ------------------------------------------------------------------------------------------------------
 
+// A delivered message without its body.
+struct DeliveryHead {
+  Receipt receipt;
+  std::uint32_t deliveries = 1;
+  TimeMs sent_ms;
+  Priority priority = 0;
+  TimeMs expires_ms;            // since 1970; 0: never
+  std::string_view attributes;  // as stored
+  std::size_t body_bytes = 0;
+};
+
 // Gathers the payload of a receive reply. The body is copied once, from the store into the frame.
 class DeliveryWriter {
  public:
   explicit DeliveryWriter(std::size_t bytes_expected);
-  // Writes one message up to its body of `body_bytes`; the caller then appends exactly so many bytes to `out()`.
-  void begin(const Receipt& receipt, std::uint32_t deliveries, TimeMs sent_ms, std::string_view attributes,
-             std::size_t body_bytes);
+  // Writes one message up to its body; the caller then appends exactly `head.body_bytes` to `out()`.
+  void begin(const DeliveryHead& head);
   std::string& out() { return out_; }
   // Forgets a message that was begun when `bytes()` was `mark`, because its body turned out to be damaged.
   void take_back(std::size_t mark);
@@ -107,7 +139,9 @@ struct Delivery {
   std::string_view body;
   std::uint32_t deliveries = 1;  // how often it was handed out, this time included
   TimeMs sent_ms;                // when the broker took it, since 1970
-  std::vector<HeaderView> headers;
+  Priority priority = 0;
+  TimeMs expires_ms;  // since 1970; 0: never
+  Attributes attributes;
 };
 Result<void> decode_deliveries(std::string_view payload, MsgpackReader& reader, std::vector<Delivery>& out);
 

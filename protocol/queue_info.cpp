@@ -1,6 +1,9 @@
 // Encoding of descriptions; docs/protocol.md lists each key.
 #include "protocol/queue_info.hpp"
 
+#include <array>
+
+#include "protocol/catalog_records.hpp"
 #include "protocol/limits.hpp"
 #include "protocol/msgpack_reader.hpp"
 #include "protocol/packing.hpp"
@@ -9,7 +12,9 @@ namespace dmq {
 namespace {
 
 constexpr ReadLimits kSettingsLimits{.array_items = 16, .map_keys = 64, .string_bytes = 1024, .binary_bytes = 1024};
-constexpr std::size_t kInfoKeys = 6;
+constexpr std::array<std::string_view, 7> kFeatures{
+    "headers", "idempotent_producer", "nack_delay", "priority", "delay", "ttl", "labels"};
+constexpr std::size_t kInfoKeys = 4;  // and the settings
 
 void put(Packer& packer, std::string_view key, std::uint64_t value) {
   packer.text(key);
@@ -26,8 +31,15 @@ void put_info(Packer& packer, const QueueInfo& queue) {
   put(packer, "id", std::string_view(std::to_string(queue.id.value)));
   put(packer, "partition", std::uint64_t{queue.partition.value});
   put(packer, "created_ms", static_cast<std::uint64_t>(queue.created_ms.value));
-  put(packer, "lease_ms", static_cast<std::uint64_t>(queue.settings.lease_ms.value));
-  put(packer, "confirm", confirmation_name(queue.settings.confirm));
+  pack_each_setting(packer, queue.settings);
+}
+
+std::size_t info_keys(const QueueInfo& queue) { return kInfoKeys + settings_count(queue.settings); }
+
+Result<DurationMs> read_span(std::string_view key, const msgpack::object& object) {
+  const auto value = as_number(object);
+  if (!value) return fail(Errc::kInvalidArgument, "`" + std::string(key) + "` must be a number of milliseconds from 0");
+  return DurationMs{static_cast<std::int64_t>(*value)};
 }
 
 Result<void> read_setting(std::string_view key, const msgpack::object& object, QueueSettings& out) {
@@ -41,9 +53,17 @@ Result<void> read_setting(std::string_view key, const msgpack::object& object, Q
     const auto confirmation = confirmation_from_name(as_text(object).value_or(""));
     if (!confirmation) return fail(Errc::kInvalidArgument, "`confirm` must be \"in_sync\" or \"leader\"");
     out.confirm = *confirmation;
+  } else if (key == "delay_ms" || key == "ttl_ms") {
+    const auto span = read_span(key, object);
+    if (!span) return tl::unexpected<Error>(span.error());
+    (key == "delay_ms" ? out.delay_ms : out.ttl_ms) = *span;
+  } else if (key == "priority_weights") {
+    const auto weights = read_priority_weights(object);
+    if (!weights) return tl::unexpected<Error>(weights.error());
+    out.priority_weights = *weights;
   } else {
-    return fail(Errc::kInvalidArgument,
-                "there is no setting '" + std::string(repeatable(key)) + "'; known: lease_ms, confirm");
+    return fail(Errc::kInvalidArgument, "there is no setting '" + std::string(repeatable(key)) +
+                                            "'; known: lease_ms, confirm, delay_ms, ttl_ms, priority_weights");
   }
   return {};
 }
@@ -68,16 +88,14 @@ Result<QueueSettings> decode_queue_settings(std::string_view payload, MsgpackRea
 std::string encode_queue_settings(const QueueSettings& settings) {
   std::string out;
   Packer packer(out);
-  packer.map(2);
-  put(packer, "lease_ms", static_cast<std::uint64_t>(settings.lease_ms.value));
-  put(packer, "confirm", confirmation_name(settings.confirm));
+  pack_settings(packer, settings);
   return out;
 }
 
 std::string encode_queue_info(const QueueInfo& queue) {
   std::string out;
   Packer packer(out);
-  packer.map(kInfoKeys);
+  packer.map(info_keys(queue));
   put_info(packer, queue);
   return out;
 }
@@ -85,7 +103,7 @@ std::string encode_queue_info(const QueueInfo& queue) {
 std::string encode_queue_status(const QueueInfo& queue, const QueueStatus& status) {
   std::string out;
   Packer packer(out);
-  packer.map(kInfoKeys + 6);
+  packer.map(info_keys(queue) + 6);
   put_info(packer, queue);
   put(packer, "worker", std::string_view(status.worker));
   put(packer, "ready", status.ready);
@@ -101,7 +119,7 @@ std::string encode_queue_list(const std::vector<const QueueInfo*>& queues) {
   Packer packer(out);
   packer.array(queues.size());
   for (const QueueInfo* queue : queues) {
-    packer.map(kInfoKeys);
+    packer.map(info_keys(*queue));
     put_info(packer, *queue);
   }
   return out;
@@ -117,8 +135,8 @@ std::string encode_hello(const HelloInfo& info) {
   packer.array(1);
   packer.number(kProtocolVersion);
   packer.text("features");
-  packer.array(3);
-  for (const std::string_view feature : {"headers", "idempotent_producer", "nack_delay"}) packer.text(feature);
+  packer.array(kFeatures.size());
+  for (const std::string_view feature : kFeatures) packer.text(feature);
   put(packer, "sync", std::string_view(info.sync));
   put(packer, "heartbeat_ms", static_cast<std::uint64_t>(kHeartbeatMs));
   if (!info.admin.empty()) put(packer, "admin", std::string_view(info.admin));

@@ -69,10 +69,11 @@ void Partition::restore_message(Lsn lsn, const RecordHeader& header, const Retur
     return;
   }
   Queue& queue = queues_[header.queue];
-  queue.append(lsn, bytes, returned.deliveries);
-  if (returned.ready_ms > now.wall) {
-    queue.give_back(lsn, returned.deliveries, steady_of(returned.ready_ms, now), now.steady);
-  }
+  // Once it was handed out, only a later delay counts.
+  const TimeMs ready_ms = returned.deliveries > 0 ? returned.ready_ms : header.ready_ms;
+  queue.append(
+      lsn, {bytes, returned.deliveries, header.priority, steady_of(ready_ms, now), expiry_of(header.expires_ms, now)},
+      now.steady);
 }
 
 Result<void> Partition::restore_entry(Lsn lsn, const RecordView& record) {
@@ -85,7 +86,10 @@ Result<void> Partition::restore_entry(Lsn lsn, const RecordView& record) {
                  header.sequence,
                  header.sent_ms,
                  nullptr,
-                 nullptr};
+                 nullptr,
+                 header.priority,
+                 header.ready_ms,
+                 header.expires_ms};
   if (header.type != RecordType::kMessage) {
     auto body = decode_control(header.type, record.body);
     if (!body) return tl::unexpected<Error>(body.error());
@@ -101,8 +105,12 @@ Result<void> Partition::restore_entry(Lsn lsn, const RecordView& record) {
   return {};
 }
 
-TimeMs Partition::steady_of(TimeMs wall, const Now& now) const {
+TimeMs Partition::steady_of(TimeMs wall, const Now& now) {
   return wall.value == 0 ? now.steady : now.steady + (wall - now.wall);
+}
+
+std::optional<TimeMs> Partition::expiry_of(TimeMs expires_ms, const Now& now) {
+  return expires_ms.value == 0 ? std::nullopt : std::optional(steady_of(expires_ms, now));
 }
 
 // --- terms -----------------------------------------------------------------------------------------------------------
@@ -147,6 +155,19 @@ Result<void> Partition::note_epoch() {
 
 // --- the leader's records --------------------------------------------------------------------------------------------
 
+namespace {
+
+// When the message is ready and when it expires, by this leader's clock.
+void apply_options(const MessageOptions& options, const Partition::Sender& sender, TimeMs wall, RecordHeader& header) {
+  const DurationMs delay = options.delay_ms.value_or(sender.delay);
+  header.priority = options.priority;
+  header.ready_ms = options.deliver_at.value_or(delay.value == 0 ? TimeMs{} : wall + delay);
+  const DurationMs ttl = options.ttl_ms.value_or(sender.ttl);
+  header.expires_ms = ttl.value == 0 ? TimeMs{} : wall + ttl;
+}
+
+}  // namespace
+
 RecordHeader Partition::header_of(RecordType type, QueueId queue, const Now& now) const {
   RecordHeader header;
   header.type = type;
@@ -177,6 +198,7 @@ Result<Partition::Appended> Partition::append(const Sender& sender, const std::v
     header.attribute_bytes = static_cast<std::uint32_t>(items[i]->attributes.size());
     header.body_bytes = static_cast<std::uint32_t>(items[i]->body.size());
     if (admitted.row != nullptr) header.sequence = Sequence{sender.sequence.value + i};
+    apply_options(items[i]->options, sender, now.wall, header);
     const auto bytes = static_cast<std::uint32_t>(record_bytes(header));
     std::string_view attributes;
     if (!items[i]->attributes.empty()) attributes = turn.kept_strings.emplace_back(items[i]->attributes);
@@ -189,7 +211,10 @@ Result<Partition::Appended> Partition::append(const Sender& sender, const std::v
                      header.sequence,
                      now.wall,
                      admitted.row,
-                     {}});
+                     {},
+                     header.priority,
+                     header.ready_ms,
+                     header.expires_ms});
     stored_ += stored_bytes(bytes);
     turn.stored_bytes += stored_bytes(bytes);
     if (admitted.row != nullptr) Producers::logged(*admitted.row, header.sequence, lsn);

@@ -29,6 +29,10 @@ struct LogEntry {
   TimeMs sent_ms;
   Producers::Row* producer = nullptr;    // null: anonymous
   std::unique_ptr<ControlBody> control;  // null: a message
+  // Of a message, as in its record; since 1970.
+  Priority priority = 0;
+  TimeMs ready_ms;
+  TimeMs expires_ms;
 };
 
 struct PartitionLimits {
@@ -73,6 +77,8 @@ class Partition {
     QueueId queue;
     std::string_view producer;  // empty: anonymous
     Sequence sequence;
+    DurationMs delay;  // of messages that do not say
+    DurationMs ttl;    // also; 0: they do not expire
   };
   struct Appended {
     Lsn first;               // of the first new message
@@ -183,7 +189,8 @@ class Partition {
   void cut_tail(Lsn end);
   void clear(Turn& turn);
   void rebuild(Turn& turn);
-  TimeMs steady_of(TimeMs wall, const Now& now) const;
+  static TimeMs steady_of(TimeMs wall, const Now& now);
+  static std::optional<TimeMs> expiry_of(TimeMs expires_ms, const Now& now);
 
   const PartitionId id_;
   const PartitionLimits limits_;

@@ -29,7 +29,9 @@ void Partition::apply(const LogEntry& entry, const Now& now, WriteBatch& effects
   if (entry.queue.value != 0) applied.touched.insert(entry.queue);
   switch (entry.type) {
     case RecordType::kMessage:
-      queues_[entry.queue].append(entry.lsn, entry.bytes);
+      queues_[entry.queue].append(
+          entry.lsn, {entry.bytes, 0, entry.priority, steady_of(entry.ready_ms, now), expiry_of(entry.expires_ms, now)},
+          now.steady);
       if (entry.producer == nullptr) break;
       Producers::apply(*entry.producer, entry.sequence, entry.sent_ms, entry.lsn);
       // Messages of a producer come in runs.

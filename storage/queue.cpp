@@ -9,34 +9,34 @@
 
 namespace dmq {
 
-void Queue::append(Lsn lsn, std::uint32_t bytes, std::uint32_t deliveries) {
-  bytes_ += bytes;
-  stored_ += stored_bytes(bytes);
-  if (deliveries == 0 && (fresh_.empty() || fresh_.back() < lsn)) {
-    fresh_.push_back(lsn);
+void Queue::append(Lsn lsn, const Arrival& arrival, TimeMs now) {
+  bytes_ += arrival.bytes;
+  stored_ += stored_bytes(arrival.bytes);
+  if (arrival.deliveries > 0) deliveries_[lsn] = arrival.deliveries;
+  if (arrival.ready_at > now) {
+    delayed_.add(lsn, arrival.priority, arrival.ready_at, arrival.deliveries == 0);
+  } else if (arrival.deliveries == 0) {
+    ready_.append(lsn, arrival.priority);
   } else {
-    return_to_ready(lsn, deliveries);
+    ready_.put_back(lsn, arrival.priority);
   }
+  if (arrival.expires_at) expire_at(lsn, *arrival.expires_at);
 }
 
 std::optional<Lsn> Queue::first_ready() const {
-  if (returned_.empty()) return fresh_.empty() ? std::nullopt : std::optional(fresh_.front());
-  if (fresh_.empty()) return *returned_.begin();
-  return std::min(*returned_.begin(), fresh_.front());
+  const auto first = ready_.first();
+  return first ? std::optional(first->lsn) : std::nullopt;
 }
 
 Lease Queue::lease_first(TimeMs deadline, std::uint32_t bytes) {
-  const Lsn lsn = *first_ready();
+  const auto [lsn, priority] = *ready_.first();
+  ready_.pop();
   std::uint32_t deliveries = 0;
-  if (!returned_.empty() && *returned_.begin() == lsn) {
-    returned_.erase(returned_.begin());
+  if (!deliveries_.empty()) {
     if (const auto known = deliveries_.extract(lsn)) deliveries = known.mapped();
-  } else {
-    fresh_.pop_front();
-    skip_gone();
   }
   ++last_lease_.value;
-  const Lease lease{deadline, last_lease_, deliveries + 1, bytes};
+  const Lease lease{deadline, last_lease_, deliveries + 1, bytes, priority};
   leases_.emplace(lsn, lease);
   push_deadline({deadline, lsn, lease.number});
   return lease;
@@ -56,35 +56,46 @@ std::optional<Lease> Queue::begin_settle(Lsn lsn, LeaseNumber number) {
 void Queue::restore(Lsn lsn) {
   const auto found = settling_.find(lsn);
   if (found == settling_.end()) return;
+  if (found->second.number.value == 0) {
+    expired_.insert(lsn);  // it is expired all the same
+    return;
+  }
   const auto lease = leases_.insert(settling_.extract(found)).position;
   push_deadline({lease->second.deadline, lsn, lease->second.number});
 }
 
 bool Queue::remove(Lsn lsn, std::uint32_t bytes) {
   if (!take_out(lsn)) return false;
+  if (!overdue_.empty()) overdue_.erase(lsn);
   bytes_ -= bytes;
   stored_ -= stored_bytes(bytes);
   return true;
 }
 
 bool Queue::give_back(Lsn lsn, std::uint32_t deliveries, TimeMs ready_at, TimeMs now) {
-  if (!take_out(lsn)) return false;
+  const auto priority = take_out(lsn);
+  if (!priority) return false;
   if (ready_at <= now) {
-    return_to_ready(lsn, deliveries);
-    return true;
+    return_to_ready(lsn, deliveries, *priority);
+  } else {
+    deliveries_[lsn] = deliveries;
+    delayed_.add(lsn, *priority, ready_at, false);
+    came_back(lsn);
   }
-  deliveries_[lsn] = deliveries;
-  delayed_.emplace(ready_at, lsn);
-  delayed_until_.emplace(lsn, ready_at);
   return true;
 }
 
 void Queue::end_leases() {
-  for (const auto& [lsn, lease] : leases_) return_to_ready(lsn, lease.deliveries - 1);
-  for (const auto& [lsn, lease] : settling_) return_to_ready(lsn, lease.deliveries - 1);
+  for (const auto& [lsn, lease] : leases_) return_to_ready(lsn, lease.deliveries - 1, lease.priority);
+  for (const auto& [lsn, lease] : settling_) return_to_ready(lsn, lease.deliveries - 1, lease.priority);
+  // What expired was not settled in this term; the next one looks again.
+  for (const auto& [lsn, lease] : settling_) {
+    if (lease.number.value == 0) expire_at(lsn, TimeMs{});
+  }
   leases_.clear();
   settling_.clear();
   deadlines_.clear();
+  expired_.clear();
 }
 
 Queue::Returned Queue::returned(Lsn lsn) const {
@@ -93,37 +104,28 @@ Queue::Returned Queue::returned(Lsn lsn) const {
   }
   const auto count = deliveries_.find(lsn);
   if (count == deliveries_.end()) return {};
-  const auto delayed = delayed_until_.find(lsn);
-  return {count->second, delayed == delayed_until_.end() ? std::nullopt : std::optional(delayed->second)};
+  return {count->second, delayed_.ready_at(lsn)};
 }
 
-// Out of whatever state it is in.
-bool Queue::take_out(Lsn lsn) {
-  if (settling_.erase(lsn) > 0 || leases_.erase(lsn) > 0) return true;
-  deliveries_.erase(lsn);
-  if (returned_.erase(lsn) > 0) return true;
-  if (const auto delayed = delayed_until_.find(lsn); delayed != delayed_until_.end()) {
-    delayed_.erase({delayed->second, lsn});
-    delayed_until_.erase(delayed);
-    return true;
+std::optional<Priority> Queue::take_out(Lsn lsn) {
+  for (auto* leases : {&settling_, &leases_}) {
+    const auto lease = leases->find(lsn);
+    if (lease == leases->end()) continue;
+    const Priority priority = lease->second.priority;
+    if (lease->second.number.value == 0) {
+      expired_.erase(lsn);
+      overdue_.insert(lsn);  // should it come back
+    }
+    leases->erase(lease);
+    return priority;
   }
-  if (!is_fresh(lsn)) return false;
-  gone_.insert(lsn);
-  skip_gone();
-  return true;
+  if (!deliveries_.empty()) deliveries_.erase(lsn);
+  if (const auto priority = ready_.remove(lsn)) return priority;
+  return delayed_.remove(lsn);
 }
 
 bool Queue::holds(Lsn lsn) const {
-  return settling_.contains(lsn) || leases_.contains(lsn) || returned_.contains(lsn) || delayed_until_.contains(lsn) ||
-         is_fresh(lsn);
-}
-
-bool Queue::is_fresh(Lsn lsn) const {
-  return std::binary_search(fresh_.begin(), fresh_.end(), lsn) && !gone_.contains(lsn);
-}
-
-void Queue::skip_gone() {
-  while (!fresh_.empty() && !gone_.empty() && gone_.erase(fresh_.front()) > 0) fresh_.pop_front();
+  return settling_.contains(lsn) || leases_.contains(lsn) || ready_.contains(lsn) || delayed_.contains(lsn);
 }
 
 bool Queue::extend(Lsn lsn, LeaseNumber number, TimeMs deadline) {
@@ -137,11 +139,19 @@ bool Queue::extend(Lsn lsn, LeaseNumber number, TimeMs deadline) {
 bool Queue::undo_lease(Lsn lsn, LeaseNumber number) {
   const auto found = leases_.find(lsn);
   if (found == leases_.end() || found->second.number != number) return false;
-  const std::uint32_t before = found->second.deliveries - 1;
+  const auto [deadline, own_number, deliveries, bytes, priority] = found->second;
   leases_.erase(found);
-  return_to_ready(lsn, before);
+  return_to_ready(lsn, deliveries - 1, priority);
   return true;
 }
+
+void Queue::return_to_ready(Lsn lsn, std::uint32_t deliveries, Priority priority) {
+  ready_.put_back(lsn, priority);
+  if (deliveries > 0) deliveries_[lsn] = deliveries;
+  came_back(lsn);
+}
+
+// --- time ------------------------------------------------------------------------------------------------------------
 
 void Queue::expire(TimeMs now, std::size_t most, std::vector<Expired>& out) {
   for (std::size_t found = 0; !deadlines_.empty() && deadlines_.front().at <= now && found < most;) {
@@ -154,42 +164,66 @@ void Queue::expire(TimeMs now, std::size_t most, std::vector<Expired>& out) {
   }
 }
 
-bool Queue::wake_delayed(TimeMs now) {
+bool Queue::wake(TimeMs now) {
   bool any = false;
-  while (!delayed_.empty() && delayed_.begin()->first <= now) {
-    returned_.insert(delayed_.begin()->second);
-    delayed_until_.erase(delayed_.begin()->second);
-    delayed_.erase(delayed_.begin());
+  while (const auto woken = delayed_.wake(now)) {
+    deliveries_.contains(woken->lsn) ? ready_.put_back(woken->lsn, woken->priority)
+                                     : ready_.append(woken->lsn, woken->priority);
     any = true;
+  }
+  while (!expiries_.empty() && expiries_.front().at <= now) {
+    const Lsn lsn = expiries_.front().lsn;
+    std::pop_heap(expiries_.begin(), expiries_.end());
+    expiries_.pop_back();
+    if (leases_.contains(lsn) || settling_.contains(lsn)) {
+      overdue_.insert(lsn);
+    } else {
+      expire_message(lsn);
+    }
   }
   return any;
 }
 
+// False: it is gone.
+bool Queue::expire_message(Lsn lsn) {
+  const auto before = deliveries_.find(lsn);
+  const std::uint32_t deliveries = before == deliveries_.end() ? 0 : before->second;
+  const auto priority = take_out(lsn);
+  if (!priority) return false;
+  settling_.emplace(lsn, Lease{{}, {}, deliveries + 1, 0, *priority});
+  expired_.insert(lsn);
+  return true;
+}
+
+// A message that can be handed out again, and whose time may have come meanwhile.
+void Queue::came_back(Lsn lsn) {
+  if (!overdue_.empty() && overdue_.erase(lsn) > 0) expire_at(lsn, TimeMs{});
+}
+
+void Queue::take_expired(std::size_t most, std::vector<Lsn>& out) {
+  for (; !expired_.empty() && out.size() < most; expired_.erase(expired_.begin())) out.push_back(*expired_.begin());
+}
+
 std::optional<TimeMs> Queue::next_deadline() const {
-  std::optional<TimeMs> next;
-  if (!deadlines_.empty()) next = deadlines_.front().at;
-  if (!delayed_.empty() && (!next || delayed_.begin()->first < *next)) next = delayed_.begin()->first;
+  if (!expired_.empty()) return TimeMs{};
+  std::optional<TimeMs> next = delayed_.next();
+  for (const auto* heap : {&deadlines_, &expiries_}) {
+    if (!heap->empty() && (!next || heap->front().at < *next)) next = heap->front().at;
+  }
   return next;
 }
 
 QueueCounts Queue::counts() const {
-  return {fresh_.size() - gone_.size() + returned_.size(), leases_.size() + settling_.size(), delayed_.size(), bytes_,
-          stored_};
+  return {ready_.size(), leases_.size() + settling_.size(), delayed_.size(), bytes_, stored_};
 }
 
 std::vector<Lsn> Queue::all() const {
   std::vector<Lsn> lsns;
-  std::copy_if(fresh_.begin(), fresh_.end(), std::back_inserter(lsns), [&](Lsn lsn) { return !gone_.contains(lsn); });
-  lsns.insert(lsns.end(), returned_.begin(), returned_.end());
+  ready_.all(lsns);
+  delayed_.all(lsns);
   for (const auto& [lsn, lease] : leases_) lsns.push_back(lsn);
   for (const auto& [lsn, lease] : settling_) lsns.push_back(lsn);
-  for (const auto& [at, lsn] : delayed_) lsns.push_back(lsn);
   return lsns;
-}
-
-void Queue::return_to_ready(Lsn lsn, std::uint32_t deliveries) {
-  returned_.insert(lsn);
-  if (deliveries > 0) deliveries_[lsn] = deliveries;
 }
 
 bool Queue::is_live(const Deadline& deadline) const {
@@ -207,15 +241,24 @@ void Queue::push_deadline(const Deadline& deadline) {
   std::push_heap(deadlines_.begin(), deadlines_.end());
 }
 
+// As push_deadline(): messages that were acked before their time leave their entries behind.
+void Queue::expire_at(Lsn lsn, TimeMs at) {
+  if (expiries_.size() > 2 * (ready_.size() + delayed_.size() + leases_.size() + settling_.size()) + 1024) {
+    std::erase_if(expiries_, [this](const Deadline& entry) { return !holds(entry.lsn); });
+    std::make_heap(expiries_.begin(), expiries_.end());
+  }
+  expiries_.push_back({at, lsn, {}});
+  std::push_heap(expiries_.begin(), expiries_.end());
+}
+
 void Queue::check_invariants() const {
   const auto must = [](bool holds) {
     if (!holds) std::abort();
   };
-  std::set<Lsn> seen;
-  for (const Lsn lsn : all()) must(seen.insert(lsn).second);  // I1
-  must(std::is_sorted(fresh_.begin(), fresh_.end()));         // I3
-  must(delayed_.size() == delayed_until_.size());
-  must(gone_.empty() || !gone_.contains(fresh_.front()));
+  std::vector<Lsn> lsns = all();
+  std::sort(lsns.begin(), lsns.end());
+  must(std::adjacent_find(lsns.begin(), lsns.end()) == lsns.end());  // I1
+  must(ready_.is_sound() && delayed_.is_sound());                    // I3
   for (const auto& [lsn, count] : deliveries_) must(!leases_.contains(lsn) && count > 0);
   for (const auto& [lsn, lease] : leases_) {
     must(lease.number <= last_lease_ && lease.deliveries > 0);  // I2
@@ -223,6 +266,10 @@ void Queue::check_invariants() const {
       return entry.lsn == key && is_live(entry);
     });
     must(queued);
+  }
+  for (const auto& [lsn, lease] : settling_) {
+    if (lease.number.value != 0) continue;
+    must(!leases_.contains(lsn) && !ready_.contains(lsn) && !delayed_.contains(lsn));  // I4
   }
 }
 

@@ -2,25 +2,35 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <memory_resource>
 #include <optional>
-#include <set>
 #include <unordered_map>
 #include <unordered_set>
 #include <vector>
 
 #include "protocol/error.hpp"
 #include "protocol/ids.hpp"
+#include "storage/delay_index.hpp"
+#include "storage/ready_lanes.hpp"
 
 namespace dmq {
 
-// One hand-out of one message.
+// A message as its record describes it. Times are of the steady clock.
+struct Arrival {
+  std::uint32_t bytes = 0;       // of the record, for the queue's sum
+  std::uint32_t deliveries = 0;  // at start: how often it came back
+  Priority priority = 0;
+  TimeMs ready_at;  // delayed until then
+  std::optional<TimeMs> expires_at;
+};
+
+// One hand-out of one message; or none, when it is being settled because it expired.
 struct Lease {
-  TimeMs deadline;  // steady clock
-  LeaseNumber number;
+  TimeMs deadline;           // steady clock
+  LeaseNumber number;        // 0: it expired
   std::uint32_t deliveries;  // this one included
   std::uint32_t bytes;       // of the record, for the queue's sum
+  Priority priority;
 };
 
 struct QueueCounts {
@@ -36,27 +46,31 @@ struct QueueCounts {
 //
 //   append            lease              begin_settle
 //  --------> READY ----------> LEASED ----------------> SETTLING
-//              ^                 ^ |                      |
-//              |<-- undo_lease --|-'<---- restore --------'
-//              '-- wake_delayed -- DELAYED
+//              ^                 ^ |                      |  ^
+//              |<-- undo_lease --|-'<---- restore --------'  |
+//              '-- wake ---------- DELAYED                   |
+//                                  (ready or delayed) wake, take_expired
 //
 // The log decides what becomes of a message: remove() and give_back() apply what is committed, in any state, because a
 // follower, and a leader after its predecessor, has messages acked that it never leased itself.
 //
 // I1  A message is in exactly one of the states.
 // I2  A lease number is used once in a term, so a late settle never matches a later lease.
-// I3  Ready messages are handed out in the order of their LSNs; one that comes back takes its old place.
+// I3  Ready messages of one priority are handed out in the order of their LSNs; one that comes back takes its old
+//     place. Priorities: ReadyLanes.
+// I4  After wake(now) nothing that expired by `now` is ready or delayed, and nothing whose delay is over is delayed.
 class Queue {
  public:
   Queue() = default;
   Queue(const Queue&) = delete;
   Queue& operator=(const Queue&) = delete;
 
-  // A committed message; LSNs only grow. At start `deliveries` may be set.
-  void append(Lsn lsn, std::uint32_t bytes, std::uint32_t deliveries = 0);
+  // A committed message; LSNs only grow.
+  void append(Lsn lsn, const Arrival& arrival, TimeMs now);
 
   std::optional<Lsn> first_ready() const;
-  bool has_ready() const { return !fresh_.empty() || !returned_.empty(); }
+  bool has_ready() const { return !ready_.empty(); }
+  void set_weights(const PriorityWeights& weights) { ready_.set_weights(weights); }
   // Leases first_ready(). REQUIRES: there is one.
   Lease lease_first(TimeMs deadline, std::uint32_t bytes);
   // Takes first_ready() out for good, because its record is damaged. REQUIRES: there is one.
@@ -92,9 +106,11 @@ class Queue {
     Lease lease;
   };
   void expire(TimeMs now, std::size_t most, std::vector<Expired>& out);
-  // Delayed messages whose time came are ready. True: there were some.
-  bool wake_delayed(TimeMs now);
-  // When expire or wake_delayed has something to do; it may be early, never late.
+  // Delayed messages whose time came are ready. True: there were some. What expired is out, for take_expired().
+  bool wake(TimeMs now);
+  // At most `most` of those, SETTLING; remove() follows.
+  void take_expired(std::size_t most, std::vector<Lsn>& out);
+  // When expire, wake or take_expired has something to do; it may be early, never late.
   std::optional<TimeMs> next_deadline() const;
 
   QueueCounts counts() const;
@@ -111,23 +127,25 @@ class Queue {
     bool operator<(const Deadline& other) const { return at > other.at; }  // the earliest on top of the heap
   };
   void push_deadline(const Deadline& deadline);
-  void return_to_ready(Lsn lsn, std::uint32_t deliveries);
+  void return_to_ready(Lsn lsn, std::uint32_t deliveries, Priority priority);
   bool is_live(const Deadline& deadline) const;
-  bool is_fresh(Lsn lsn) const;
-  bool take_out(Lsn lsn);
-  void skip_gone();
+  void expire_at(Lsn lsn, TimeMs at);
+  bool expire_message(Lsn lsn);
+  void came_back(Lsn lsn);
+  // Out of whatever state it is in; its priority, empty: it is not here.
+  std::optional<Priority> take_out(Lsn lsn);
 
-  std::deque<Lsn> fresh_;                              // never handed out, ascending: 8 bytes each
-  std::unordered_set<Lsn> gone_;                       // in fresh_, but not there any more; never its front
-  std::set<Lsn> returned_;                             // handed out before
+  ReadyLanes ready_;
+  DelayIndex delayed_;
   std::unordered_map<Lsn, std::uint32_t> deliveries_;  // of ready and delayed messages that were handed out before
   // Leases come and go with each message: their nodes come from a pool, not from the heap.
   std::pmr::unsynchronized_pool_resource pool_;
   std::pmr::unordered_map<Lsn, Lease> leases_{&pool_};
   std::vector<Deadline> deadlines_;  // heap; entries of settled or extended leases are skipped
   std::pmr::unordered_map<Lsn, Lease> settling_{&pool_};
-  std::set<std::pair<TimeMs, Lsn>> delayed_;
-  std::unordered_map<Lsn, TimeMs> delayed_until_;
+  std::vector<Deadline> expiries_;   // heap of those that expire; entries of those that are gone are skipped
+  std::unordered_set<Lsn> overdue_;  // leased when their time came: they expire when they come back
+  std::unordered_set<Lsn> expired_;         // SETTLING, for take_expired()
   std::uint64_t bytes_ = 0;
   std::uint64_t stored_ = 0;
   LeaseNumber last_lease_;

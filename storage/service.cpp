@@ -126,7 +126,8 @@ void Service::answer(const Call& call, std::string payload) {
 // Once all that is in the log now is committed.
 void Service::answer_later(const Call& call, std::string payload) {
   call.turn.replies.push_back({call.request.to, header_.id, std::move(payload), call.partition.id(),
-                               call.partition.epoch(), call.partition.replica().end(), confirmation_of(call.queue)});
+                               call.partition.epoch(), call.partition.replica().end(),
+                               settings_of(call.queue).confirm});
 }
 
 // A leader that is deposed and does not know it yet may lack what its answer goes by. So it writes a record, which says
@@ -161,8 +162,9 @@ void Service::send(const Call& call) {
 void Service::append(const Call& call, const std::vector<const SendItem*>& good) {
   if (!call.partition.replica().takes_appends()) return refuse(call, few_replicas());  // rule 9
   if (is_full(call.now, call.request.payload.size())) return refuse(call, store_full());
-  const auto appended =
-      call.partition.append({call.queue, header_.producer, header_.sequence}, good, call.now, call.turn);
+  const QueueSettings& settings = settings_of(call.queue);
+  const auto appended = call.partition.append(
+      {call.queue, header_.producer, header_.sequence, settings.delay_ms, settings.ttl_ms}, good, call.now, call.turn);
   if (!appended) return refuse_as_leader(call, appended.error());
   ResultWriter results(items_.size());
   std::size_t index = 0;
@@ -279,6 +281,8 @@ void Service::failed(Turn& turn, const Error& error, const Now& now, Turn& next,
       replicated_.insert(id);  // it says so until it is heard
       stop_leading(core, out);
     }
+    // What could not be settled is to be settled again, also without anybody asking.
+    for (const auto& [queue, each] : core.queues()) watch({id, queue}, each);
     watch(core);
   }
   const Error told = error.code == Errc::kInsufficientStorage ? store_full() : error;
@@ -292,14 +296,11 @@ Queue* Service::find_queue(const QueuePlace& key) {
   return partition == partitions_.end() ? nullptr : partition->second.find_queue(key.queue);
 }
 
-Confirmation Service::confirmation_of(QueueId queue) const {
+// For a moment after it was created a queue has those of all others.
+const QueueSettings& Service::settings_of(QueueId queue) const {
+  static const QueueSettings defaults;
   const QueueInfo* info = catalog_.find_queue(queue);
-  return info == nullptr ? Confirmation::kInSync : info->settings.confirm;
-}
-
-DurationMs Service::lease_of(QueueId queue) const {
-  const QueueInfo* info = catalog_.find_queue(queue);
-  return info == nullptr ? DurationMs{kLeaseMsDefault} : info->settings.lease_ms;
+  return info == nullptr ? defaults : info->settings;
 }
 
 // --- time ---------------------------------------------------------------------------------------------------------
@@ -312,7 +313,8 @@ void Service::tick(const Now& now, Turn& turn, Outbox& out) {
     Queue* const queue = find_queue(key);
     if (queue == nullptr || !partitions_.at(key.partition).replica().leads()) continue;
     expire_leases(key, *queue, now, turn);
-    if (queue->wake_delayed(now.steady)) serve_parked(key, now, out);
+    if (queue->wake(now.steady)) serve_parked(key, now, out);
+    remove_expired(key, *queue, now, turn, out);
     watch(key, *queue);
   }
   expire_parked(now, out);

@@ -129,8 +129,7 @@ class Service {
   void watch(const Partition& partition);  // after all that may bring its replica's deadline nearer
   bool is_full(const Now& now, std::uint64_t more) const;
   Queue* find_queue(const QueuePlace& key);
-  DurationMs lease_of(QueueId queue) const;
-  Confirmation confirmation_of(QueueId queue) const;
+  const QueueSettings& settings_of(QueueId queue) const;
 
   // service_delivery.cpp
   void receive(const Call& call);
@@ -147,6 +146,7 @@ class Service {
   void extend(const Call& call);
   bool is_ours(const Call& call, const Receipt& receipt) const;
   void expire_leases(const QueuePlace& key, Queue& queue, const Now& now, Turn& turn);
+  void remove_expired(const QueuePlace& key, Queue& queue, const Now& now, Turn& turn, Outbox& out);
   void forget_idle_producers(const Now& now, Turn& turn);
   void watch(const QueuePlace& key, const Queue& queue);
 

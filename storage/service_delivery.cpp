@@ -17,7 +17,7 @@ void Service::receive(const Call& call) {
                     header_.id,
                     header_.max == 0 ? 1 : header_.max,
                     header_.max_bytes == 0 ? kReceiveBytesDefault : header_.max_bytes,
-                    header_.lease_ms.value_or(lease_of(call.queue)),
+                    header_.lease_ms.value_or(settings_of(call.queue).lease_ms),
                     call.now.steady + header_.wait_ms.value_or(DurationMs{0})};
   std::string payload = deliver(call.key(), wish, call.now, call.out);
   if (!payload.empty()) return answer(call, std::move(payload));
@@ -36,7 +36,10 @@ void Service::park(const Call& call, const Parked& parked) {
 
 std::string Service::deliver(const QueuePlace& key, const Parked& wish, const Now& now, Outbox& out) {
   Queue* const queue = find_queue(key);
-  if (queue == nullptr || !queue->has_ready()) return {};
+  if (queue == nullptr) return {};
+  queue->wake(now.steady);
+  if (!queue->has_ready()) return {};
+  queue->set_weights(settings_of(key.queue).priority_weights);
   Partition& partition = partitions_.at(key.partition);
   if (!partition.replica().delivers()) return {};                             // rule 3
   if (now.steady >= lease_until_ && !partition.replica().alone()) return {};  // rule 11
@@ -61,8 +64,13 @@ std::string Service::deliver(const QueuePlace& key, const Parked& wish, const No
     }
     const Lease lease =
         queue->lease_first(now.steady + wish.lease, static_cast<std::uint32_t>(record_bytes(record->header)));
-    writer->begin({key.partition, partition.epoch(), lsn, lease.number}, lease.deliveries, record->header.sent_ms,
-                  record->attributes, body);
+    writer->begin({{key.partition, partition.epoch(), lsn, lease.number},
+                   lease.deliveries,
+                   record->header.sent_ms,
+                   record->header.priority,
+                   record->header.expires_ms,
+                   record->attributes,
+                   body});
     writer->out().append(record->body);
     bytes += body;
     ++count;

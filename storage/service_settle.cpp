@@ -54,7 +54,7 @@ void Service::extend(const Call& call) {
   if (const auto decoded = decode_receipts(call.request.payload, payload_reader_, receipts_); !decoded) {
     return refuse(call, decoded.error());
   }
-  const TimeMs deadline = call.now.steady + header_.lease_ms.value_or(lease_of(call.queue));
+  const TimeMs deadline = call.now.steady + header_.lease_ms.value_or(settings_of(call.queue).lease_ms);
   Queue* const queue = call.partition.find_queue(call.queue);
   ResultWriter results(receipts_.size());
   for (const std::string_view text : receipts_) {
@@ -87,6 +87,26 @@ void Service::expire_leases(const QueuePlace& key, Queue& queue, const Now& now,
   for (const auto& [lsn, lease] : expired_) returns.push_back({lsn, lease.deliveries, {}});
   if (!returns.empty())
     partitions_.at(key.partition).append_control(RecordType::kReturns, key.queue, std::move(returns), now, turn);
+}
+
+// They are done for good, as if a consumer had acked them.
+void Service::remove_expired(const QueuePlace& key, Queue& queue, const Now& now, Turn& turn, Outbox& out) {
+  std::vector<Lsn> expired;
+  queue.take_expired(kExpirePerTick, expired);
+  if (expired.empty()) return;
+  Partition& partition = partitions_.at(key.partition);
+  Acks acks;
+  for (const Lsn lsn : expired) {
+    const auto record = records_.read({key.partition, lsn});
+    if (record) {
+      acks.push_back({lsn, static_cast<std::uint32_t>(record_bytes(record->header))});
+    } else if (record.error().code == Errc::kUnavailable) {
+      queue.restore(lsn);
+    } else {
+      found_damage(partition, lsn, record.error(), now, out);
+    }
+  }
+  if (!acks.empty()) partition.append_control(RecordType::kAcks, key.queue, std::move(acks), now, turn);
 }
 
 void Service::forget_idle_producers(const Now& now, Turn& turn) {

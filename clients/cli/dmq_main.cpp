@@ -18,6 +18,9 @@ constexpr const char* kExamples = R"(
 Examples:
   dmq ping                                  is the broker there, and what is it?
   dmq queue create jobs --lease 2m          messages come back after 2 minutes without an ack
+  dmq queue create news --ttl 1d            messages are not received any more after a day
+  dmq queue create mail --priority-weights 1,1,1,1,1,2,2,2,2,4
+                                            nine of ten are urgent? the rest comes too
   dmq queue list                            all queues; in a pipe, JSON lines
   dmq queue describe jobs                   how many messages are ready, leased, delayed
   dmq queue delete jobs                     removes the queue and its messages, for good
@@ -33,14 +36,19 @@ struct Flags {
   std::string queue;
   std::string prefix;
   DurationMs lease{0};
-  std::string confirm;
+  DurationMs delay{0};
+  DurationMs ttl{0};
+  QueueOptions options;  // those that need no conversion
   bool yes = false;
   bool json = false;
 };
 
 void create(const Flags& flags, Client& client) {
-  print_fields(client.create_queue(flags.queue, {std::chrono::milliseconds(flags.lease.value), flags.confirm}),
-               flags.json);
+  QueueOptions options = flags.options;
+  options.lease = std::chrono::milliseconds(flags.lease.value);
+  options.delay = std::chrono::milliseconds(flags.delay.value);
+  options.ttl = std::chrono::milliseconds(flags.ttl.value);
+  print_fields(client.create_queue(flags.queue, options), flags.json);
 }
 
 void describe(const Flags& flags, Client& client) { print_fields(client.describe_queue(flags.queue), flags.json); }
@@ -121,10 +129,19 @@ void add_queue_commands(CLI::App& app, Flags& flags, const Interrupt& interrupt,
                "How long a receiver has before a message comes back; 0s: as the broker says");
   creating
       ->add_option(
-          "--confirm", flags.confirm,
+          "--confirm", flags.options.confirm,
           "When sends and acks are confirmed: 'in_sync', all in-sync replicas have them on disk (the default), "
           "or 'leader', the leader has: faster, but lost when its worker is")
       ->check(CLI::IsMember({"in_sync", "leader"}));
+  add_duration(*creating, "--delay", flags.delay, "How long messages wait that say nothing of it");
+  add_duration(*creating, "--ttl", flags.ttl, "After how long messages expire that say nothing of it; 0s: never");
+  creating
+      ->add_option("--priority-weights", flags.options.priority_weights,
+                   "Ten numbers from 1 to 100, priority 0 first: the share of each while all have messages (default: "
+                   "higher ones always go first)")
+      ->delimiter(',')
+      ->expected(10)
+      ->check(CLI::Range(1, 100));
   CLI::App* describing = add_command(queue, "describe", "Settings of a queue and what is in it", action,
                                      [&](Client& client) { describe(flags, client); });
   add_queue_argument(*describing, flags.queue, "Its name");

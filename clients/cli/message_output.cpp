@@ -54,11 +54,27 @@ std::string json_bytes(std::string_view name, std::string_view bytes) {
   return json_quoted(std::string(name) + "_base64") + ":\"" + base64(bytes) + "\"";
 }
 
+std::int64_t ms_since_1970(std::chrono::system_clock::time_point time) {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(time.time_since_epoch()).count();
+}
+
+// Those that the sender gave.
+std::vector<std::pair<std::string_view, std::string_view>> labels_of(const Lease& message) {
+  std::vector<std::pair<std::string_view, std::string_view>> labels{{"content_type", message.content_type()},
+                                                                    {"reply_to", message.reply_to()},
+                                                                    {"correlation_id", message.correlation_id()},
+                                                                    {"traceparent", message.traceparent()}};
+  std::erase_if(labels, [](const auto& label) { return label.second.empty(); });
+  return labels;
+}
+
 void write_json(std::string& out, const Lease& message) {
-  const auto sent = std::chrono::duration_cast<std::chrono::milliseconds>(message.sent_at().time_since_epoch());
   std::string line = "{\"id\":" + json_quoted(message.id()) + ",\"queue\":" + json_quoted(message.queue()) +
                      ",\"deliveries\":" + std::to_string(message.deliveries()) +
-                     ",\"sent_ms\":" + std::to_string(sent.count());
+                     ",\"sent_ms\":" + std::to_string(ms_since_1970(message.sent_at()));
+  if (message.priority() != 0) line += ",\"priority\":" + std::to_string(message.priority());
+  if (const auto expires = message.expires_at()) line += ",\"expires_ms\":" + std::to_string(ms_since_1970(*expires));
+  for (const auto& [name, text] : labels_of(message)) line += "," + json_quoted(name) + ":" + json_quoted(text);
   if (!message.headers().empty()) {
     line += ",\"headers\":{";
     for (const auto& header : message.headers()) {
@@ -73,6 +89,8 @@ void write_json(std::string& out, const Lease& message) {
 void write_for_people(std::string& out, const Lease& message, bool coloured) {
   std::string head = "message " + std::string(message.id());
   if (message.deliveries() > 1) head += ", delivery " + std::to_string(message.deliveries());
+  if (message.priority() != 0) head += ", priority " + std::to_string(message.priority());
+  for (const auto& [name, text] : labels_of(message)) head += ", " + std::string(name) + ": " + std::string(text);
   for (const auto& [name, value] : message.headers()) head += ", " + std::string(name) + ": " + std::string(value);
   out += (coloured ? "\033[2m" : "") + masked(head, '?') + (coloured ? "\033[0m\n" : "\n");
   if (is_text(message.body())) {

@@ -8,6 +8,7 @@
 #include "clients/cli/interrupt.hpp"
 #include "clients/cli/message_input.hpp"
 #include "clients/cli/session.hpp"
+#include "clients/cli/time_text.hpp"
 
 namespace dmq::cli {
 namespace {
@@ -20,6 +21,9 @@ Examples:
   tail -f app.log | dmq-send --lines log    each line is a message, sent as it comes
   dmq-send -H type:image/png jobs < cat.png with a header
   dmq-send --count 1000 jobs ping           the same message 1,000 times
+  dmq-send --priority 9 jobs 'now, please'  received before all others
+  dmq-send --delay 30m jobs 'remind me'     not received before half an hour has passed
+  dmq-send --at '2026-12-24 18:00' --ttl 6h jobs 'light the candles'
   DMQ_ENDPOINT=queue1:7310,queue2:7310 dmq-send jobs hello
 
 A message counts as sent once the broker confirmed that it is stored. Repeats after a lost connection are stored once.
@@ -33,6 +37,10 @@ struct Flags {
   std::string delimiter;
   std::uint64_t count = 0;
   std::vector<std::string> headers;
+  OutgoingMessage message;  // what needs no conversion
+  DurationMs delay{0};
+  std::string at;
+  DurationMs ttl{0};
   std::uint64_t window = 1000;
   bool quiet = false;
   bool json = false;
@@ -59,6 +67,20 @@ std::pair<std::string, std::string> parse_header(const std::string& text) {
     throw CLI::ValidationError("-H", "'" + text + "' is not name:value or name=value");
   }
   return {text.substr(0, at), text.substr(at + 1)};
+}
+
+OutgoingMessage message_of(const Flags& flags, bool delayed) {
+  OutgoingMessage message = flags.message;
+  for (const std::string& header : flags.headers) message.headers.push_back(parse_header(header));
+  if (delayed) message.delay = std::chrono::milliseconds(flags.delay.value);
+  if (flags.ttl.value != 0) message.ttl = std::chrono::milliseconds(flags.ttl.value);
+  if (flags.at.empty()) return message;
+  message.deliver_at = parse_time(flags.at);
+  if (!message.deliver_at) {
+    throw CLI::ValidationError("--at", "'" + flags.at + "' is no time; write it like '2026-12-24 18:00' (of this " +
+                                           "machine's zone) or 2026-12-24T17:00:00Z");
+  }
+  return message;
 }
 
 char parse_delimiter(const std::string& text) {
@@ -91,12 +113,19 @@ class Progress {
   std::chrono::steady_clock::time_point next_ = std::chrono::steady_clock::now() + std::chrono::milliseconds(500);
 };
 
+bool is_plain(const OutgoingMessage& message) {
+  return message.headers.empty() && message.priority == 0 && !message.delay && !message.deliver_at && !message.ttl &&
+         message.content_type.empty() && message.reply_to.empty() && message.correlation_id.empty() &&
+         message.traceparent.empty();
+}
+
 class Sender {
  public:
   Sender(const Flags& flags, const Interrupt& interrupt, OutgoingMessage message)
       : flags_(flags),
         client_(options_for(flags, interrupt)),
         message_(std::move(message)),
+        plain_(is_plain(message_)),
         interrupt_fd_(interrupt.fd()),
         progress_(is_terminal(STDERR_FILENO) && !flags.quiet) {}
 
@@ -131,7 +160,7 @@ class Sender {
 
   void send(std::string_view body) {
     const auto note = [this](const SendResult& result) { tally_.note(result); };
-    if (message_.headers.empty()) {
+    if (plain_) {
       client_.send_async(flags_.queue, body, note);
     } else {
       message_.body = body;
@@ -157,6 +186,7 @@ class Sender {
   Tally tally_;  // before the client, whose destructor may still call back
   Client client_;
   OutgoingMessage message_;
+  bool plain_;  // a body alone
   int interrupt_fd_;
   Progress progress_;
 };
@@ -195,6 +225,16 @@ int run(int argc, char** argv) {
   app.add_option("--count", flags.count, "Send the message so many times; with --lines: stop after so many lines")
       ->check(CLI::Range(1, 1'000'000'000));
   app.add_option("-H,--header", flags.headers, "A header, name:value; repeatable")->allow_extra_args(false);
+  app.add_option("--priority", flags.message.priority, "0 to 9: messages with higher ones are received first")
+      ->check(CLI::Range(0, 9));
+  add_duration(app, "--delay", flags.delay, "Receivers get it after so long");
+  app.add_option("--at", flags.at, "Receivers get it at this time: '2026-12-24 18:00', 2026-12-24T17:00:00Z")
+      ->excludes("--delay");
+  add_duration(app, "--ttl", flags.ttl, "Receivers do not get it after so long; 0s: as the queue says");
+  app.add_option("--content-type", flags.message.content_type, "What the body is, for the receiver");
+  app.add_option("--reply-to", flags.message.reply_to, "Where an answer is awaited, for the receiver");
+  app.add_option("--correlation-id", flags.message.correlation_id, "What it belongs to, for the receiver");
+  app.add_option("--traceparent", flags.message.traceparent, "W3C Trace Context, for the receiver");
   app.add_option("--window", flags.window, "Messages that may be unconfirmed at once")
       ->capture_default_str()
       ->check(CLI::Range(1, 1'000'000));
@@ -205,7 +245,7 @@ int run(int argc, char** argv) {
   OutgoingMessage message;
   try {
     parse_delimiter(flags.delimiter);
-    for (const std::string& header : flags.headers) message.headers.push_back(parse_header(header));
+    message = message_of(flags, app.count("--delay") > 0);
   } catch (const CLI::Error& error) {
     std::cerr << kProgram << ": " << error.what() << "\n";
     return kExitUsage;

@@ -5,6 +5,7 @@
 #include "clients/cpp/lease.hpp"
 #include "clients/cpp/value_codec.hpp"
 #include "protocol/limits.hpp"
+#include "protocol/msgpack_reader.hpp"
 #include "protocol/queue_info.hpp"
 #include "runtime/clock.hpp"
 
@@ -13,8 +14,70 @@ namespace {
 
 TimeMs after(std::chrono::milliseconds span) { return steady_now() + DurationMs{span.count()}; }
 
-std::vector<HeaderView> views_of(const OutgoingMessage& message) {
-  return {message.headers.begin(), message.headers.end()};
+[[noreturn]] void refuse(const std::string& why) { throw ClientError({"invalid_argument", why, false}); }
+
+MessageOptions options_of(const OutgoingMessage& message) {
+  // The broker would refuse the others of the batch with it.
+  if (message.priority < 0 || message.priority >= static_cast<int>(kPriorities)) {
+    refuse("the priority of a message is from 0 to 9");
+  }
+  if (message.delay && message.deliver_at) refuse("a message has a delay or a time, not both");
+  MessageOptions options;
+  options.priority = static_cast<Priority>(message.priority);
+  if (message.delay) options.delay_ms = DurationMs{message.delay->count()};
+  if (message.ttl) options.ttl_ms = DurationMs{message.ttl->count()};
+  if (message.deliver_at) {
+    const auto since = message.deliver_at->time_since_epoch();
+    options.deliver_at = TimeMs{std::chrono::duration_cast<std::chrono::milliseconds>(since).count()};
+  }
+  const auto most = static_cast<std::int64_t>(kNumberMax);
+  const auto between = [&](std::int64_t value, std::int64_t least) { return value >= least && value <= most; };
+  if (options.delay_ms && !between(options.delay_ms->value, 0)) refuse("a delay is not negative");
+  if (options.deliver_at && !between(options.deliver_at->value, 0)) refuse("the time of delivery is before 1970");
+  if (options.ttl_ms && !between(options.ttl_ms->value, 1)) refuse("the time to live is from 1 ms");
+  return options;
+}
+
+Attributes attributes_of(const OutgoingMessage& message) {
+  for (const std::string* label :
+       {&message.content_type, &message.reply_to, &message.correlation_id, &message.traceparent}) {
+    if (label->size() > kMessageLabelBytesMax || !is_clean_utf8(*label)) {
+      refuse(
+          "content_type, reply_to, correlation_id and traceparent are up to 255 bytes of UTF-8 without control "
+          "characters");
+    }
+  }
+  return {{message.headers.begin(), message.headers.end()},
+          message.content_type,
+          message.reply_to,
+          message.correlation_id,
+          message.traceparent};
+}
+
+std::string pairs_of(const OutgoingMessage& message) {
+  return pack_message_pairs(attributes_of(message), options_of(message));
+}
+
+QueueSettings settings_of(const QueueOptions& options) {
+  QueueSettings settings;
+  if (options.lease.count() != 0) settings.lease_ms = DurationMs{options.lease.count()};
+  if (!options.confirm.empty()) {
+    const auto confirm = confirmation_from_name(options.confirm);
+    if (!confirm) refuse("confirm is 'in_sync' or 'leader', not '" + options.confirm + "'");
+    settings.confirm = *confirm;
+  }
+  if (options.delay.count() < 0 || options.ttl.count() < 0) refuse("a delay and a time to live are not negative");
+  settings.delay_ms = DurationMs{options.delay.count()};
+  settings.ttl_ms = DurationMs{options.ttl.count()};
+  if (options.priority_weights.empty()) return settings;
+  if (options.priority_weights.size() != kPriorities) refuse("there are 10 priorities, and a weight for each");
+  for (std::size_t i = 0; i < kPriorities; ++i) {
+    const int weight = options.priority_weights[i];
+    if (weight < 1 || weight > static_cast<int>(kPriorityWeightMax))
+      refuse("the weight of a priority is from 1 to 100");
+    settings.priority_weights[i] = static_cast<std::uint8_t>(weight);
+  }
+  return settings;
 }
 
 RequestHeader about(Op op, std::string_view queue) {
@@ -24,12 +87,11 @@ RequestHeader about(Op op, std::string_view queue) {
   return header;
 }
 
-std::string send_and_wait(ClientLoop& loop, std::string_view queue, std::string_view body,
-                          const std::vector<HeaderView>& headers) {
+std::string send_and_wait(ClientLoop& loop, std::string_view queue, std::string_view body, std::string pairs) {
   // Shared with the callback, which outlives this call when it is interrupted.
   const auto result = std::make_shared<std::optional<SendResult>>();
   loop.send(
-      queue, body, headers, [result](const SendResult& sent) { *result = sent; }, More::kNo);
+      queue, body, std::move(pairs), [result](const SendResult& sent) { *result = sent; }, More::kNo);
   loop.run_until([&result] { return result->has_value(); }, kNever);
   if ((*result)->failure) throw ClientError(*(*result)->failure);
   return std::move((*result)->id);
@@ -75,7 +137,7 @@ std::string Client::send(std::string_view queue, std::string_view body) {
 }
 
 std::string Client::send(std::string_view queue, const OutgoingMessage& message) {
-  return send_and_wait(*loop_, queue, message.body, views_of(message));
+  return send_and_wait(*loop_, queue, message.body, pairs_of(message));
 }
 
 void Client::send_async(std::string_view queue, std::string_view body, SendCallback done, More more) {
@@ -83,7 +145,7 @@ void Client::send_async(std::string_view queue, std::string_view body, SendCallb
 }
 
 void Client::send_async(std::string_view queue, const OutgoingMessage& message, SendCallback done, More more) {
-  loop_->send(queue, message.body, views_of(message), std::move(done), more);
+  loop_->send(queue, message.body, pairs_of(message), std::move(done), more);
 }
 
 std::size_t Client::unconfirmed() const { return loop_->unconfirmed(); }
@@ -136,16 +198,7 @@ void Client::nack_async(std::vector<Lease>& leases, std::chrono::milliseconds de
 }
 
 Value Client::create_queue(std::string_view name, const QueueOptions& options) {
-  QueueSettings settings;
-  if (options.lease.count() != 0) settings.lease_ms = DurationMs{options.lease.count()};
-  if (!options.confirm.empty()) {
-    const auto confirm = confirmation_from_name(options.confirm);
-    if (!confirm) {
-      throw ClientError({"invalid_argument", "confirm is 'in_sync' or 'leader', not '" + options.confirm + "'", false});
-    }
-    settings.confirm = *confirm;
-  }
-  const Reply reply = loop_->ask(about(Op::kQueueCreate, name), encode_queue_settings(settings));
+  const Reply reply = loop_->ask(about(Op::kQueueCreate, name), encode_queue_settings(settings_of(options)));
   return decode_value(reply.payload, loop_->reader());
 }
 

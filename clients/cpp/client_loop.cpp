@@ -48,8 +48,7 @@ ClientLoop::ClientLoop(ClientOptions options)
       link_(network_of(options_), options_.endpoints, steady_now()),
       producer_(random_name(), limits_of(options_)) {}
 
-void ClientLoop::send(std::string_view queue, std::string_view body, const std::vector<HeaderView>& headers,
-                      SendCallback done, More more) {
+void ClientLoop::send(std::string_view queue, std::string_view body, std::string pairs, SendCallback done, More more) {
   if (const auto good = check_queue_name(queue); !good)
     throw ClientError({"invalid_argument", good.error().context, false});
   if (body.size() > kMessageBytesMax) {
@@ -59,7 +58,7 @@ void ClientLoop::send(std::string_view queue, std::string_view body, const std::
   if (closed_) throw ClientError({"closed", "the client is closed", false});
   if (!producer_.has_room(body.size())) run_until([&] { return producer_.has_room(body.size()); }, kNever);
   const TimeMs now = steady_now();
-  producer_.add(queue, body, pack_attributes(headers), std::move(done), more == More::kYes, now);
+  producer_.add(queue, body, std::move(pairs), std::move(done), more == More::kYes, now);
   if (more == More::kYes) return;
   // A look for replies each millisecond, so that a program that only sends is not left with gathered messages.
   if (now != time_checked_ && !in_callback_) {

@@ -5,6 +5,14 @@
 
 namespace dmq {
 
+namespace {
+
+std::chrono::system_clock::time_point time_point_of(TimeMs time) {
+  return std::chrono::system_clock::time_point(std::chrono::milliseconds(time.value));
+}
+
+}  // namespace
+
 std::vector<Lease> LeaseHolder::make_leases(std::vector<Delivery>& deliveries) {
   std::vector<Lease> leases;
   leases.reserve(deliveries.size());
@@ -15,9 +23,15 @@ std::vector<Lease> LeaseHolder::make_leases(std::vector<Delivery>& deliveries) {
     lease.body_ = delivery.body;
     lease.id_ = delivery.id;
     lease.receipt_ = delivery.receipt;
-    lease.headers_ = std::move(delivery.headers);
+    lease.headers_ = std::move(delivery.attributes.headers);
+    lease.content_type_ = delivery.attributes.content_type;
+    lease.reply_to_ = delivery.attributes.reply_to;
+    lease.correlation_id_ = delivery.attributes.correlation_id;
+    lease.traceparent_ = delivery.attributes.traceparent;
     lease.deliveries_ = delivery.deliveries;
-    lease.sent_at_ = std::chrono::system_clock::time_point(std::chrono::milliseconds(delivery.sent_ms.value));
+    lease.priority_ = delivery.priority;
+    lease.sent_at_ = time_point_of(delivery.sent_ms);
+    if (delivery.expires_ms.value != 0) lease.expires_at_ = time_point_of(delivery.expires_ms);
     lease.held_ = true;
     ++held_;
     leases.push_back(std::move(lease));
@@ -50,6 +64,12 @@ Lease& Lease::operator=(Lease&& other) noexcept {
   receipt_ = other.receipt_;
   headers_ = std::move(other.headers_);
   sent_at_ = other.sent_at_;
+  expires_at_ = other.expires_at_;
+  content_type_ = other.content_type_;
+  reply_to_ = other.reply_to_;
+  correlation_id_ = other.correlation_id_;
+  traceparent_ = other.traceparent_;
+  priority_ = other.priority_;
   deliveries_ = other.deliveries_;
   held_ = other.held_;
   return *this;

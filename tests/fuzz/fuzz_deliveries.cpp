@@ -9,17 +9,24 @@ using namespace dmq;
 
 void check_views(const Delivery& message, std::string_view input) {
   for (const std::string_view view : {message.id, message.receipt, message.body}) must_be_inside(view, input);
-  must(message.headers.size() <= kMessageHeadersMax, "the number of headers is bounded");
-  for (const auto& [name, value] : message.headers) {
+  const Attributes& attributes = message.attributes;
+  must(attributes.headers.size() <= kMessageHeadersMax, "the number of headers is bounded");
+  for (const auto& [name, value] : attributes.headers) {
     must_be_inside(name, input);
     must_be_inside(value, input);
+  }
+  for (const std::string_view label :
+       {attributes.content_type, attributes.reply_to, attributes.correlation_id, attributes.traceparent}) {
+    if (!label.empty()) must_be_inside(label, input);
+    must(label.size() <= kMessageLabelBytesMax, "labels are bounded");
   }
 }
 
 void must_be_same(const Delivery& after, const Delivery& before) {
   must(after.receipt == before.receipt && after.body == before.body, "receipt and body stay as they were");
   must(after.deliveries == before.deliveries && after.sent_ms == before.sent_ms, "count and time stay as they were");
-  must(after.headers == before.headers, "the headers stay as they were");
+  must(after.priority == before.priority && after.expires_ms == before.expires_ms, "priority and expiry stay too");
+  must(pack_attributes(after.attributes) == pack_attributes(before.attributes), "the attributes stay as they were");
 }
 
 }  // namespace
@@ -39,8 +46,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     check_views(message, input);
     const auto receipt = parse_receipt(message.receipt);
     if (!receipt) continue;  // no broker wrote it
-    const std::string attributes = pack_attributes(message.headers);
-    writer.begin(*receipt, message.deliveries, message.sent_ms, attributes, message.body.size());
+    const std::string attributes = pack_attributes(message.attributes);
+    writer.begin({*receipt, message.deliveries, message.sent_ms, message.priority, message.expires_ms, attributes,
+                  message.body.size()});
     writer.out().append(message.body);
     written.push_back(&message);
   }

@@ -133,7 +133,7 @@ void write_payloads(const fs::path& root) {
   add_nasty(send);
   SendWriter writer;
   writer.add("a body alone", "");
-  writer.add("with headers", pack_attributes({{"kind", "order"}, {"raw", std::string_view("\0\xff", 2)}}));
+  writer.add("with headers", pack_attributes({.headers = {{"kind", "order"}, {"raw", std::string_view("\0\xff", 2)}}}));
   writer.add("", "");
   send.add_frame("three-messages", writer.finish());
   send.add("body-as-str",
@@ -185,9 +185,10 @@ void write_payloads(const fs::path& root) {
   add_nasty(deliveries);
   const std::string body(300, 'b');
   DeliveryWriter delivery_writer(1000);
-  delivery_writer.begin(receipt, 1, TimeMs{1767225600000}, "", 2);
+  delivery_writer.begin({receipt, 1, TimeMs{1767225600000}, 0, {}, "", 2});
   delivery_writer.out() += "hi";
-  delivery_writer.begin(receipt, 3, TimeMs{0}, pack_attributes({{"kind", "order"}}), body.size());
+  const std::string attributes = pack_attributes({.headers = {{"kind", "order"}}});
+  delivery_writer.begin({receipt, 3, TimeMs{0}, 9, TimeMs{1767225600000}, attributes, body.size()});
   delivery_writer.out() += body;
   deliveries.add_frame("two", delivery_writer.finish());
   deliveries.add("none", "\x90");

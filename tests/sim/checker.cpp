@@ -75,9 +75,21 @@ Checker::Slot Checker::read_slot(const Node& node, RecordPlace place) {
   Message& message = messages_[*slot.message];
   if (message.place) repeated(message, place, record->header.sent_ms);
   if (message.queue != record->header.queue) violated("a message is in another queue than it was sent to" + at(place));
+  check_options(message, place, record->header);
   message.place = place;
   message.sent_ms = record->header.sent_ms;
+  message.ready_ms = record->header.ready_ms;
+  message.expires_ms = record->header.expires_ms;
   return slot;
+}
+
+void Checker::check_options(const Message& message, RecordPlace place, const RecordHeader& header) const {
+  const MessageOptions& asked = message.options;
+  const TimeMs ready = asked.delay_ms ? header.sent_ms + *asked.delay_ms : TimeMs{};
+  const TimeMs expires = asked.ttl_ms ? header.sent_ms + *asked.ttl_ms : TimeMs{};
+  if (header.priority != asked.priority || header.ready_ms != ready || header.expires_ms != expires) {
+    violated("a message is not treated as it asked" + at(place));
+  }
 }
 
 // A producer that was idle for so long that it is forgotten may begin anew, and an old request comes late.
@@ -99,7 +111,7 @@ void Checker::learn_control(RecordPlace place, const RecordView& record) {
   if (const auto* acks = std::get_if<Acks>(&*body)) {
     for (const AckedMessage& ack : *acks) {
       Slot& slot = slot_of(ack.lsn);
-      if (!messages_[*slot.message].may_be_gone()) {
+      if (!may_be_gone(messages_[*slot.message])) {
         violated("a message is settled that nobody could ack" + at({place.partition, ack.lsn}));
       }
       slot.settled = std::min(slot.settled, place.lsn);

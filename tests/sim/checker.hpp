@@ -26,7 +26,8 @@ class Checker {
       : world_(world), metad_(metad), nodes_(nodes) {}
 
   // --- what clients did and heard ---
-  MessageIndex sent(QueueId queue, const std::string& producer);
+  MessageIndex sent(QueueId queue, const std::string& producer, const MessageOptions& options);
+  const MessageOptions& options_of(MessageIndex message) const { return messages_[message].options; }
   std::string body_of(MessageIndex message) const;
   void confirmed(MessageIndex message, std::optional<Lsn> lsn);  // no LSN: as a duplicate
   // `sent`: when the worker let it go.
@@ -37,6 +38,7 @@ class Checker {
   void ack_refused(MessageIndex message) { --messages_[message].acks_open; }  // it did nothing, for sure
   void queue_deleted(QueueId queue) { deleted_.insert(queue); }
   void set_producer_idle(DurationMs idle) { producer_idle_ = idle; }
+  void set_clocks_jump() { clocks_jump_ = true; }
 
   // --- what the cluster did ---
   void observe(Node& node);
@@ -69,6 +71,7 @@ class Checker {
   };
   struct Message {
     QueueId queue;
+    MessageOptions options;
     bool idempotent = false;
     bool confirmed = false;
     std::optional<RecordPlace> place;  // once committed
@@ -76,10 +79,11 @@ class Checker {
     bool acked = false;
     std::uint64_t acked_mark = 0;
     Epoch acked_epoch;
-    TimeMs sent_ms;         // as the log says
+    TimeMs sent_ms;  // as the log says, like the next two
+    TimeMs ready_ms;
+    TimeMs expires_ms;
     bool repeated = false;  // its producer was forgotten, so it is in the log again
     std::vector<Hold> holds;
-    bool may_be_gone() const { return acked || acks_open > 0 || repeated; }
   };
   // A committed record.
   struct Slot {
@@ -109,6 +113,9 @@ class Checker {
   Slot read_slot(const Node& node, RecordPlace place);
   void learn_control(RecordPlace place, const RecordView& record);
   void repeated(Message& message, RecordPlace place, TimeMs sent_ms) const;
+  void check_options(const Message& message, RecordPlace place, const RecordHeader& header) const;
+  bool is_expired(const Message& message) const;
+  bool may_be_gone(const Message& message) const;
   void check_live(const Node& node, const Partition& partition) const;
   bool must_have(const PartitionInfo& info, const Node& node) const;
   [[noreturn]] static void lacks(const Node& node, RecordPlace place);
@@ -134,6 +141,7 @@ class Checker {
   };
   std::map<std::pair<Endpoint, RecordPlace>, Flip> flips_;
   DurationMs producer_idle_{INT64_MAX};
+  bool clocks_jump_ = false;
   std::map<PartitionId, Log> logs_;
   std::map<std::pair<Endpoint, PartitionId>, Seen> seen_;
   std::uint64_t committed_ = 0;

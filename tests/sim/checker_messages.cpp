@@ -5,9 +5,19 @@
 
 namespace dmq::sim {
 
-MessageIndex Checker::sent(QueueId queue, const std::string& producer) {
-  messages_.push_back({.queue = queue, .idempotent = !producer.empty()});
+MessageIndex Checker::sent(QueueId queue, const std::string& producer, const MessageOptions& options) {
+  messages_.push_back({.queue = queue, .options = options, .idempotent = !producer.empty()});
   return messages_.size() - 1;
+}
+
+// Where clocks jump, nobody can say when a leader takes it for expired.
+bool Checker::is_expired(const Message& message) const {
+  if (message.expires_ms.value == 0) return false;
+  return clocks_jump_ || kWallStart + DurationMs{world_.now()} >= message.expires_ms;
+}
+
+bool Checker::may_be_gone(const Message& message) const {
+  return message.acked || message.acks_open > 0 || message.repeated || is_expired(message);
 }
 
 std::string Checker::body_of(MessageIndex message) const {
@@ -43,6 +53,12 @@ MessageIndex Checker::delivered(const Delivery& delivery, const Receipt& receipt
   if (message.acked && sent.mark > message.acked_mark && receipt.epoch >= message.acked_epoch) {
     violated("a message is delivered after its ack was confirmed" + which);
   }
+  const TimeMs wall = kWallStart + DurationMs{sent.ms};
+  if (!clocks_jump_ && wall < message.ready_ms) violated("a message is delivered before its time" + which);
+  if (!clocks_jump_ && message.expires_ms.value != 0 && wall >= message.expires_ms) {
+    violated("an expired message is delivered" + which);
+  }
+  if (delivery.priority != message.options.priority) violated("a message has another priority" + which);
   const Hold hold{receipt.epoch, receipt.lease, sent.ms, sent.ms + lease_ms, delivery.deliveries};
   for (const Hold& other : message.holds) {
     hold.place() < other.place() ? check_lease(hold, other, which) : check_lease(other, hold, which);
@@ -77,7 +93,7 @@ void Checker::ack_done(MessageIndex index, const Receipt& receipt) {
 std::size_t Checker::unsettled() const {
   std::size_t count = 0;
   for (const Message& message : messages_) {
-    count += message.confirmed && !message.may_be_gone() && !deleted_.contains(message.queue) ? 1 : 0;
+    count += message.confirmed && !may_be_gone(message) && !deleted_.contains(message.queue) ? 1 : 0;
   }
   return count;
 }
@@ -85,7 +101,7 @@ std::size_t Checker::unsettled() const {
 void Checker::check_nothing_lost() const {
   for (MessageIndex i = 0; i < messages_.size(); ++i) {
     const Message& message = messages_[i];
-    if (!message.confirmed || message.may_be_gone() || deleted_.contains(message.queue)) continue;
+    if (!message.confirmed || may_be_gone(message) || deleted_.contains(message.queue)) continue;
     violated("a confirmed message is gone although no ack can have removed it (message " + std::to_string(i) + ")");
   }
 }

@@ -74,15 +74,28 @@ void Clients::produce(std::size_t index) {
   if ((draining_ && !producer.once) || !producer.batch.empty()) return;
   if (producer.once && producer.next.value > 1) return;
   const std::int64_t count = producer.once ? 1 : world_.random.between(1, 3);
-  for (std::int64_t i = 0; i < count; ++i) producer.batch.push_back(checker_.sent(producer.queue.id, producer.name));
+  for (std::int64_t i = 0; i < count; ++i) {
+    producer.batch.push_back(checker_.sent(producer.queue.id, producer.name, some_options()));
+  }
   producer.begun = world_.now();
   send_batch(index);
+}
+
+MessageOptions Clients::some_options() {
+  MessageOptions options;
+  if (!with_options_ || draining_) return options;
+  if (world_.random.chance(0.3)) options.priority = static_cast<Priority>(world_.random.below(kPriorities));
+  if (world_.random.chance(0.2)) options.delay_ms = DurationMs{world_.random.between(1, 300)};
+  if (world_.random.chance(0.2)) options.ttl_ms = DurationMs{world_.random.between(20, 800)};
+  return options;
 }
 
 void Clients::send_batch(std::size_t index) {
   Producer& producer = producers_[index];
   SendWriter writer;
-  for (const MessageIndex message : producer.batch) writer.add(checker_.body_of(message), {});
+  for (const MessageIndex message : producer.batch) {
+    writer.add(checker_.body_of(message), pack_message_pairs({}, checker_.options_of(message)));
+  }
   RequestHeader header;
   header.op = Op::kSend;
   header.queue = producer.queue.name;
@@ -172,6 +185,9 @@ void Clients::answered(const ReceiveAsked& asked, const ReplyHeader& header, con
     std::vector<Delivery> messages;
     must(decode_deliveries(reply.payload, reader_, messages).has_value(), "deliveries are well-formed");
     std::vector<Held> held;
+    must(std::is_sorted(messages.begin(), messages.end(),
+                        [](const Delivery& a, const Delivery& b) { return a.priority > b.priority; }),
+         "higher priorities are delivered first");
     for (const Delivery& message : messages) {
       const auto receipt = parse_receipt(message.receipt);
       must(receipt.has_value(), "a receipt is one");

@@ -26,6 +26,7 @@ class Clients {
 
   void begin(std::vector<QueueName> queues, std::size_t producers, std::size_t consumers);
   // No new messages, and from now on consumers ack at once all that they get.
+  void set_options() { with_options_ = true; }  // messages have priorities, delays, and times to live
   void drain();
   // One more message to each queue.
   void probe();
@@ -77,6 +78,7 @@ class Clients {
   void ask(RequestHeader header, std::string payload, Asked asked);
   void produce(std::size_t producer);
   void begin_anew(Producer& producer) const;
+  MessageOptions some_options();
   std::int64_t patience(std::int64_t least, std::int64_t most) const;  // with an answer, ms
   std::int64_t rest_ms() const;
   void send_batch(std::size_t producer);
@@ -97,6 +99,7 @@ class Clients {
   std::map<std::uint64_t, Asked> asked_;
   std::uint64_t last_id_ = 0;
   bool draining_ = false;
+  bool with_options_ = false;
   double vanishing_ = 0;
   std::int64_t producer_idle_ms_ = INT64_MAX;
 };

@@ -59,6 +59,7 @@ Plan plan_of(Random& random, std::uint64_t seed) {
     plan.forgets = true;
     plan.node.limits.producer_idle = DurationMs{random.between(400, 1500)};
   }
+  plan.options = random.chance(0.6);
   plan.node.seen_early = random.chance(0.3);
   if (plan.faults.contains(Fault::kFlip)) plan.node.limits.scrub_bytes_per_s = 1'000'000'000;
   plan.fault_gap_ms = random.between(20, 200);

@@ -10,7 +10,6 @@ namespace dmq::sim {
 namespace {
 
 constexpr std::int64_t kSteadyStart = 1'000'000;
-constexpr std::int64_t kWallStart = 1'700'000'000'000;
 
 }  // namespace
 
@@ -29,7 +28,7 @@ Node::~Node() = default;
 const Service* Node::service() const { return up() ? process_->service.get() : nullptr; }
 const MetadTie* Node::tie() const { return up() ? process_->tie.get() : nullptr; }
 
-Now Node::clock() const { return {{kSteadyStart + world_.now()}, {kWallStart + world_.now() + wall_offset_}}; }
+Now Node::clock() const { return {{kSteadyStart + world_.now()}, {kWallStart.value + world_.now() + wall_offset_}}; }
 
 void Node::start() {
   world_.note("node starts", self_, disk.store_id);

@@ -13,6 +13,8 @@
 
 namespace dmq::sim {
 
+inline constexpr TimeMs kWallStart{1'700'000'000'000};  // what clocks say at first that do not jump
+
 struct NodeSettings {
   ServiceLimits limits;
   std::int64_t commit_ms = 5;   // what a commit takes at the most

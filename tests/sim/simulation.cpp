@@ -99,6 +99,8 @@ void Simulation::begin() {
   }
   const auto producers = static_cast<std::size_t>(world_.random.between(1, 4));
   const auto consumers = queues.size() + static_cast<std::size_t>(world_.random.below(2));
+  if (plan_.options) clients_.set_options();
+  if (plan_.faults.contains(Fault::kClock)) checker_.set_clocks_jump();
   clients_.begin(std::move(queues), producers, consumers);
   for (std::size_t i = plan_.nodes - plan_.late_nodes; i < plan_.nodes; ++i) {
     world_.in(world_.random.between(100, plan_.random_ms), [this, i] {

@@ -44,6 +44,7 @@ struct Plan {
   NetworkFaults network;
   NodeSettings node;
   double vanishing = 0;
+  bool options = false;  // of messages
   bool forgets = false;  // idle producers
   std::int64_t random_ms = 3000;
   std::int64_t fault_gap_ms = 200;  // between two faults, at the most

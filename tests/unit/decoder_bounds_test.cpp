@@ -59,7 +59,9 @@ TEST_CASE("an unknown queue setting is shown in its error only when it is clean 
   MsgpackReader reader;
   const auto decoded = decode_queue_settings("\x81\xa2\xff\xfe\x05", reader);
   REQUIRE_FALSE(decoded);
-  CHECK(decoded.error() == Error{Errc::kInvalidArgument, "there is no setting '?'; known: lease_ms, confirm"});
+  CHECK(decoded.error() ==
+        Error{Errc::kInvalidArgument,
+              "there is no setting '?'; known: lease_ms, confirm, delay_ms, ttl_ms, priority_weights"});
 }
 
 TEST_CASE("a payload of very many tiny values is refused before it takes memory", "[protocol][payload]") {
@@ -83,7 +85,7 @@ TEST_CASE("the most values that the other limits allow are read", "[protocol][pa
   std::vector<HeaderView> headers;
   for (const std::string& name : names) headers.emplace_back(name, "value");
   SendWriter writer;
-  for (int i = 0; i < 1000; ++i) writer.add("body", pack_attributes(headers));
+  for (int i = 0; i < 1000; ++i) writer.add("body", pack_attributes({.headers = headers}));
   const std::string payload = writer.finish();
   MsgpackReader reader;
   std::vector<SendItem> items;

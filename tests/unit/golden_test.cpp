@@ -143,7 +143,7 @@ TEST_CASE("golden reply headers", "[protocol][golden]") {
 
 TEST_CASE("golden payloads of send", "[protocol][golden]") {
   const std::string request_bytes = golden("send.request.payload");
-  const std::string attributes = pack_attributes({{"colour", "red"}});
+  const std::string attributes = pack_attributes({.headers = {{"colour", "red"}}});
   SendWriter writer;
   writer.add("hello", attributes);
   writer.add("world", {});
@@ -183,7 +183,8 @@ TEST_CASE("golden payloads of send", "[protocol][golden]") {
 TEST_CASE("golden payloads of receive", "[protocol][golden]") {
   const std::string bytes = golden("receive.reply.payload");
   DeliveryWriter writer(0);
-  writer.begin(Receipt{{59}, {1}, {1}, {7}}, 2, TimeMs{1763000000123}, pack_attributes({{"colour", "red"}}), 5);
+  const std::string attributes = pack_attributes({.headers = {{"colour", "red"}}});
+  writer.begin({{{59}, {1}, {1}, {7}}, 2, TimeMs{1763000000123}, 0, {}, attributes, 5});
   writer.out() += "hello";
   CHECK(to_hex(writer.finish()) == to_hex(bytes));
   MsgpackReader reader;
@@ -194,7 +195,7 @@ TEST_CASE("golden payloads of receive", "[protocol][golden]") {
   CHECK(out[0].receipt == "59.1.1.7");
   CHECK(out[0].deliveries == 2);
   CHECK(out[0].sent_ms == TimeMs{1763000000123});
-  CHECK(out[0].headers == std::vector<HeaderView>{{"colour", "red"}});
+  CHECK(out[0].attributes.headers == std::vector<HeaderView>{{"colour", "red"}});
   CHECK(out[0].body == "hello");
 
   const std::string empty = golden("receive.empty.reply.payload");

@@ -47,7 +47,7 @@ bool deliveries_ok(std::string_view payload) {
 // A send of one message: a map with a body and these headers.
 std::string send_with_headers(const std::vector<HeaderView>& headers) {
   SendWriter writer;
-  writer.add("b", pack_attributes(headers));
+  writer.add("b", pack_attributes({.headers = headers}));
   return writer.finish();
 }
 
@@ -62,7 +62,7 @@ std::string repeated(std::size_t count, std::string_view item_hex) {
 
 std::string one_delivery(const std::string& body, std::string_view attributes) {
   DeliveryWriter writer(64);
-  writer.begin(Receipt{{3}, {1}, {42}, {7}}, 2, TimeMs{1700000000123}, attributes, body.size());
+  writer.begin({{{3}, {1}, {42}, {7}}, 2, TimeMs{1700000000123}, 0, {}, attributes, body.size()});
   writer.out() += body;
   return writer.finish();
 }
@@ -94,7 +94,7 @@ TEST_CASE("headers travel as packed attributes", "[protocol][payload]") {
   REQUIRE(decode_send(payload, reader, items));
   REQUIRE(items.size() == 1);
   CHECK(items[0].error.code == Errc::kOk);
-  CHECK(items[0].attributes == pack_attributes({{"a", "1"}, {"b", "2"}}));
+  CHECK(items[0].attributes == pack_attributes({.headers = {{"a", "1"}, {"b", "2"}}}));
   CHECK(pack_attributes({}).empty());
 }
 
@@ -130,8 +130,7 @@ TEST_CASE("unknown keys of a message are ignored, reserved ones refused", "[prot
     packer.number(1);
     return payload;
   };
-  for (const std::string_view key : {"priority", "delay_ms", "deliver_at", "ttl_ms", "key", "dedup_id", "content_type",
-                                     "correlation_id", "traceparent"}) {
+  for (const std::string_view key : {"key", "dedup_id"}) {
     INFO(key);
     CHECK(send_outcome(with_key(key)) == "ok [unsupported]");
   }
@@ -244,7 +243,7 @@ TEST_CASE("what is wrong with a batch is said in numbers and names", "[protocol]
 
 TEST_CASE("every truncation of a send payload is refused", "[protocol][payload]") {
   SendWriter writer;
-  writer.add("first", pack_attributes({{"colour", "red"}}));
+  writer.add("first", pack_attributes({.headers = {{"colour", "red"}}}));
   writer.add("second", {});
   const std::string whole = writer.finish();
   CHECK(send_outcome(whole) == "ok [ok ok]");
@@ -343,7 +342,7 @@ TEST_CASE("a delivery comes back from its bytes", "[protocol][payload]") {
        {std::size_t{0}, std::size_t{1}, std::size_t{255}, std::size_t{256}, std::size_t{70000}}) {
     INFO(size);
     const std::string body(size, 'b');
-    const std::string payload = one_delivery(body, pack_attributes({{"colour", "red"}}));
+    const std::string payload = one_delivery(body, pack_attributes({.headers = {{"colour", "red"}}}));
     REQUIRE(decode_deliveries(payload, reader, out));
     REQUIRE(out.size() == 1);
     CHECK(out[0].id == "3-42");
@@ -351,7 +350,7 @@ TEST_CASE("a delivery comes back from its bytes", "[protocol][payload]") {
     CHECK(out[0].deliveries == 2);
     CHECK(out[0].sent_ms == TimeMs{1700000000123});
     CHECK(out[0].body == body);
-    CHECK(out[0].headers == std::vector<HeaderView>{{"colour", "red"}});
+    CHECK(out[0].attributes.headers == std::vector<HeaderView>{{"colour", "red"}});
   }
   REQUIRE(decode_deliveries(DeliveryWriter(0).finish(), reader, out));
   CHECK(out.empty());
@@ -359,10 +358,10 @@ TEST_CASE("a delivery comes back from its bytes", "[protocol][payload]") {
 
 TEST_CASE("a message that was begun can be taken back", "[protocol][payload]") {
   DeliveryWriter writer(0);
-  writer.begin(Receipt{{3}, {1}, {42}, {7}}, 1, TimeMs{1}, {}, 1);
+  writer.begin({{{3}, {1}, {42}, {7}}, 1, TimeMs{1}, 0, {}, {}, 1});
   writer.out() += 'a';
   const std::size_t mark = writer.bytes();
-  writer.begin(Receipt{{3}, {1}, {43}, {8}}, 1, TimeMs{1}, {}, 1000);
+  writer.begin({{{3}, {1}, {43}, {8}}, 1, TimeMs{1}, 0, {}, {}, 1000});
   writer.take_back(mark);
   CHECK(writer.count() == 1);
   MsgpackReader reader;
@@ -376,11 +375,11 @@ TEST_CASE("a message that was begun can be taken back", "[protocol][payload]") {
 TEST_CASE("the largest reply that a broker makes is read", "[protocol][payload]") {
   // 31 MiB of bodies, and as many headers as 1,000 messages can have on top of them.
   const std::string value(kMessageHeaderBytesMax - 10 - 1, 'v');
-  const std::string attributes = pack_attributes({{"n", value}});
+  const std::string attributes = pack_attributes({.headers = {{"n", value}}});
   const std::size_t body_bytes = kReceiveBytesMax / kBatchMessagesMax;
   DeliveryWriter writer(0);
   for (std::size_t i = 0; i < kBatchMessagesMax; ++i) {
-    writer.begin(Receipt{{65535}, {4294967295U}, {i}, {4294967295U}}, 1, TimeMs{1}, attributes, body_bytes);
+    writer.begin({{{65535}, {4294967295U}, {i}, {4294967295U}}, 1, TimeMs{1}, 0, {}, attributes, body_bytes});
     writer.out().append(body_bytes, 'b');
   }
   const std::string payload = writer.finish();
@@ -398,10 +397,92 @@ TEST_CASE("what is no array of deliveries is refused, and so is every truncation
     CHECK_FALSE(deliveries_ok(from_hex(text)));
   }
   CHECK(deliveries_ok(from_hex("91 82 a772656365697074 a131 a4626f6479 c40162")));
-  const std::string whole = one_delivery("body", pack_attributes({{"colour", "red"}}));
+  const std::string whole = one_delivery("body", pack_attributes({.headers = {{"colour", "red"}}}));
   CHECK(deliveries_ok(whole));
   CHECK_FALSE(deliveries_ok(whole + '\0'));
   for (std::size_t size = 0; size < whole.size(); ++size) {
     CHECK_FALSE(deliveries_ok(std::string_view(whole).substr(0, size)));
   }
+}
+
+// --- options and labels --------------------------------------------------------------------------------------------
+
+namespace {
+
+msgpack::object text(const char* value) { return msgpack::object(value); }
+
+// What becomes of a message with these pairs: "ok", or the code and the sentence.
+std::string taken(const std::vector<std::pair<std::string, msgpack::object>>& pairs, SendItem* item = nullptr) {
+  std::string payload;
+  Packer packer(payload);
+  packer.array(1);
+  packer.map(1 + pairs.size());
+  packer.text("body");
+  packer.bytes("b");
+  for (const auto& [key, value] : pairs) {
+    packer.text(key);
+    packer.object(value);
+  }
+  MsgpackReader reader;
+  std::vector<SendItem> items;
+  REQUIRE(decode_send(payload, reader, items));
+  if (item != nullptr) *item = items[0];
+  if (items[0].error.code == Errc::kOk) return "ok";
+  return std::string(code_name(items[0].error.code)) + ": " + items[0].error.context;
+}
+
+}  // namespace
+
+TEST_CASE("options of a message are read, each within its limits", "[protocol][payload]") {
+  SendItem item;
+  CHECK(taken({{"priority", msgpack::object(9)}, {"delay_ms", msgpack::object(0)}, {"ttl_ms", msgpack::object(1)}},
+              &item) == "ok");
+  CHECK(item.options.priority == 9);
+  CHECK(item.options.delay_ms == DurationMs{0});
+  CHECK(item.options.ttl_ms == DurationMs{1});
+  CHECK_FALSE(item.options.deliver_at);
+  CHECK(item.attributes.empty());
+  CHECK(taken({{"deliver_at", msgpack::object(std::uint64_t{1} << 53)}}, &item) == "ok");
+  CHECK(item.options.deliver_at == TimeMs{std::int64_t{1} << 53});
+  CHECK(taken({{"priority", msgpack::object(10)}}) == "invalid_argument: `priority` must be an integer from 0 to 9");
+  CHECK(taken({{"priority", msgpack::object(-1)}}) == "invalid_argument: `priority` must be an integer from 0 to 9");
+  CHECK(taken({{"priority", msgpack::object(1.5)}}).starts_with("invalid_argument"));
+  CHECK(taken({{"delay_ms", msgpack::object(-1)}}).starts_with("invalid_argument: `delay_ms` must be"));
+  CHECK(taken({{"ttl_ms", msgpack::object(0)}}).starts_with("invalid_argument: `ttl_ms` must be"));
+  CHECK(taken({{"ttl_ms", msgpack::object((std::uint64_t{1} << 53) + 1)}}).starts_with("invalid_argument"));
+  CHECK(taken({{"delay_ms", msgpack::object(1)}, {"deliver_at", msgpack::object(1)}}) ==
+        "invalid_argument: a message has `delay_ms` or `deliver_at`, not both");
+}
+
+TEST_CASE("labels travel with the message", "[protocol][payload]") {
+  const std::string longest(kMessageLabelBytesMax, 'x');
+  const Attributes attributes{{{"colour", "red"}}, "image/png", "answers", longest, "00-0af7-b7ad-01"};
+  SendWriter writer;
+  writer.add("b", pack_message_pairs(attributes, {.priority = 3, .ttl_ms = DurationMs{5}}));
+  const std::string sent = writer.finish();
+  MsgpackReader reader;
+  std::vector<SendItem> items;
+  REQUIRE(decode_send(sent, reader, items));
+  CHECK(items[0].error.code == Errc::kOk);
+  CHECK(items[0].options.priority == 3);
+  CHECK(items[0].attributes == pack_attributes(attributes));
+  DeliveryWriter out(0);
+  out.begin({{{1}, {1}, {1}, {1}}, 1, TimeMs{1}, 3, TimeMs{6}, items[0].attributes, 1});
+  out.out() += 'b';
+  const std::string payload = out.finish();
+  std::vector<Delivery> deliveries;
+  REQUIRE(decode_deliveries(payload, reader, deliveries));
+  CHECK(deliveries[0].priority == 3);
+  CHECK(deliveries[0].expires_ms == TimeMs{6});
+  CHECK(deliveries[0].attributes.headers == attributes.headers);
+  CHECK(deliveries[0].attributes.content_type == "image/png");
+  CHECK(deliveries[0].attributes.reply_to == "answers");
+  CHECK(deliveries[0].attributes.correlation_id == longest);
+  CHECK(deliveries[0].attributes.traceparent == "00-0af7-b7ad-01");
+  CHECK(deliveries[0].body == "b");
+  const std::string over = longest + "x";
+  CHECK(taken({{"content_type", msgpack::object(over.c_str())}}).starts_with("invalid_argument: `content_type` must"));
+  CHECK(taken({{"reply_to", text("a\nb")}}).starts_with("invalid_argument"));
+  CHECK(taken({{"reply_to", text("")}}).starts_with("invalid_argument"));
+  CHECK(taken({{"traceparent", msgpack::object(7)}}).starts_with("invalid_argument"));
 }

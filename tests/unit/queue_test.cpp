@@ -1,6 +1,7 @@
 // The queue core, by hand and against a naive model.
 #include "storage/queue.hpp"
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <map>
 #include <random>
@@ -15,7 +16,7 @@ TimeMs after(std::int64_t ms) { return kStart + DurationMs{ms}; }
 
 TEST_CASE("messages are handed out in order, each once", "[storage][queue]") {
   Queue queue;
-  for (std::uint64_t lsn = 1; lsn <= 3; ++lsn) queue.append({lsn}, 10);
+  for (std::uint64_t lsn = 1; lsn <= 3; ++lsn) queue.append({lsn}, {.bytes = 10}, kStart);
   CHECK(queue.first_ready() == Lsn{1});
   CHECK(queue.lease_first(after(100), 10).deliveries == 1);
   CHECK(queue.first_ready() == Lsn{2});
@@ -28,7 +29,7 @@ TEST_CASE("messages are handed out in order, each once", "[storage][queue]") {
 
 TEST_CASE("a message that was given back takes its old place and is counted", "[storage][queue]") {
   Queue queue;
-  for (std::uint64_t lsn = 1; lsn <= 3; ++lsn) queue.append({lsn}, 1);
+  for (std::uint64_t lsn = 1; lsn <= 3; ++lsn) queue.append({lsn}, {.bytes = 1}, kStart);
   const Lease first = queue.lease_first(after(100), 1);
   const auto settling = queue.begin_settle({1}, first.number);
   REQUIRE(settling);
@@ -39,7 +40,7 @@ TEST_CASE("a message that was given back takes its old place and is counted", "[
 
 TEST_CASE("an ack on a lease that was re-issued is refused", "[storage][queue]") {
   Queue queue;
-  queue.append({1}, 1);
+  queue.append({1}, {.bytes = 1}, kStart);
   const Lease old = queue.lease_first(after(100), 1);
   std::vector<Queue::Expired> expired;
   queue.expire(after(100), 10, expired);
@@ -52,7 +53,7 @@ TEST_CASE("an ack on a lease that was re-issued is refused", "[storage][queue]")
 
 TEST_CASE("a lease ends at its deadline and not before", "[storage][queue]") {
   Queue queue;
-  queue.append({1}, 1);
+  queue.append({1}, {.bytes = 1}, kStart);
   queue.lease_first(after(100), 1);
   std::vector<Queue::Expired> expired;
   queue.expire(after(99), 10, expired);
@@ -64,7 +65,7 @@ TEST_CASE("a lease ends at its deadline and not before", "[storage][queue]") {
 
 TEST_CASE("an extended lease ends later, a wrong number extends nothing", "[storage][queue]") {
   Queue queue;
-  queue.append({1}, 1);
+  queue.append({1}, {.bytes = 1}, kStart);
   const Lease lease = queue.lease_first(after(100), 1);
   CHECK_FALSE(queue.extend({1}, {lease.number.value + 1}, after(300)));
   CHECK(queue.extend({1}, lease.number, after(300)));
@@ -77,7 +78,7 @@ TEST_CASE("an extended lease ends later, a wrong number extends nothing", "[stor
 
 TEST_CASE("while a settlement is on its way to the disk nothing else settles the message", "[storage][queue]") {
   Queue queue;
-  queue.append({1}, 7);
+  queue.append({1}, {.bytes = 7}, kStart);
   const Lease lease = queue.lease_first(after(100), 7);
   const auto settling = queue.begin_settle({1}, lease.number);
   REQUIRE(settling);
@@ -98,7 +99,7 @@ TEST_CASE("while a settlement is on its way to the disk nothing else settles the
 
 TEST_CASE("a hand-out that reached nobody is not counted", "[storage][queue]") {
   Queue queue;
-  queue.append({1}, 1);
+  queue.append({1}, {.bytes = 1}, kStart);
   const Lease lease = queue.lease_first(after(100), 1);
   CHECK(queue.undo_lease({1}, lease.number));
   CHECK_FALSE(queue.undo_lease({1}, lease.number));
@@ -109,19 +110,106 @@ TEST_CASE("a hand-out that reached nobody is not counted", "[storage][queue]") {
 
 TEST_CASE("a delayed message is ready at its time", "[storage][queue]") {
   Queue queue;
-  queue.append({1}, 1);
+  queue.append({1}, {.bytes = 1}, kStart);
   const Lease lease = queue.lease_first(after(100), 1);
   queue.give_back({1}, queue.begin_settle({1}, lease.number)->deliveries, after(50), kStart);
   CHECK(queue.counts().delayed == 1);
   CHECK(queue.next_deadline() == after(50));
-  CHECK_FALSE(queue.wake_delayed(after(49)));
-  CHECK(queue.wake_delayed(after(50)));
+  CHECK_FALSE(queue.wake(after(49)));
+  CHECK(queue.wake(after(50)));
   CHECK(queue.lease_first(after(100), 1).deliveries == 2);
+}
+
+TEST_CASE("higher priorities go first, and within one the order stays", "[storage][queue]") {
+  Queue queue;
+  const Priority priorities[] = {0, 5, 9, 5, 0};
+  for (std::uint64_t i = 0; i < 5; ++i) queue.append({i + 1}, {.bytes = 1, .priority = priorities[i]}, kStart);
+  std::vector<std::uint64_t> order;
+  while (const auto lsn = queue.first_ready()) {
+    order.push_back(lsn->value);
+    queue.lease_first(after(100), 1);
+  }
+  CHECK(order == std::vector<std::uint64_t>{3, 2, 4, 1, 5});
+}
+
+TEST_CASE("a redelivered message keeps its priority and place", "[storage][queue]") {
+  Queue queue;
+  for (std::uint64_t lsn = 1; lsn <= 4; ++lsn) {
+    queue.append({lsn}, {.bytes = 1, .priority = static_cast<Priority>(lsn % 2)}, kStart);
+  }
+  const Lease lease = queue.lease_first(after(100), 1);
+  queue.begin_settle({1}, lease.number);
+  queue.give_back({1}, 1, after(10), kStart);
+  CHECK(queue.first_ready() == Lsn{3});
+  queue.wake(after(10));
+  CHECK(queue.first_ready() == Lsn{1});
+}
+
+TEST_CASE("a message that was sent with a delay comes at its time, in its place", "[storage][queue]") {
+  Queue queue;
+  queue.append({1}, {.bytes = 1, .ready_at = after(50)}, kStart);
+  queue.append({2}, {.bytes = 1}, kStart);
+  CHECK(queue.first_ready() == Lsn{2});
+  CHECK(queue.counts().delayed == 1);
+  CHECK(queue.next_deadline() == after(50));
+  CHECK_FALSE(queue.wake(after(49)));
+  CHECK(queue.wake(after(50)));
+  CHECK(queue.first_ready() == Lsn{1});
+  CHECK(queue.lease_first(after(100), 1).deliveries == 1);
+}
+
+TEST_CASE("an expired message is not handed out, whether ready or delayed", "[storage][queue]") {
+  Queue queue;
+  queue.append({1}, {.bytes = 7, .expires_at = after(50)}, kStart);
+  queue.append({2}, {.bytes = 7, .ready_at = after(80), .expires_at = after(50)}, kStart);
+  queue.append({3}, {.bytes = 7}, kStart);
+  CHECK(queue.next_deadline() == after(50));
+  queue.wake(after(49));
+  CHECK(queue.first_ready() == Lsn{1});
+  queue.wake(after(50));
+  CHECK(queue.first_ready() == Lsn{3});
+  CHECK(queue.next_deadline() == TimeMs{});  // they are to be taken
+  std::vector<Lsn> expired;
+  queue.take_expired(10, expired);
+  std::sort(expired.begin(), expired.end());
+  CHECK(expired == std::vector<Lsn>{{1}, {2}});
+  CHECK(queue.next_deadline() == after(80));  // early
+  for (const Lsn lsn : expired) CHECK(queue.remove(lsn, 7));
+  CHECK(queue.counts().bytes == 7);
+  queue.check_invariants();
+}
+
+TEST_CASE("a leased message expires when it comes back, and not while it is held", "[storage][queue]") {
+  Queue queue;
+  queue.append({1}, {.bytes = 1, .expires_at = after(50)}, kStart);
+  const Lease lease = queue.lease_first(after(100), 1);
+  queue.wake(after(60));
+  REQUIRE(queue.begin_settle({1}, lease.number));
+  SECTION("acked") { CHECK(queue.remove({1}, 1)); }
+  SECTION("given back") {
+    queue.give_back({1}, 1, after(60), after(60));
+    queue.wake(after(60));
+    CHECK_FALSE(queue.has_ready());
+    std::vector<Lsn> expired;
+    queue.take_expired(10, expired);
+    CHECK(expired.size() == 1);
+  }
+}
+
+TEST_CASE("what expired and was not removed expires again in the next term", "[storage][queue]") {
+  Queue queue;
+  queue.append({1}, {.bytes = 1, .expires_at = after(50)}, kStart);
+  queue.wake(after(50));
+  queue.end_leases();
+  CHECK(queue.has_ready());
+  queue.wake(after(50));
+  CHECK_FALSE(queue.has_ready());
+  queue.check_invariants();
 }
 
 TEST_CASE("what is acked elsewhere goes from any state", "[storage][queue]") {
   Queue queue;
-  for (std::uint64_t lsn = 1; lsn <= 6; ++lsn) queue.append({lsn}, 10);
+  for (std::uint64_t lsn = 1; lsn <= 6; ++lsn) queue.append({lsn}, {.bytes = 10}, kStart);
   queue.lease_first(after(100), 10);
   queue.give_back({5}, 2, after(50), kStart);
   queue.give_back({6}, 1, kStart, kStart);
@@ -140,7 +228,7 @@ TEST_CASE("what is acked elsewhere goes from any state", "[storage][queue]") {
 
 TEST_CASE("a term's end gives back what was leased, uncounted", "[storage][queue]") {
   Queue queue;
-  for (std::uint64_t lsn = 1; lsn <= 3; ++lsn) queue.append({lsn}, 1);
+  for (std::uint64_t lsn = 1; lsn <= 3; ++lsn) queue.append({lsn}, {.bytes = 1}, kStart);
   const Lease first = queue.lease_first(after(100), 1);
   queue.lease_first(after(100), 1);
   queue.begin_settle({1}, first.number);
@@ -155,19 +243,23 @@ TEST_CASE("a term's end gives back what was leased, uncounted", "[storage][queue
 namespace {
 
 struct Modelled {
-  enum class State { kReady, kLeased, kSettling, kDelayed } state = State::kReady;
+  enum class State { kReady, kLeased, kSettling, kDelayed, kExpired } state = State::kReady;
   std::uint32_t deliveries = 0;
   TimeMs until{};
   LeaseNumber number{};
+  Priority priority = 0;
+  TimeMs expires{INT64_MAX};
 };
 
 struct Model {
   std::map<Lsn, Modelled> messages;
   Lsn first_ready() {
+    Lsn first;
     for (auto& [lsn, each] : messages) {
-      if (each.state == Modelled::State::kReady) return lsn;
+      if (each.state != Modelled::State::kReady) continue;
+      if (first.value == 0 || each.priority > messages[first].priority) first = lsn;
     }
-    return {};
+    return first;
   }
   std::uint64_t count(Modelled::State state) {
     std::uint64_t sum = 0;
@@ -175,6 +267,24 @@ struct Model {
     return sum;
   }
 };
+
+// Plain ones mostly.
+template <class Pick>
+void append_any(Queue& queue, Model& model, Lsn lsn, TimeMs now, const Pick& pick) {
+  Modelled each;
+  Arrival arrival{.bytes = 1};
+  if (pick(3) == 0) arrival.priority = each.priority = static_cast<Priority>(pick(4) * 3);
+  if (pick(4) == 0) {
+    arrival.ready_at = each.until = now + DurationMs{static_cast<std::int64_t>(pick(30))};
+    if (each.until > now) each.state = Modelled::State::kDelayed;
+  }
+  if (pick(4) == 0) {
+    each.expires = now + DurationMs{static_cast<std::int64_t>(1 + pick(60))};
+    arrival.expires_at = each.expires;
+  }
+  queue.append(lsn, arrival, now);
+  model.messages[lsn] = each;
+}
 
 void random_walk(std::uint64_t seed, int steps) {
   using State = Modelled::State;
@@ -187,7 +297,30 @@ void random_walk(std::uint64_t seed, int steps) {
   std::uint64_t next_lsn = 1;
   for (int step = 0; step < steps; ++step) {
     now = now + DurationMs{static_cast<std::int64_t>(pick(5))};
-    switch (pick(12)) {
+    switch (pick(14)) {
+      case 12: {  // what expired is removed, or cannot be
+        std::vector<Lsn> expired;
+        queue.take_expired(1 + pick(3), expired);
+        for (const Lsn lsn : expired) {
+          REQUIRE(model.messages.at(lsn).state == State::kExpired);
+          if (pick(4) == 0) {
+            queue.restore(lsn);
+          } else {
+            REQUIRE(queue.remove(lsn, 1));
+            model.messages.erase(lsn);
+          }
+        }
+        break;
+      }
+      case 13:
+        if (pick(20) != 0) break;
+        queue.end_leases();
+        settling.clear();
+        for (auto& [lsn, each] : model.messages) {
+          if (each.state == State::kLeased || each.state == State::kSettling) --each.deliveries;
+          if (each.state != State::kDelayed) each.state = State::kReady;
+        }
+        break;
       case 10: {  // acked under another leader
         const Lsn lsn{1 + pick(next_lsn)};
         REQUIRE(queue.remove(lsn, 1) == (model.messages.erase(lsn) > 0));
@@ -208,8 +341,7 @@ void random_walk(std::uint64_t seed, int steps) {
       }
       case 0:
       case 1:
-        queue.append({next_lsn}, 1);
-        model.messages[{next_lsn++}] = {};
+        append_any(queue, model, {next_lsn++}, now, pick);
         break;
       case 2:
       case 3:
@@ -217,7 +349,11 @@ void random_walk(std::uint64_t seed, int steps) {
         if (const Lsn lsn = model.first_ready(); lsn.value != 0) {
           const Lease lease = queue.lease_first(now + DurationMs{20}, 1);
           Modelled& each = model.messages[lsn];
-          each = {State::kLeased, each.deliveries + 1, now + DurationMs{20}, lease.number};
+          each.state = State::kLeased;
+          ++each.deliveries;
+          each.until = now + DurationMs{20};
+          each.number = lease.number;
+          REQUIRE(lease.priority == each.priority);
           REQUIRE(lease.deliveries == each.deliveries);
         }
         break;
@@ -274,9 +410,11 @@ void random_walk(std::uint64_t seed, int steps) {
         break;
       }
       case 8: {
-        queue.wake_delayed(now);
+        queue.wake(now);
         for (auto& [lsn, each] : model.messages) {
           if (each.state == State::kDelayed && each.until <= now) each.state = State::kReady;
+          const bool waits = each.state == State::kReady || each.state == State::kDelayed;
+          if (waits && each.expires <= now) each.state = State::kExpired;
         }
         break;
       }
@@ -297,7 +435,8 @@ void random_walk(std::uint64_t seed, int steps) {
     queue.check_invariants();
     const QueueCounts counts = queue.counts();
     REQUIRE(counts.ready == model.count(State::kReady));
-    REQUIRE(counts.leased == model.count(State::kLeased) + model.count(State::kSettling));
+    REQUIRE(counts.leased ==
+            model.count(State::kLeased) + model.count(State::kSettling) + model.count(State::kExpired));
     REQUIRE(counts.delayed == model.count(State::kDelayed));
     REQUIRE(counts.bytes == model.messages.size());
   }
@@ -309,6 +448,15 @@ TEST_CASE("the queue does what a naive model does", "[storage][queue][random]") 
   for (std::uint64_t seed = 1; seed <= 30; ++seed) {
     INFO("seed " << seed);
     random_walk(seed, 1500);
+  }
+}
+
+// Not run by default: dmq-unit-tests "[queue-long]".
+TEST_CASE("the queue does what a naive model does, for a million steps", "[.][queue-long]") {
+  const std::uint64_t first = std::random_device{}();
+  for (std::uint64_t seed = first; seed < first + 500; ++seed) {
+    INFO("seed " << seed);
+    random_walk(seed, 2000);
   }
 }
 

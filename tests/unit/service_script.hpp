@@ -94,6 +94,13 @@ class ServiceScript {
     header.sequence = {sequence};
     return request(header, writer.finish());
   }
+  std::string send_one(std::string_view body, const MessageOptions& options) {
+    SendWriter writer;
+    writer.add(body, pack_message_pairs({}, options));
+    RequestHeader header;
+    header.op = Op::kSend;
+    return request(header, writer.finish());
+  }
   std::string receive(std::uint64_t max = 1, std::int64_t wait_ms = 0, std::int64_t lease_ms = 1000) {
     RequestHeader header;
     header.op = Op::kReceive;

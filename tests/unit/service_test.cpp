@@ -258,7 +258,7 @@ TEST_CASE("a store that cannot be read costs no message", "[storage][service]") 
 TEST_CASE("headers travel with the message", "[storage][service]") {
   ServiceScript s;
   SendWriter writer;
-  writer.add("a", pack_attributes({{"trace", "42"}}));
+  writer.add("a", pack_attributes({.headers = {{"trace", "42"}}}));
   RequestHeader header;
   header.op = Op::kSend;
   CHECK(s.request(header, writer.finish()) == "ok: 0-1");
@@ -272,7 +272,7 @@ TEST_CASE("headers travel with the message", "[storage][service]") {
   MsgpackReader reader;
   std::vector<Delivery> messages;
   REQUIRE(decode_deliveries(s.outbox.replies.at(0).payload, reader, messages));
-  CHECK(messages.at(0).headers == std::vector<HeaderView>{{"trace", "42"}});
+  CHECK(messages.at(0).attributes.headers == std::vector<HeaderView>{{"trace", "42"}});
 }
 
 TEST_CASE("a request for a partition or queue that is not here is handed back", "[storage][service]") {

@@ -51,6 +51,12 @@ struct QueueOptions {
   // "in_sync" (the default): sends and acks are confirmed when all in-sync replicas have them on disk; "leader": when
   // the leader has, which is faster, and which a change of leader may undo. Empty: the broker's default.
   std::string confirm;
+  // Of messages that do not say: not received before that, and not after that; 0: neither.
+  std::chrono::milliseconds delay{0};
+  std::chrono::milliseconds ttl{0};
+  // Ten, priority 0 first, each from 1 to 100: of so many messages how many each priority gives while all have some.
+  // Empty: higher priorities always go first.
+  std::vector<int> priority_weights;
 };
 
 // More::kYes: another message follows at once, so this one may wait for it instead of leaving alone. It leaves at the

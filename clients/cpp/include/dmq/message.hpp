@@ -16,10 +16,22 @@
 
 namespace dmq {
 
-// A message to send. The body is opaque bytes; header names are text, their values bytes.
+// A message to send. The body is opaque bytes; header names are text, their values bytes. What is left empty is as the
+// queue's settings say, or absent.
 struct OutgoingMessage {
   std::string body;
   std::vector<std::pair<std::string, std::string>> headers;
+  int priority = 0;  // 0 to 9: higher ones are received first
+  // Not received before; one of both. The times are the broker's.
+  std::optional<std::chrono::milliseconds> delay;
+  std::optional<std::chrono::system_clock::time_point> deliver_at;
+  // Not received later; from 1 ms, counted from when the broker takes the message.
+  std::optional<std::chrono::milliseconds> ttl;
+  // Short texts for the receiver, up to 255 bytes each; dmq does not look at them.
+  std::string content_type;
+  std::string reply_to;
+  std::string correlation_id;
+  std::string traceparent;  // W3C Trace Context
 };
 
 // What became of one message that was sent.
@@ -58,6 +70,14 @@ class Lease {
   // How often the message was handed out, this time included.
   std::uint32_t deliveries() const { return deliveries_; }
   std::chrono::system_clock::time_point sent_at() const { return sent_at_; }
+  int priority() const { return priority_; }
+  // After it the message is not handed out again; empty: it does not expire.
+  std::optional<std::chrono::system_clock::time_point> expires_at() const { return expires_at_; }
+  // Empty when the sender gave none.
+  std::string_view content_type() const { return content_type_; }
+  std::string_view reply_to() const { return reply_to_; }
+  std::string_view correlation_id() const { return correlation_id_; }
+  std::string_view traceparent() const { return traceparent_; }
   bool held() const { return held_; }
 
   // Waits until the broker removed the message for good. Throws ClientError; stale_receipt: the lease was over.
@@ -79,6 +99,12 @@ class Lease {
   std::string_view receipt_;
   std::vector<std::pair<std::string_view, std::string_view>> headers_;
   std::chrono::system_clock::time_point sent_at_;
+  std::optional<std::chrono::system_clock::time_point> expires_at_;
+  std::string_view content_type_;
+  std::string_view reply_to_;
+  std::string_view correlation_id_;
+  std::string_view traceparent_;
+  int priority_ = 0;
   std::uint32_t deliveries_ = 1;
   bool held_ = false;
 };

@@ -1,0 +1,70 @@
+// The messages of a queue that can be handed out: a lane for each priority, each in the order of the log.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <optional>
+#include <set>
+#include <unordered_set>
+#include <vector>
+
+#include "protocol/catalog.hpp"
+#include "protocol/ids.hpp"
+
+namespace dmq {
+
+// Knows no clock and no I/O. Not thread-safe.
+//
+// I1  A message is in one lane, once.
+// I2  Within a lane messages come in the order of their LSNs; one that was put back takes its old place.
+// I3  Without weights a lane is served only while those above it are empty. With weights, of any W messages in a row
+//     that all non-empty lanes could give, W being the sum of their weights, each gives as many as its weight says.
+class ReadyLanes {
+ public:
+  struct Place {
+    Lsn lsn;
+    Priority priority = 0;
+  };
+
+  void append(Lsn lsn, Priority priority);    // never handed out
+  void put_back(Lsn lsn, Priority priority);  // handed out before, or delayed
+  bool empty() const { return count_ == 0; }
+  std::size_t size() const { return count_; }
+  std::optional<Place> first() const;
+  void pop();  // first(). REQUIRES: not empty
+  // The lane that it was in; empty: in none.
+  std::optional<Priority> remove(Lsn lsn);
+  bool contains(Lsn lsn) const;
+  // Zeros: strict.
+  void set_weights(const PriorityWeights& weights) { weights_ = weights; }
+  void all(std::vector<Lsn>& out) const;
+  bool is_sound() const;  // O(n)
+
+ private:
+  struct Lane {
+    std::deque<Lsn> fresh;         // never handed out, ascending: 8 bytes each
+    std::unordered_set<Lsn> gone;  // in `fresh`, but not there any more; never its front
+    std::set<Lsn> returned;
+    bool empty() const { return fresh.empty() && returned.empty(); }
+    Lsn first() const;
+    void pop();
+    bool has_fresh(Lsn lsn) const;
+    bool contains(Lsn lsn) const { return returned.contains(lsn) || has_fresh(lsn); }
+    bool remove(Lsn lsn);
+    void skip_gone();
+  };
+  // Most queues have one priority: its lane costs no look-up.
+  Lane& lane(Priority priority) { return priority == 0 ? plain_ : above_[priority]; }
+  Priority next_lane() const;
+  bool is_weighted() const { return !above_.empty() && weights_ != PriorityWeights{}; }
+
+  Lane plain_;                                      // priority 0
+  std::map<Priority, Lane, std::greater<>> above_;  // those that were used, the highest first
+  PriorityWeights weights_{};
+  std::array<std::int32_t, kPriorities> credit_{};  // of each lane, for its turn
+  std::size_t count_ = 0;
+};
+
+}  // namespace dmq
