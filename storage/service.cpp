@@ -239,7 +239,10 @@ void Service::advance(Partition& partition, const Now& now, Turn& turn, Outbox& 
     partition.advance(now, turn, applied);
   }
   release(partition, out);
-  if (applied.delivers_now) serve_all_parked(partition.id(), now, out);
+  if (applied.delivers_now) {
+    serve_all_parked(partition.id(), now, out);
+    for (const auto& [id, queue] : partition.queues()) watch({partition.id(), id}, queue);
+  }
   if (applied.dropped) {
     emptied_.insert(partition.id());
     forget_dropped();
@@ -311,7 +314,8 @@ void Service::tick(const Now& now, Turn& turn, Outbox& out) {
     watch_.erase(watch_.begin());
     watched_.erase(key);
     Queue* const queue = find_queue(key);
-    if (queue == nullptr || !partitions_.at(key.partition).replica().leads()) continue;
+    // Rule 3: what an earlier leader decided about these messages may not be applied yet. Then advance() looks again.
+    if (queue == nullptr || !partitions_.at(key.partition).replica().delivers()) continue;
     expire_leases(key, *queue, now, turn);
     if (queue->wake(now.steady)) serve_parked(key, now, out);
     remove_expired(key, *queue, now, turn, out);
