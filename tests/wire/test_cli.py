@@ -31,6 +31,40 @@ class Programs(BrokerTest):
         self.assertEqual((code, message["body"], message["headers"]), (0, "hello", {"type": "text"}))
         self.assertEqual(self.counts(), (0, 0, 0))
 
+    def test_options_of_a_message(self):
+        self.assertEqual(self.run_program("dmq-send", self.queue, "low")[0], 0)
+        self.assertEqual(self.run_program("dmq-send", "--priority", "9", "--content-type", "text/plain", "--reply-to",
+                                          "answers", "--correlation-id", "c-1", "--traceparent", "00-1-2-01", "--ttl",
+                                          "1h", self.queue, "high")[0], 0)
+        self.assertEqual(self.run_program("dmq-send", "--delay", "1h", self.queue, "later")[0], 0)
+        self.assertEqual(self.run_program("dmq-send", "--at", "2100-01-01T00:00:00Z", self.queue, "much later")[0], 0)
+        self.assertEqual(self.counts(), (2, 0, 2))
+        code, out, _ = self.run_program("dmq-recv", "--count", "9", self.queue)
+        high, low = map(json.loads, out.splitlines())
+        self.assertEqual((code, high["body"], high["priority"], low["body"]), (0, "high", 9, "low"))
+        self.assertEqual([high[key] for key in ("content_type", "reply_to", "correlation_id", "traceparent")],
+                         ["text/plain", "answers", "c-1", "00-1-2-01"])
+        self.assertEqual(high["expires_ms"] - high["sent_ms"], 3_600_000)
+        self.assertNotIn("priority", low)
+
+    def test_wrong_options_of_a_message_are_told_before_anything_is_sent(self):
+        for flags, word in ((["--priority", "10"], "--priority"), (["--at", "tomorrow"], "'tomorrow' is no time"),
+                            (["--at", "2026-02-31 10:00"], "is no time"), (["--delay", "-1s"], "--delay"),
+                            (["--at", "2100-01-01 00:00", "--delay", "1s"], "--at"),
+                            (["--correlation-id", "x" * 256], "255 bytes")):
+            code, _, err = self.run_program("dmq-send", *flags, self.queue, "x")
+            self.assertIn(code, (1, 2), flags)
+            self.assertIn(word, err)
+        self.assertEqual(self.client.code("queue.describe", queue=self.queue), "no_such_queue")
+
+    def test_settings_of_a_queue(self):
+        code, out, _ = self.run_program("dmq", "queue", "create", self.queue, "--delay", "1m", "--ttl", "1d",
+                                        "--priority-weights", "1,1,1,1,1,1,1,1,1,5")
+        info = json.loads(out)
+        self.assertEqual((code, info["delay_ms"], info["ttl_ms"], info["priority_weights"]),
+                         (0, 60_000, 86_400_000, [1] * 9 + [5]))
+        self.assertEqual(self.run_program("dmq", "queue", "create", self.queue + "2", "--priority-weights", "1,2")[0], 2)
+
     def test_lines_keep_their_order(self):
         lines = b"".join(b"%d\n" % i for i in range(5000))
         code, out, _ = self.run_program("dmq-send", "--lines", "--json", self.queue, given=lines)
