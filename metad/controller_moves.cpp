@@ -183,7 +183,8 @@ bool Controller::begin_move(PartitionInfo& info, const std::vector<std::string>&
 // can be let go in the same step; but never to fewer in sync than are needed.
 void Controller::finish_move(PartitionInfo& info) const {
   if (info.target.empty() || info.leader.empty() || !covers(info.in_sync, info.target)) return;
-  if (info.target.size() < info.min_in_sync && info.target.size() < info.in_sync.size()) return;
+  const bool few = info.target.size() < info.min_in_sync;
+  if (few && (info.target.size() < info.in_sync.size() || !covers(info.target, info.eligible))) return;
   set_replicas(info, std::exchange(info.target, {}));
   const std::string leader = *first_able(info, info.in_sync);
   set_leader(info, leader, find_worker(leader)->session);

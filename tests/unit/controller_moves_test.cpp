@@ -471,6 +471,20 @@ TEST_CASE("a move never leaves fewer in sync than are needed", "[metad][controll
   CHECK(s.info().target.size() != 1);
 }
 
+TEST_CASE("a move lets go of no complete copy while too few are in sync", "[metad][controller]") {
+  ReplicaScript s("a", 1);
+  s.come("c");
+  s.ask(SetCluster{2, 2});
+  s.ask(DrainWorker{"a", true});
+  s.pass(100);
+  REQUIRE(s.info().target == Names{"c"});
+  s.join("ac");
+  s.fence("a");
+  s.pass(100);
+  CHECK(s.state() == "c+1 [c] (a)");
+  CHECK(s.info().replicas == Names{"a", "c"});
+}
+
 TEST_CASE("leaders are where they are preferred after everybody was away", "[metad][controller]") {
   Cluster s(3, 2);
   for (const char* name : {"a", "b", "c"}) s.come(name);
