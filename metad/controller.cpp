@@ -110,6 +110,21 @@ MetadReplyBody Controller::handle(const CreateQueue& create, Turn& turn) {
   return queue;
 }
 
+MetadReplyBody Controller::handle(const UpdateQueue& update, Turn& turn) {
+  if (auto good = check_settings(update.settings); !good) return good.error();
+  const auto found = queues_.find(update.name);
+  if (found == queues_.end()) return Error{Errc::kNoSuchQueue, "there is no queue '" + update.name + "'"};
+  QueueInfo queue = found->second;
+  if (queue.settings == update.settings) return queue;
+  if (queue.version != update.version) {
+    return Error{Errc::kUnavailable, "the settings of queue '" + update.name + "' were changed meanwhile; try again"};
+  }
+  queue.settings = update.settings;
+  ++queue.version;
+  put(turn, queue);
+  return queue;
+}
+
 MetadReplyBody Controller::handle(const DeleteQueue& remove, Turn& turn) {
   const auto found = queues_.find(remove.name);
   if (found == queues_.end()) return Error{Errc::kNoSuchQueue, "there is no queue '" + remove.name + "'"};

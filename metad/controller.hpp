@@ -23,8 +23,8 @@ inline constexpr DurationMs kResignPause{60'000};        // so much later leads 
 
 struct ControllerTick {};
 using ControllerEvent = std::variant<ControllerTick, RegisterMember, MemberHeartbeat, GetSnapshot, CreateQueue,
-                                     DeleteQueue, AlterInSync, ResignLeader, ReportUnclean, SetCluster, DrainWorker,
-                                     FenceWorker, MovePartition, ForceLeader, ForgetWorker>;
+                                     UpdateQueue, DeleteQueue, AlterInSync, ResignLeader, ReportUnclean, SetCluster,
+                                     DrainWorker, FenceWorker, MovePartition, ForceLeader, ForgetWorker>;
 
 struct ControllerTime {
   TimeMs steady;  // for heartbeats
@@ -104,6 +104,7 @@ class Controller {
   // controller.cpp: queues and what reads only
   MetadReplyBody handle(const GetSnapshot& get, Turn& turn);
   MetadReplyBody handle(const CreateQueue& create, Turn& turn);
+  MetadReplyBody handle(const UpdateQueue& update, Turn& turn);
   MetadReplyBody handle(const DeleteQueue& remove, Turn& turn);
 
   // controller_members.cpp: who is there

@@ -21,9 +21,16 @@ void Controller::remove_member(SessionId session) {
 
 void Controller::put(Turn& turn, const QueueInfo& queue) {
   Partition& partition = partitions_[queue.partition.value];
-  undo_.emplace_back([this, &partition, settled = partition.settled, name = queue.name] {
+  const auto known = queues_.find(queue.name);
+  std::optional<QueueInfo> before;
+  if (known != queues_.end()) before = known->second;
+  undo_.emplace_back([this, &partition, settled = partition.settled, name = queue.name, before = std::move(before)] {
     partition.settled = settled;
-    queues_.erase(name);
+    if (before) {
+      queues_[name] = *before;
+    } else {
+      queues_.erase(name);
+    }
     --counters_.version.value;
   });
   partition.settled = true;

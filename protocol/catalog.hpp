@@ -29,6 +29,8 @@ struct QueueSettings {
   DurationMs delay_ms;                 // of messages that say nothing of a delay
   DurationMs ttl_ms;                   // of messages that say nothing of it; 0: they do not expire
   PriorityWeights priority_weights{};  // each from 1, or all 0
+  bool pause_send = false;             // nothing is taken
+  bool pause_receive = false;          // nothing is handed out; what is out can be settled
   bool operator==(const QueueSettings&) const = default;
 };
 
@@ -38,6 +40,7 @@ struct QueueInfo {
   PartitionId partition;
   TimeMs created_ms;  // since 1970
   QueueSettings settings;
+  std::uint64_t version = 1;  // of the settings: grows with each change of them
   bool operator==(const QueueInfo&) const = default;
 };
 

@@ -8,6 +8,8 @@ namespace {
 
 constexpr std::size_t kCatalogArrayMax = 16'000'000;  // over 1,000,000 queues and every queue deleted so far
 constexpr std::size_t kCatalogKeysMax = 32;           // keys of one record
+constexpr std::string_view kPauseSend = "pause_send";
+constexpr std::string_view kPauseReceive = "pause_receive";
 
 }  // namespace
 
@@ -116,7 +118,8 @@ void pack_settings(Packer& packer, const QueueSettings& settings) {
 
 std::size_t settings_count(const QueueSettings& settings) {
   return std::size_t{2} + (settings.delay_ms.value != 0 ? 1 : 0) + (settings.ttl_ms.value != 0 ? 1 : 0) +
-         (settings.priority_weights != PriorityWeights{} ? 1 : 0);
+         (settings.priority_weights != PriorityWeights{} ? 1 : 0) + (settings.pause_send ? 1 : 0) +
+         (settings.pause_receive ? 1 : 0);
 }
 
 void pack_each_setting(Packer& packer, const QueueSettings& settings) {
@@ -125,6 +128,11 @@ void pack_each_setting(Packer& packer, const QueueSettings& settings) {
   if (settings.delay_ms.value != 0)
     pack_number(packer, "delay_ms", static_cast<std::uint64_t>(settings.delay_ms.value));
   if (settings.ttl_ms.value != 0) pack_number(packer, "ttl_ms", static_cast<std::uint64_t>(settings.ttl_ms.value));
+  for (const auto& [key, on] : {std::pair(kPauseSend, settings.pause_send), {kPauseReceive, settings.pause_receive}}) {
+    if (!on) continue;
+    packer.text(key);
+    packer.boolean(true);
+  }
   if (settings.priority_weights == PriorityWeights{}) return;
   packer.text("priority_weights");
   packer.array(kPriorities);
@@ -151,6 +159,8 @@ Result<QueueSettings> read_settings(const msgpack::object& object) {
   fields.number("lease_ms", settings.lease_ms.value);
   fields.number("delay_ms", settings.delay_ms.value);
   fields.number("ttl_ms", settings.ttl_ms.value);
+  fields.boolean(kPauseSend, settings.pause_send);
+  fields.boolean(kPauseReceive, settings.pause_receive);
   std::string confirm(confirmation_name(settings.confirm));  // of an earlier catalog, which has no such key
   fields.text("confirm", kConfirmationTextMax, confirm);
   const auto known = confirmation_from_name(confirm);
@@ -166,9 +176,10 @@ Result<QueueSettings> read_settings(const msgpack::object& object) {
 }
 
 void pack_queue(Packer& packer, const QueueInfo& queue) {
-  packer.map(5);
+  packer.map(6);
   packer.text("id");
   packer.number(queue.id.value);
+  pack_number(packer, "version", queue.version);
   packer.text("name");
   packer.text(queue.name);
   packer.text("partition");
@@ -186,6 +197,7 @@ Result<QueueInfo> read_queue(const msgpack::object& object) {
   fields.text("name", kQueueNameBytesMax, queue.name);
   fields.number("partition", queue.partition.value);
   fields.number("created_ms", queue.created_ms.value);
+  fields.number("version", queue.version);
   fields.require(queue.id.value != 0, "id");
   fields.require(!queue.name.empty(), "name");
   const msgpack::object* settings = fields.map("settings");

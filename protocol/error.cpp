@@ -13,7 +13,7 @@ struct Entry {
   bool retry;
 };
 
-constexpr std::array<Entry, 16> kTable{{
+constexpr std::array<Entry, 18> kTable{{
     {Errc::kOk, "ok", "done", false},
     {Errc::kMalformed, "malformed", "the request does not have the shape that the protocol gives", false},
     {Errc::kUnsupportedVersion, "unsupported_version", "this broker speaks protocol version 1", false},
@@ -33,6 +33,9 @@ constexpr std::array<Entry, 16> kTable{{
     {Errc::kInternal, "internal", "the broker has a fault; its log says more", false},
     {Errc::kNotEnoughReplicas, "not_enough_replicas", "too few replicas are in sync to keep this safe; try again",
      true},
+    {Errc::kPaused, "paused", "the queue is paused for sending; somebody has to resume it", true},
+    {Errc::kVersionConflict, "version_conflict", "the queue's settings have another version by now; look at them again",
+     false},
 }};
 
 }  // namespace

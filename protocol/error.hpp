@@ -27,6 +27,8 @@ enum class Errc : std::uint8_t {
   kUnsupported = 13,          // known to the protocol, not offered by this broker
   kInternal = 14,             // a fault of the broker itself
   kNotEnoughReplicas = 15,    // too few replicas are in sync to keep it safe; nothing was done
+  kPaused = 16,               // the queue takes no messages until somebody resumes it
+  kVersionConflict = 17,      // the queue's settings are of another version than the request names
 };
 
 // The symbolic code on the wire ("no_such_queue").

@@ -10,9 +10,9 @@
 namespace dmq {
 namespace {
 
-constexpr std::array<std::string_view, 11> kOpNames{
-    "hello",  "ping",         "send",           "receive",    "ack",         "nack",
-    "extend", "queue.create", "queue.describe", "queue.list", "queue.delete"};
+constexpr std::array<std::string_view, 12> kOpNames{
+    "hello",  "ping",         "send",           "receive",    "ack",          "nack",
+    "extend", "queue.create", "queue.describe", "queue.list", "queue.delete", "queue.update"};
 
 constexpr ReadLimits kHeaderLimits{
     .array_items = 64, .map_keys = kHeaderKeysMax, .string_bytes = kHeaderBytesMax, .binary_bytes = kHeaderBytesMax};
@@ -109,6 +109,9 @@ void read_options(Fields& fields, RequestHeader& out) {
       fields.text("prefix", kQueueNameBytesMax, out.prefix);
       fields.text("after", kQueueNameBytesMax, out.after);
       break;
+    case Op::kQueueUpdate:
+      fields.number("version", 1, kNumberMax, out.version);
+      break;
     default:
       break;
   }
@@ -165,7 +168,7 @@ std::string encode_request_header(const RequestHeader& header) {
   packer.map(2 + given(has_id) + given(!header.queue.empty()) + 2 * given(!header.producer.empty()) +
              given(header.max != 0) + given(header.max_bytes != 0) + given(header.wait_ms.has_value()) +
              given(header.lease_ms.has_value()) + given(header.delay_ms.has_value()) + given(!header.prefix.empty()) +
-             given(!header.after.empty()));
+             given(!header.after.empty()) + given(header.version != 0));
   const auto text = [&](std::string_view key, std::string_view value) {
     if (value.empty()) return;
     packer.text(key);
@@ -187,6 +190,7 @@ std::string encode_request_header(const RequestHeader& header) {
   text("queue", header.queue);
   text("producer", header.producer);
   if (!header.producer.empty()) number("sequence", header.sequence.value);
+  number("version", header.version);
   number("max", header.max);
   number("max_bytes", header.max_bytes);
   duration("wait_ms", header.wait_ms);

@@ -27,6 +27,7 @@ enum class Op : std::uint8_t {
   kQueueDescribe,
   kQueueList,
   kQueueDelete,
+  kQueueUpdate,
 };
 
 std::string_view op_name(Op op);
@@ -48,6 +49,7 @@ struct RequestHeader {
   std::optional<DurationMs> delay_ms;  // nack: until the messages are ready again
   std::string_view prefix;             // queue.list: only names that begin so
   std::string_view after;              // queue.list: only names behind this one
+  std::uint64_t version = 0;           // queue.update: of the settings that it is to change; 0: whichever
 };
 
 // Fills `out`. On an error `out.id` is still set when the id itself could be read, so that the error reaches its

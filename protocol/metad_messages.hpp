@@ -39,6 +39,12 @@ struct CreateQueue {
   QueueSettings settings;
   bool only_if_absent = false;  // first use: an existing queue is a success whatever its settings
 };
+// Compare and set: only while the settings have this version. Answered by the QueueInfo as it is then.
+struct UpdateQueue {
+  std::string name;
+  std::uint64_t version = 0;
+  QueueSettings settings;
+};
 struct DeleteQueue {
   std::string name;
 };
@@ -101,9 +107,9 @@ struct ForceLeader {  // answered by the PartitionInfo
   bool accept_loss = false;  // without it metad refuses, and says what would be lost
 };
 
-using MetadRequestBody =
-    std::variant<RegisterMember, MemberHeartbeat, GetSnapshot, CreateQueue, DeleteQueue, AlterInSync, ResignLeader,
-                 ReportUnclean, SetCluster, DrainWorker, FenceWorker, MovePartition, ForceLeader, ForgetWorker>;
+using MetadRequestBody = std::variant<RegisterMember, MemberHeartbeat, GetSnapshot, CreateQueue, UpdateQueue,
+                                      DeleteQueue, AlterInSync, ResignLeader, ReportUnclean, SetCluster, DrainWorker,
+                                      FenceWorker, MovePartition, ForceLeader, ForgetWorker>;
 
 struct MetadRequest {
   std::uint64_t id = 0;

@@ -45,6 +45,13 @@ struct PackRequestBody {
     pack_settings(packer, create.settings);
     pack_bool("only_if_absent", create.only_if_absent);
   }
+  void operator()(const UpdateQueue& update) const {
+    begin("update", 3);
+    pack_text(packer, "name", update.name);
+    pack_number(packer, "version", update.version);
+    packer.text("settings");
+    pack_settings(packer, update.settings);
+  }
   void operator()(const DeleteQueue& remove) const {
     begin("delete", 1);
     pack_text(packer, "name", remove.name);
@@ -150,6 +157,21 @@ Result<Body> read_create(const msgpack::object& object) {
   return finish<Body>(fields, std::move(create));
 }
 
+Result<Body> read_update(const msgpack::object& object) {
+  UpdateQueue update;
+  MapFields fields(object, "update");
+  fields.text("name", kErrorContextBytesMax, update.name);
+  fields.number("version", update.version);
+  const msgpack::object* settings = fields.map("settings");
+  fields.require(settings != nullptr, "settings");
+  if (settings != nullptr) {
+    auto read = read_settings(*settings);
+    if (!read) return tl::unexpected<Error>(read.error());
+    update.settings = *read;
+  }
+  return finish<Body>(fields, std::move(update));
+}
+
 Result<Body> read_delete(const msgpack::object& object) {
   DeleteQueue remove;
   MapFields fields(object, "delete");
@@ -252,6 +274,7 @@ constexpr Op kOps[] = {{"register", read_register},
                        {"heartbeat", read_heartbeat},
                        {"snapshot", read_get_snapshot},
                        {"create", read_create},
+                       {"update", read_update},
                        {"delete", read_delete},
                        {"alter_in_sync", read_alter},
                        {"resign", read_resign},

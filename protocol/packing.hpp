@@ -24,6 +24,7 @@ class Packer {
   }
   void number(std::uint64_t value) { packer_.pack_uint64(value); }
   void boolean(bool value) { value ? packer_.pack_true() : packer_.pack_false(); }
+  void nil() { packer_.pack_nil(); }
   void object(const msgpack::object& value) { packer_.pack(value); }
   void raw(std::string_view packed) { sink_.out->append(packed); }
 

@@ -12,9 +12,9 @@ namespace dmq {
 namespace {
 
 constexpr ReadLimits kSettingsLimits{.array_items = 16, .map_keys = 64, .string_bytes = 1024, .binary_bytes = 1024};
-constexpr std::array<std::string_view, 7> kFeatures{
-    "headers", "idempotent_producer", "nack_delay", "priority", "delay", "ttl", "labels"};
-constexpr std::size_t kInfoKeys = 4;  // and the settings
+constexpr std::array<std::string_view, 8> kFeatures{
+    "headers", "idempotent_producer", "nack_delay", "priority", "delay", "ttl", "labels", "queue_update"};
+constexpr std::size_t kInfoKeys = 5;  // and the settings
 
 void put(Packer& packer, std::string_view key, std::uint64_t value) {
   packer.text(key);
@@ -31,6 +31,7 @@ void put_info(Packer& packer, const QueueInfo& queue) {
   put(packer, "id", std::string_view(std::to_string(queue.id.value)));
   put(packer, "partition", std::uint64_t{queue.partition.value});
   put(packer, "created_ms", static_cast<std::uint64_t>(queue.created_ms.value));
+  put(packer, "version", queue.version);
   pack_each_setting(packer, queue.settings);
 }
 
@@ -57,21 +58,28 @@ Result<void> read_setting(std::string_view key, const msgpack::object& object, Q
     const auto span = read_span(key, object);
     if (!span) return tl::unexpected<Error>(span.error());
     (key == "delay_ms" ? out.delay_ms : out.ttl_ms) = *span;
+  } else if (key == "pause_send" || key == "pause_receive") {
+    if (object.type != msgpack::type::BOOLEAN) {
+      return fail(Errc::kInvalidArgument, "`" + std::string(key) + "` must be true or false");
+    }
+    (key == "pause_send" ? out.pause_send : out.pause_receive) = object.via.boolean;
+  } else if (key == "priority_weights" && object.type == msgpack::type::NIL) {
+    out.priority_weights = {};
   } else if (key == "priority_weights") {
     const auto weights = read_priority_weights(object);
     if (!weights) return tl::unexpected<Error>(weights.error());
     out.priority_weights = *weights;
   } else {
-    return fail(Errc::kInvalidArgument, "there is no setting '" + std::string(repeatable(key)) +
-                                            "'; known: lease_ms, confirm, delay_ms, ttl_ms, priority_weights");
+    return fail(Errc::kInvalidArgument,
+                "there is no setting '" + std::string(repeatable(key)) +
+                    "'; known: lease_ms, confirm, delay_ms, ttl_ms, priority_weights, pause_send, pause_receive");
   }
   return {};
 }
 
 }  // namespace
 
-Result<QueueSettings> decode_queue_settings(std::string_view payload, MsgpackReader& reader) {
-  QueueSettings settings;
+Result<QueueSettings> decode_queue_settings(std::string_view payload, MsgpackReader& reader, QueueSettings settings) {
   if (payload.empty()) return settings;
   const auto object = reader.read(payload, kSettingsLimits);
   if (!object) return tl::unexpected<Error>(object.error());

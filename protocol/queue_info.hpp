@@ -14,8 +14,10 @@ namespace dmq {
 class MsgpackReader;
 
 // queue.create: an optional map of settings; an absent or empty payload means the defaults.
+// queue.update: what the map does not name stays as it is in `settings`.
 // Errors: malformed, invalid_argument (a value out of range, an unknown setting: a typing error must not be silent).
-Result<QueueSettings> decode_queue_settings(std::string_view payload, MsgpackReader& reader);
+Result<QueueSettings> decode_queue_settings(std::string_view payload, MsgpackReader& reader,
+                                            QueueSettings settings = {});
 std::string encode_queue_settings(const QueueSettings& settings);
 
 // What a worker knows about a queue, for queue.describe.

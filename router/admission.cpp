@@ -40,6 +40,8 @@ Decision Admission::decide(const RequestHeader& header, std::string_view payload
       return LocalReply{list(header)};
     case Op::kQueueCreate:
       return create(header, payload);
+    case Op::kQueueUpdate:
+      return update(header, payload);
     case Op::kQueueDelete:
       if (!admin && !settings_.allow_delete) {
         return Error{Errc::kDenied,
@@ -82,6 +84,23 @@ Decision Admission::create(const RequestHeader& header, std::string_view payload
   const auto settings = decode_queue_settings(payload, reader_);
   if (!settings) return settings.error();
   return AskMetad{CreateQueue{std::string(header.queue), *settings, false}};
+}
+
+// The settings as this router knows them, changed; metad takes them only while they are still of that version.
+Decision Admission::update(const RequestHeader& header, std::string_view payload) {
+  const QueueInfo* queue = catalog_.find_queue(header.queue);
+  if (queue == nullptr) return no_such_queue(header.queue);
+  if (header.version > queue->version) {
+    return Error{Errc::kUnavailable, "this router has not heard of version " + std::to_string(header.version) +
+                                         " of the queue's settings yet; try again"};
+  }
+  if (header.version != 0 && header.version != queue->version) {
+    return Error{Errc::kVersionConflict, "the settings of queue '" + queue->name + "' have version " +
+                                             std::to_string(queue->version) + " by now; look at them again"};
+  }
+  const auto settings = decode_queue_settings(payload, reader_, queue->settings);
+  if (!settings) return settings.error();
+  return AskMetad{UpdateQueue{queue->name, queue->version, *settings}};
 }
 
 std::string Admission::hello() const {

@@ -54,6 +54,7 @@ class Admission {
  private:
   Decision decide_for_queue(const RequestHeader& header);
   Decision create(const RequestHeader& header, std::string_view payload);
+  Decision update(const RequestHeader& header, std::string_view payload);
   std::string hello() const;
   std::string list(const RequestHeader& header) const;
 

@@ -291,7 +291,8 @@ void Router::ask_metad(const Client& client, const RequestId& id, const AskMetad
     if (created == nullptr && deleted == nullptr) {
       return reply(client, encode_reply_header(id, {Errc::kInternal, "metad gave an answer of another kind"}), {});
     }
-    confirming_.push_back({client, id, created != nullptr ? created->name : deleted->name, created != nullptr,
+    confirming_.push_back({client, id, created != nullptr ? created->name : deleted->name,
+                           created != nullptr ? created->version : 0,
                            created != nullptr ? encode_queue_info(*created) : std::string(), now_ + kConfirmFor});
   });
 }
@@ -300,8 +301,9 @@ void Router::ask_metad(const Client& client, const RequestId& id, const AskMetad
 void Router::confirm() {
   for (std::size_t i = 0; i < confirming_.size();) {
     Confirming& each = confirming_[i];
-    const bool exists = link_->catalog().find_queue(each.queue) != nullptr;
-    if (exists != each.exists && now_ < each.until) {
+    const QueueInfo* known = link_->catalog().find_queue(each.queue);
+    const bool shows = each.version == 0 ? known == nullptr : known != nullptr && known->version >= each.version;
+    if (!shows && now_ < each.until) {
       ++i;
       continue;
     }

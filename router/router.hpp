@@ -82,7 +82,7 @@ class Router : public Part {
     Client client;
     RequestId id;
     std::string queue;
-    bool exists;
+    std::uint64_t version;  // of its settings, at least; 0: it is deleted
     std::string payload;
     TimeMs until;
   };

@@ -145,7 +145,7 @@ class Queue {
   std::pmr::unordered_map<Lsn, Lease> settling_{&pool_};
   std::vector<Deadline> expiries_;   // heap of those that expire; entries of those that are gone are skipped
   std::unordered_set<Lsn> overdue_;  // leased when their time came: they expire when they come back
-  std::unordered_set<Lsn> expired_;         // SETTLING, for take_expired()
+  std::unordered_set<Lsn> expired_;  // SETTLING, for take_expired()
   std::uint64_t bytes_ = 0;
   std::uint64_t stored_ = 0;
   LeaseNumber last_lease_;

@@ -161,8 +161,9 @@ void Service::send(const Call& call) {
 
 void Service::append(const Call& call, const std::vector<const SendItem*>& good) {
   if (!call.partition.replica().takes_appends()) return refuse(call, few_replicas());  // rule 9
-  if (is_full(call.now, call.request.payload.size())) return refuse(call, store_full());
   const QueueSettings& settings = settings_of(call.queue);
+  if (settings.pause_send) return refuse(call, {Errc::kPaused, std::string(code_text(Errc::kPaused))});
+  if (is_full(call.now, call.request.payload.size())) return refuse(call, store_full());
   const auto appended = call.partition.append(
       {call.queue, header_.producer, header_.sequence, settings.delay_ms, settings.ttl_ms}, good, call.now, call.turn);
   if (!appended) return refuse_as_leader(call, appended.error());

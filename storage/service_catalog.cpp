@@ -13,7 +13,10 @@ constexpr DurationMs kDropEvery{1000};
 
 Result<void> Service::follow_catalog(SessionId session, const CatalogChange* change, const Now& now, Turn& turn,
                                      Outbox& out) {
-  if (change != nullptr && std::holds_alternative<QueueInfo>(*change)) return {};
+  if (const auto* queue = change == nullptr ? nullptr : std::get_if<QueueInfo>(change)) {
+    serve_parked({queue->partition, queue->id}, now, out);  // it may be resumed
+    return {};
+  }
   if (change != nullptr && std::holds_alternative<QueueDeleted>(*change)) {
     note_deleted(std::get<QueueDeleted>(*change).id, out);
     drop_deleted(now, turn);
@@ -21,6 +24,7 @@ Result<void> Service::follow_catalog(SessionId session, const CatalogChange* cha
   }
   if (change == nullptr) {
     for (const QueueId id : catalog_.deleted()) note_deleted(id, out);
+    for (const auto& [id, partition] : partitions_) serve_all_parked(id, now, out);
   }
   return follow_partitions(session, now, turn, out);
 }

@@ -38,8 +38,9 @@ std::string Service::deliver(const QueuePlace& key, const Parked& wish, const No
   Queue* const queue = find_queue(key);
   if (queue == nullptr) return {};
   queue->wake(now.steady);
-  if (!queue->has_ready()) return {};
-  queue->set_weights(settings_of(key.queue).priority_weights);
+  const QueueSettings& settings = settings_of(key.queue);
+  if (settings.pause_receive || !queue->has_ready()) return {};
+  queue->set_weights(settings.priority_weights);
   Partition& partition = partitions_.at(key.partition);
   if (!partition.replica().delivers()) return {};                             // rule 3
   if (now.steady >= lease_until_ && !partition.replica().alone()) return {};  // rule 11

@@ -23,6 +23,8 @@ Examples:
                                             nine of ten are urgent? the rest comes too
   dmq queue list                            all queues; in a pipe, JSON lines
   dmq queue describe jobs                   how many messages are ready, leased, delayed
+  dmq queue update jobs --lease 5m          also while it is used
+  dmq queue pause jobs --receive            nothing is handed out until: dmq queue resume jobs
   dmq queue delete jobs                     removes the queue and its messages, for good
   dmq cluster status                        are all partitions served and in sync? (dmq cluster --help)
 
@@ -39,6 +41,10 @@ struct Flags {
   DurationMs delay{0};
   DurationMs ttl{0};
   QueueOptions options;  // those that need no conversion
+  std::uint64_t if_version = 0;
+  bool strict = false;
+  bool send = false;
+  bool receive = false;
   bool yes = false;
   bool json = false;
 };
@@ -49,6 +55,29 @@ void create(const Flags& flags, Client& client) {
   options.delay = std::chrono::milliseconds(flags.delay.value);
   options.ttl = std::chrono::milliseconds(flags.ttl.value);
   print_fields(client.create_queue(flags.queue, options), flags.json);
+}
+
+// Of the settings that were given on the command line.
+void update(const Flags& flags, const CLI::App& command, Client& client) {
+  QueueChanges changes;
+  changes.if_version = flags.if_version;
+  const auto span = [](DurationMs value) { return std::chrono::milliseconds(value.value); };
+  if (command.count("--lease") > 0) changes.lease = span(flags.lease);
+  if (command.count("--delay") > 0) changes.delay = span(flags.delay);
+  if (command.count("--ttl") > 0) changes.ttl = span(flags.ttl);
+  if (command.count("--confirm") > 0) changes.confirm = flags.options.confirm;
+  if (command.count("--priority-weights") > 0) changes.priority_weights = flags.options.priority_weights;
+  if (flags.strict) changes.priority_weights.emplace();
+  print_fields(client.update_queue(flags.queue, changes), flags.json);
+}
+
+// Both ways unless one is named.
+void pause(const Flags& flags, bool on, Client& client) {
+  QueueChanges changes;
+  const bool both = flags.send == flags.receive;
+  if (both || flags.send) changes.pause_send = on;
+  if (both || flags.receive) changes.pause_receive = on;
+  print_fields(client.update_queue(flags.queue, changes), flags.json);
 }
 
 void describe(const Flags& flags, Client& client) { print_fields(client.describe_queue(flags.queue), flags.json); }
@@ -118,30 +147,50 @@ CLI::App* add_command(CLI::App& parent, const std::string& name, const std::stri
   return sub;
 }
 
+void add_settings(CLI::App& command, Flags& flags) {
+  add_duration(command, "--lease", flags.lease,
+               "How long a receiver has before a message comes back; 0s: as the broker says");
+  command
+      .add_option("--confirm", flags.options.confirm,
+                  "When sends and acks are confirmed: 'in_sync', all in-sync replicas have them on disk (the default), "
+                  "or 'leader', the leader has: faster, but lost when its worker is")
+      ->check(CLI::IsMember({"in_sync", "leader"}));
+  add_duration(command, "--delay", flags.delay, "How long messages wait that say nothing of it");
+  add_duration(command, "--ttl", flags.ttl, "After how long messages expire that say nothing of it; 0s: never");
+  command
+      .add_option("--priority-weights", flags.options.priority_weights,
+                  "Ten numbers from 1 to 100, priority 0 first: the share of each while all have messages (default: "
+                  "higher ones always go first)")
+      ->delimiter(',')
+      ->expected(10)
+      ->check(CLI::Range(1, 100));
+}
+
 void add_queue_commands(CLI::App& app, Flags& flags, const Interrupt& interrupt, Action& action) {
-  CLI::App& queue = *app.add_subcommand("queue", "Create, describe, list and delete queues");
+  CLI::App& queue = *app.add_subcommand("queue", "Create, change, pause, describe, list and delete queues");
   queue.require_subcommand(1);
   queue.fallthrough();
   CLI::App* creating =
       add_command(queue, "create", "Create a queue", action, [&](Client& client) { create(flags, client); });
   add_queue_argument(*creating, flags.queue, "Its name");
-  add_duration(*creating, "--lease", flags.lease,
-               "How long a receiver has before a message comes back; 0s: as the broker says");
-  creating
-      ->add_option(
-          "--confirm", flags.options.confirm,
-          "When sends and acks are confirmed: 'in_sync', all in-sync replicas have them on disk (the default), "
-          "or 'leader', the leader has: faster, but lost when its worker is")
-      ->check(CLI::IsMember({"in_sync", "leader"}));
-  add_duration(*creating, "--delay", flags.delay, "How long messages wait that say nothing of it");
-  add_duration(*creating, "--ttl", flags.ttl, "After how long messages expire that say nothing of it; 0s: never");
-  creating
-      ->add_option("--priority-weights", flags.options.priority_weights,
-                   "Ten numbers from 1 to 100, priority 0 first: the share of each while all have messages (default: "
-                   "higher ones always go first)")
-      ->delimiter(',')
-      ->expected(10)
-      ->check(CLI::Range(1, 100));
+  add_settings(*creating, flags);
+  CLI::App& updating = *queue.add_subcommand("update", "Change settings of a queue, also while it is used");
+  updating.fallthrough();
+  updating.callback([&] { action = [&](Client& client) { update(flags, updating, client); }; });
+  add_queue_argument(updating, flags.queue, "Its name");
+  add_settings(updating, flags);
+  updating.add_flag("--strict-priorities", flags.strict, "No weights any more: higher priorities always go first")
+      ->excludes("--priority-weights");
+  updating.add_option("--if-version", flags.if_version, "Only while the settings have this version (queue describe)");
+  updating.require_option(2, 0);  // the queue, and something to change
+  for (const bool on : {true, false}) {
+    CLI::App* pausing =
+        add_command(queue, on ? "pause" : "resume", on ? "Refuse sends and hand nothing out" : "End a pause", action,
+                    [&flags, on](Client& client) { pause(flags, on, client); });
+    add_queue_argument(*pausing, flags.queue, "Its name");
+    pausing->add_flag("--send", flags.send, "Sends only");
+    pausing->add_flag("--receive", flags.receive, "Receives only");
+  }
   CLI::App* describing = add_command(queue, "describe", "Settings of a queue and what is in it", action,
                                      [&](Client& client) { describe(flags, client); });
   add_queue_argument(*describing, flags.queue, "Its name");

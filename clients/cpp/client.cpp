@@ -6,6 +6,7 @@
 #include "clients/cpp/value_codec.hpp"
 #include "protocol/limits.hpp"
 #include "protocol/msgpack_reader.hpp"
+#include "protocol/packing.hpp"
 #include "protocol/queue_info.hpp"
 #include "runtime/clock.hpp"
 
@@ -78,6 +79,44 @@ QueueSettings settings_of(const QueueOptions& options) {
     settings.priority_weights[i] = static_cast<std::uint8_t>(weight);
   }
   return settings;
+}
+
+std::string encode_changes(const QueueChanges& changes) {
+  std::string pairs;
+  std::size_t count = 0;
+  Packer packer(pairs);
+  const auto add = [&](std::string_view key) {
+    packer.text(key);
+    ++count;
+  };
+  for (const auto& [key, span] :
+       {std::pair("lease_ms", changes.lease), {"delay_ms", changes.delay}, {"ttl_ms", changes.ttl}}) {
+    if (!span) continue;
+    if (span->count() < 0) refuse("a lease, a delay and a time to live are not negative");
+    add(key);
+    packer.number(static_cast<std::uint64_t>(span->count()));
+  }
+  for (const auto& [key, on] :
+       {std::pair("pause_send", changes.pause_send), {"pause_receive", changes.pause_receive}}) {
+    if (!on) continue;
+    add(key);
+    packer.boolean(*on);
+  }
+  if (changes.confirm) {
+    add("confirm");
+    packer.text(*changes.confirm);
+  }
+  if (changes.priority_weights) {
+    add("priority_weights");
+    if (changes.priority_weights->empty()) packer.nil();
+    if (!changes.priority_weights->empty()) packer.array(changes.priority_weights->size());
+    for (const int weight : *changes.priority_weights) packer.number(static_cast<std::uint64_t>(std::max(weight, 0)));
+  }
+  std::string out;
+  Packer whole(out);
+  whole.map(count);
+  whole.raw(pairs);
+  return out;
 }
 
 RequestHeader about(Op op, std::string_view queue) {
@@ -199,6 +238,13 @@ void Client::nack_async(std::vector<Lease>& leases, std::chrono::milliseconds de
 
 Value Client::create_queue(std::string_view name, const QueueOptions& options) {
   const Reply reply = loop_->ask(about(Op::kQueueCreate, name), encode_queue_settings(settings_of(options)));
+  return decode_value(reply.payload, loop_->reader());
+}
+
+Value Client::update_queue(std::string_view name, const QueueChanges& changes) {
+  RequestHeader header = about(Op::kQueueUpdate, name);
+  header.version = changes.if_version;
+  const Reply reply = loop_->ask(header, encode_changes(changes));
   return decode_value(reply.payload, loop_->reader());
 }
 

@@ -59,9 +59,9 @@ TEST_CASE("an unknown queue setting is shown in its error only when it is clean 
   MsgpackReader reader;
   const auto decoded = decode_queue_settings("\x81\xa2\xff\xfe\x05", reader);
   REQUIRE_FALSE(decoded);
-  CHECK(decoded.error() ==
-        Error{Errc::kInvalidArgument,
-              "there is no setting '?'; known: lease_ms, confirm, delay_ms, ttl_ms, priority_weights"});
+  CHECK(decoded.error() == Error{Errc::kInvalidArgument,
+                                 "there is no setting '?'; known: lease_ms, confirm, delay_ms, ttl_ms, "
+                                 "priority_weights, pause_send, pause_receive"});
 }
 
 TEST_CASE("a payload of very many tiny values is refused before it takes memory", "[protocol][payload]") {

@@ -121,6 +121,9 @@ TEST_CASE("golden request headers", "[protocol][golden]") {
   header.after = "orders";
   check_request("queue.list", header);
   check_request("queue.delete", request(Op::kQueueDelete, number(11), "orders"));
+  header = request(Op::kQueueUpdate, number(12), "orders");
+  header.version = 1;
+  check_request("queue.update", header);
 }
 
 TEST_CASE("golden reply headers", "[protocol][golden]") {
@@ -136,6 +139,7 @@ TEST_CASE("golden reply headers", "[protocol][golden]") {
   check_reply("queue.describe", number(9), ok);
   check_reply("queue.list", number(10), ok);
   check_reply("queue.delete", number(11), ok);
+  check_reply("queue.update", number(12), ok);
   check_reply("error.denied", number(11), {Errc::kDenied, {}});
   check_reply("error.unavailable", number(2), {Errc::kUnavailable, {}});
   check_reply("error.malformed", {}, {Errc::kMalformed, {}});
@@ -234,6 +238,12 @@ TEST_CASE("golden payloads of hello and of the queue operations", "[protocol][go
   REQUIRE(settings);
   CHECK(*settings == kOrders.settings);
   CHECK(to_hex(encode_queue_info(kOrders)) == to_hex(golden("queue.create.reply.payload")));
+  QueueInfo paused = kOrders;
+  paused.version = 2;
+  const auto changed = decode_queue_settings(golden("queue.update.request.payload"), reader, kOrders.settings);
+  REQUIRE(changed);
+  paused.settings = *changed;
+  CHECK(to_hex(encode_queue_info(paused)) == to_hex(golden("queue.update.reply.payload")));
   CHECK(to_hex(encode_queue_status(kOrders, {"w1", 3, 1, 0, 4711, 0})) ==
         to_hex(golden("queue.describe.reply.payload")));
   CHECK(to_hex(encode_queue_list({&kOrders})) == to_hex(golden("queue.list.reply.payload")));
@@ -272,6 +282,10 @@ TEST_CASE("there are no golden frames but those checked above", "[protocol][gold
                                        "queue.list.reply.header",
                                        "queue.list.reply.payload",
                                        "queue.list.request.header",
+                                       "queue.update.reply.header",
+                                       "queue.update.reply.payload",
+                                       "queue.update.request.header",
+                                       "queue.update.request.payload",
                                        "receive.empty.reply.payload",
                                        "receive.reply.header",
                                        "receive.reply.payload",

@@ -65,6 +65,23 @@ class Programs(BrokerTest):
                          (0, 60_000, 86_400_000, [1] * 9 + [5]))
         self.assertEqual(self.run_program("dmq", "queue", "create", self.queue + "2", "--priority-weights", "1,2")[0], 2)
 
+    def test_settings_are_changed_and_a_queue_is_paused(self):
+        self.client.ask("queue.create", queue=self.queue)
+        code, out, _ = self.run_program("dmq", "queue", "update", self.queue, "--lease", "5m", "--ttl", "1d")
+        info = json.loads(out)
+        self.assertEqual((code, info["lease_ms"], info["ttl_ms"], info["version"]), (0, 300_000, 86_400_000, 2))
+        code, _, err = self.run_program("dmq", "queue", "update", self.queue, "--ttl", "0s", "--if-version", "1")
+        self.assertEqual(code, 1)
+        self.assertIn("have version 2 by now", err)
+        self.assertEqual(self.run_program("dmq", "queue", "update", self.queue)[0], 2)
+        info = json.loads(self.run_program("dmq", "queue", "pause", self.queue, "--receive")[1])
+        self.assertEqual((info.get("pause_receive"), info.get("pause_send")), (True, None))
+        info = json.loads(self.run_program("dmq", "queue", "pause", self.queue)[1])
+        self.assertEqual((info["pause_receive"], info["pause_send"]), (True, True))
+        info = json.loads(self.run_program("dmq", "queue", "resume", self.queue)[1])
+        self.assertEqual((info.get("pause_receive"), info.get("pause_send"), info["version"]), (None, None, 5))
+        self.assertEqual(self.run_program("dmq", "queue", "pause", "never-made")[0], 6)
+
     def test_lines_keep_their_order(self):
         lines = b"".join(b"%d\n" % i for i in range(5000))
         code, out, _ = self.run_program("dmq-send", "--lines", "--json", self.queue, given=lines)

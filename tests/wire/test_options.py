@@ -83,6 +83,63 @@ class Options(BrokerTest):
         self.assertEqual({key: message[key] for key in labels}, labels)
 
 
+class Update(BrokerTest):
+    def update(self, version=None, **settings):
+        header = {} if version is None else {"version": version}
+        return self.client.request("queue.update", settings, queue=self.queue, **header)
+
+    def setUp(self):
+        super().setUp()
+        self.client.ask("queue.create", queue=self.queue)
+
+    def test_settings_change_one_by_one_and_have_versions(self):
+        answer, info = self.update(lease_ms=500)
+        self.assertEqual((answer["code"], info["version"], info["lease_ms"]), ("ok", 2, 500))
+        info = self.update(ttl_ms=60_000, priority_weights=[2] * 10)[1]
+        self.assertEqual((info["version"], info["lease_ms"], info["ttl_ms"]), (3, 500, 60_000))
+        info = self.update(ttl_ms=0, priority_weights=None)[1]
+        self.assertEqual((info["version"], set(info) & {"ttl_ms", "priority_weights"}), (4, set()))
+        self.assertEqual(self.update(lease_ms=500)[1]["version"], 4)  # nothing is different
+        wait_until(lambda: self.client.ask("queue.describe", queue=self.queue)["version"] == 4, what="the worker's word")
+
+    def test_a_version_that_is_not_the_present_one_changes_nothing(self):
+        self.assertEqual(self.update(version=1, lease_ms=500)[0]["code"], "ok")
+        answer, _ = self.update(version=1, lease_ms=900)
+        self.assertEqual((answer["code"], answer["retry"]), ("version_conflict", False))
+        self.assertEqual(self.update(version=7, lease_ms=900)[0]["code"], "unavailable")  # this router may be behind
+        self.assertEqual(self.update(version=2, lease_ms=900)[1]["lease_ms"], 900)
+
+    def test_bad_updates_are_refused(self):
+        for settings in ({"lease": 1}, {"lease_ms": 1}, {"pause_send": 1}, {"priority_weights": []}):
+            self.assertEqual(self.update(**settings)[0]["code"], "invalid_argument", settings)
+        self.assertEqual(self.update(version=0, lease_ms=500)[0]["code"], "invalid_argument")
+        self.assertEqual(self.client.code("queue.update", {}, queue="never made"), "no_such_queue")
+        self.assertEqual(self.client.code("queue.update", {"pause_send": True}, queue=self.queue), "ok")
+
+    def test_a_queue_paused_for_sending_refuses_messages_until_it_is_resumed(self):
+        self.update(pause_send=True)
+        wait_until(lambda: self.client.code("send", [b"x"], queue=self.queue) == "paused", what="the pause")
+        answer, _ = self.client.request("send", [b"x"], queue=self.queue)
+        self.assertEqual((answer["code"], answer["retry"]), ("paused", True))
+        self.update(pause_send=False)
+        wait_until(lambda: self.client.code("send", [b"last"], queue=self.queue) == "ok", what="the end of the pause")
+        self.assertEqual(self.bodies(max=1000)[-1], b"last")
+
+    def test_a_queue_paused_for_receiving_hands_out_nothing_until_it_is_resumed(self):
+        self.send(b"held")
+        held = self.receive()[0]
+        self.update(pause_receive=True)
+        wait_until(lambda: self.client.ask("queue.describe", queue=self.queue).get("pause_receive"), what="the pause")
+        self.send(b"waits")
+        self.assertEqual(self.bodies(max=10), [])
+        self.assertEqual(self.client.ask("ack", [held["receipt"]], queue=self.queue), ["ok"])
+        waiting = self.client.post("receive", queue=self.queue, wait_ms=20_000)
+        other = self.new_client()
+        other.ask("queue.update", {"pause_receive": False}, queue=self.queue)
+        answer, messages = self.client.reply()
+        self.assertEqual((answer["id"], [m["body"] for m in messages]), (waiting, [b"waits"]))
+
+
 class Restart(unittest.TestCase):
     def test_options_survive_the_death_of_the_broker(self):
         with tempfile.TemporaryDirectory() as folder:

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -57,6 +58,18 @@ struct QueueOptions {
   // Ten, priority 0 first, each from 1 to 100: of so many messages how many each priority gives while all have some.
   // Empty: higher priorities always go first.
   std::vector<int> priority_weights;
+};
+
+// What is to be different; the rest of a queue's settings stays.
+struct QueueChanges {
+  std::optional<std::chrono::milliseconds> lease;
+  std::optional<std::string> confirm;
+  std::optional<std::chrono::milliseconds> delay;
+  std::optional<std::chrono::milliseconds> ttl;      // 0: messages do not expire
+  std::optional<std::vector<int>> priority_weights;  // empty: higher priorities always go first
+  std::optional<bool> pause_send;                    // sends are refused ("paused") until it is false again
+  std::optional<bool> pause_receive;                 // receives find nothing until it is false again
+  std::uint64_t if_version = 0;  // only while the settings have this version ("version_conflict"); 0: in any case
 };
 
 // More::kYes: another message follows at once, so this one may wait for it instead of leaving alone. It leaves at the
@@ -112,6 +125,7 @@ class Client {
   // Creating a queue again with the same settings succeeds. The maps that come back are described in
   // docs/protocol.md; keys may be added.
   Value create_queue(std::string_view name, const QueueOptions& options = {});
+  Value update_queue(std::string_view name, const QueueChanges& changes);
   Value describe_queue(std::string_view name);
   // All queues whose names begin with `prefix`, page by page.
   std::vector<Value> list_queues(std::string_view prefix = {});
