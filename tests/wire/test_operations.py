@@ -171,7 +171,7 @@ class IdempotentProducer(BrokerTest):
 
     def test_a_bad_message_consumes_nothing(self):
         self.assertEqual(self.refused(1, b"a", 7), "malformed")
-        self.assertEqual(self.refused(1, b"a", {"body": b"b", "priority": 1}), "unsupported")
+        self.assertEqual(self.refused(1, b"a", {"body": b"b", "key": "k"}), "unsupported")
         self.produce(1, b"a", b"b")
         self.assertEqual(self.bodies(max=10), [b"a", b"b"])
 
@@ -365,7 +365,7 @@ class Lease(BrokerTest):
 class Queues(BrokerTest):
     def test_create_is_idempotent_for_the_same_settings(self):
         info = self.client.ask("queue.create", {"lease_ms": 5000}, queue=self.queue)
-        self.assertEqual(set(info), {"name", "id", "partition", "created_ms", "lease_ms", "confirm"})
+        self.assertEqual(set(info), {"name", "id", "partition", "created_ms", "version", "lease_ms", "confirm"})
         self.assertEqual((info["name"], info["lease_ms"]), (self.queue, 5000))
         self.assertIsInstance(info["id"], str)
         self.assertEqual(self.client.ask("queue.create", {"lease_ms": 5000}, queue=self.queue), info)
@@ -400,8 +400,8 @@ class Queues(BrokerTest):
         receipts = [message["receipt"] for message in self.receive(max=3)]
         self.client.ask("nack", receipts[:1], queue=self.queue, delay_ms=60_000)
         info = self.client.ask("queue.describe", queue=self.queue)
-        self.assertEqual(set(info), {"name", "id", "partition", "created_ms", "lease_ms", "confirm", "worker", "ready",
-                                     "leased", "delayed", "bytes", "waiting"})
+        self.assertEqual(set(info), {"name", "id", "partition", "created_ms", "version", "lease_ms", "confirm", "worker",
+                                     "ready", "leased", "delayed", "bytes", "waiting"})
         self.assertEqual((info["ready"], info["leased"], info["delayed"]), (2, 2, 1))
         self.assertGreaterEqual(info["bytes"], 5000)
         self.client.ask("ack", receipts[1:], queue=self.queue)
