@@ -137,6 +137,24 @@ TEST_CASE("a lease whose end could not be written ends later", "[storage][servic
   CHECK(s.deliveries == 2);
 }
 
+TEST_CASE("who leads no more holds no leases (rule 10)", "[storage][service]") {
+  ServiceScript s;
+  PartitionInfo info{.id = {0}, .epoch = {2}, .version = {2}, .leader = "w", .leader_session = {7}};
+  info.replicas = {"w", "x"};
+  info.in_sync = {"w"};
+  s.change(info);
+  s.send_one("leased", {});
+  REQUIRE(s.receive() == "ok: leased");
+  REQUIRE(s.counts().leased == 1);
+  info.epoch = {3};
+  info.version = {3};
+  info.leader = "x";
+  info.leader_session = {8};
+  s.change(info);
+  CHECK(s.counts().leased == 0);
+  CHECK(s.counts().ready == 1);
+}
+
 TEST_CASE("priority, delay and expiry survive a restart", "[storage][service]") {
   ServiceScript s;
   s.send_one("low", {});
