@@ -451,8 +451,7 @@ TEST_CASE("the queue does what a naive model does", "[storage][queue][random]") 
   }
 }
 
-// Not run by default: dmq-unit-tests "[queue-long]".
-TEST_CASE("the queue does what a naive model does, for a million steps", "[.][queue-long]") {
+TEST_CASE("the queue does what a naive model does, for a million steps", "[storage][queue][queue-long]") {
   const std::uint64_t first = std::random_device{}();
   for (std::uint64_t seed = first; seed < first + 500; ++seed) {
     INFO("seed " << seed);
