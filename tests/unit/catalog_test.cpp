@@ -146,6 +146,15 @@ TEST_CASE("requests to metad are read as they were written", "[protocol][catalog
   CHECK(create.name == "q");
   CHECK(create.settings.lease_ms == DurationMs{700});
   CHECK(create.only_if_absent);
+  QueueSettings settings{DurationMs{700}};
+  settings.delay_ms = DurationMs{1};
+  settings.ttl_ms = DurationMs{2};
+  settings.priority_weights.fill(3);
+  settings.pause_send = settings.pause_receive = true;
+  const auto update = request_there_and_back(UpdateQueue{"q", 4, settings});
+  CHECK(update.name == "q");
+  CHECK(update.version == 4);
+  CHECK(update.settings == settings);
   CHECK(request_there_and_back(DeleteQueue{"q"}).name == "q");
 }
 

@@ -206,6 +206,22 @@ TEST_CASE("a restart keeps workers, their sessions and who leads what", "[metad]
   CHECK(again.router(1, "r") > r);
 }
 
+TEST_CASE("settings of a queue change while they have the version that is named", "[metad][controller]") {
+  Script s;
+  s.worker(0, "a");
+  const auto queue = std::get<QueueInfo>(s.at(1, CreateQueue{"q", {}, false}));
+  CHECK(queue.version == 1);
+  const QueueSettings wanted{DurationMs{500}};
+  const auto changed = std::get<QueueInfo>(s.at(2, UpdateQueue{"q", 1, wanted}));
+  CHECK(changed.version == 2);
+  CHECK(changed.settings == wanted);
+  CHECK(changed.id == queue.id);
+  CHECK(std::get<QueueInfo>(s.at(3, UpdateQueue{"q", 1, wanted})).version == 2);  // repeated: nothing is different
+  CHECK(s.error(4, UpdateQueue{"q", 1, {}}) == Errc::kUnavailable);
+  CHECK(s.error(5, UpdateQueue{"q", 2, {DurationMs{1}}}) == Errc::kInvalidArgument);
+  CHECK(s.error(6, UpdateQueue{"none", 1, wanted}) == Errc::kNoSuchQueue);
+}
+
 TEST_CASE("an undone turn leaves no trace", "[metad][controller]") {
   Script s;
   const SessionId a = s.worker(0, "a");
@@ -215,6 +231,7 @@ TEST_CASE("an undone turn leaves no trace", "[metad][controller]") {
   const CatalogCounters counters = controller.counters();
   const auto step = [&](const ControllerEvent& event) { controller.step({TimeMs{2}, TimeMs{2}}, event); };
   step(CreateQueue{"new", {}, false});
+  step(UpdateQueue{"kept", 1, {DurationMs{700}}});
   step(DeleteQueue{"kept"});
   step(CreateQueue{"kept", {DurationMs{500}}, false});
   step(RegisterMember{RegisterMember::Role::kWorker, "b", "inproc://b", "commit"});
