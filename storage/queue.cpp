@@ -42,11 +42,6 @@ Lease Queue::lease_first(TimeMs deadline, std::uint32_t bytes) {
   return lease;
 }
 
-void Queue::drop_first(std::uint32_t bytes) {
-  bytes_ -= bytes;
-  take_out(*first_ready());
-}
-
 std::optional<Lease> Queue::begin_settle(Lsn lsn, LeaseNumber number) {
   const auto found = leases_.find(lsn);
   if (found == leases_.end() || found->second.number != number) return std::nullopt;
@@ -70,6 +65,11 @@ bool Queue::remove(Lsn lsn, std::uint32_t bytes) {
   bytes_ -= bytes;
   stored_ -= stored_bytes(bytes);
   return true;
+}
+
+void Queue::set_aside(Lsn lsn) {
+  take_out(lsn);
+  overdue_.erase(lsn);
 }
 
 bool Queue::give_back(Lsn lsn, std::uint32_t deliveries, TimeMs ready_at, TimeMs now) {

@@ -73,8 +73,6 @@ class Queue {
   void set_weights(const PriorityWeights& weights) { ready_.set_weights(weights); }
   // Leases first_ready(). REQUIRES: there is one.
   Lease lease_first(TimeMs deadline, std::uint32_t bytes);
-  // Takes first_ready() out for good, because its record is damaged. REQUIRES: there is one.
-  void drop_first(std::uint32_t bytes);
 
   // The lease that `lsn` and `number` name, now SETTLING, so that neither its end nor a second ack can touch it; empty
   // when there is none. remove(), give_back() or restore() follows.
@@ -84,6 +82,8 @@ class Queue {
   // What is committed. Not here (any more): nothing happens, since a snapshot may be ahead of the log.
   bool remove(Lsn lsn, std::uint32_t bytes);                                       // it is gone for good
   bool give_back(Lsn lsn, std::uint32_t deliveries, TimeMs ready_at, TimeMs now);  // ready again, at once or later
+  // Its record is damaged: it takes up bytes of the store, and nothing else, until the copy is repaired.
+  void set_aside(Lsn lsn);
   // Another leads, or this one anew: what was leased is ready again, uncounted.
   void end_leases();
   bool holds(Lsn lsn) const;  // in any state

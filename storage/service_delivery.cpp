@@ -52,7 +52,7 @@ std::string Service::deliver(const QueuePlace& key, const Parked& wish, const No
     if (!record && record.error().code == Errc::kUnavailable) break;
     if (!record) {
       found_damage(partition, lsn, record.error(), now, out);
-      queue->drop_first(0);
+      queue->set_aside(lsn);
       continue;
     }
     const std::size_t body = record->body.size();

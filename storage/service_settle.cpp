@@ -104,6 +104,7 @@ void Service::remove_expired(const QueuePlace& key, Queue& queue, const Now& now
       queue.restore(lsn);
     } else {
       found_damage(partition, lsn, record.error(), now, out);
+      queue.set_aside(lsn);
     }
   }
   if (!acks.empty()) partition.append_control(RecordType::kAcks, key.queue, std::move(acks), now, turn);

@@ -123,6 +123,16 @@ TEST_CASE("an expired message whose removal could not be written is removed late
   CHECK(s.counts().bytes == 0);
 }
 
+TEST_CASE("an expired message whose record is damaged is in no state until it is repaired", "[storage][service]") {
+  ServiceScript s;
+  s.send_one("short", {.ttl_ms = DurationMs{50}});
+  s.records.bytes.begin()->second.back() ^= 1;
+  s.wait(50);
+  CHECK(s.counts().leased == 0);
+  CHECK(s.counts().bytes > 0);
+  CHECK(s.records.bytes.size() == 1);  // nothing is deleted for damage
+}
+
 TEST_CASE("a lease whose end could not be written ends later", "[storage][service]") {
   ServiceScript s;
   s.send_one("once", {});

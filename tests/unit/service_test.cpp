@@ -600,23 +600,23 @@ TEST_CASE("a deposed leader does not say that a producer is out of sequence", "[
   }
 }
 
-TEST_CASE("an epoch that goes back stops the worker", "[storage][service]") {
+TEST_CASE("rule 12: an epoch that goes back stops the worker", "[storage][service]") {
   ServiceScript s;
   CHECK(s.followed);
-  s.change(PartitionInfo{.id = {0},
-                         .epoch = {1},
-                         .version = {4},
-                         .leader = "other",
-                         .leader_session = {7},
-                         .replicas = {"other"},
-                         .in_sync = {"other"}});
-  s.change(PartitionInfo{.id = {0},
-                         .epoch = {1},
-                         .version = {5},
-                         .leader = "w",
-                         .leader_session = {7},
-                         .replicas = {"w"},
-                         .in_sync = {"w"}});
+  const auto follow = [&s](std::uint32_t epoch, std::uint64_t version, const char* leader) {
+    s.change(PartitionInfo{.id = {0},
+                           .epoch = {epoch},
+                           .version = {version},
+                           .leader = leader,
+                           .leader_session = {7},
+                           .replicas = {"other", "w"},
+                           .in_sync = {"other", "w"}});
+  };
+  follow(3, 4, "other");
+  CHECK(s.followed);
+  SECTION("to a term that another leads") { follow(2, 5, "other"); }
+  SECTION("to a term that this worker leads") { follow(2, 5, "w"); }
+  SECTION("to the term that another led, for this worker to lead") { follow(3, 5, "w"); }
   CHECK_FALSE(s.followed);
 }
 
