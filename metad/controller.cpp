@@ -11,9 +11,12 @@
 namespace dmq {
 namespace {
 
-Result<void> check_settings(const QueueSettings& settings) {
+Result<void> check_settings(const std::string& queue, const QueueSettings& settings) {
   if (settings.lease_ms.value < kLeaseMsMin || settings.lease_ms.value > kLeaseMsMax) {
     return fail(Errc::kInvalidArgument, "`lease_ms` must be from 100 to 43200000");
+  }
+  if (settings.dead_letter == queue) {
+    return fail(Errc::kInvalidArgument, "`dead_letter` must be another queue than '" + queue + "' itself");
   }
   return {};
 }
@@ -91,27 +94,42 @@ MetadReplyBody Controller::handle(const GetSnapshot&, Turn&) {
 
 MetadReplyBody Controller::handle(const CreateQueue& create, Turn& turn) {
   if (auto good = check_queue_name(create.name); !good) return good.error();
-  if (auto good = check_settings(create.settings); !good) return good.error();
+  if (auto good = check_settings(create.name, create.settings); !good) return good.error();
   if (const auto found = queues_.find(create.name); found != queues_.end()) {
     if (create.only_if_absent || found->second.settings == create.settings) return found->second;
     return Error{Errc::kQueueExists, "queue '" + create.name + "' exists with other settings"};
   }
+  if (auto good = add_dead_letter(create.name, create.settings, turn); !good) return good.error();
+  auto queue = add_queue(create.name, create.settings, turn);
+  if (!queue) return queue.error();
+  return *queue;
+}
+
+Result<QueueInfo> Controller::add_queue(const std::string& name, const QueueSettings& settings, Turn& turn) {
   if (queues_.size() >= kQueuesMax) {
-    return Error{Errc::kInsufficientStorage, "the catalog holds 1,000,000 queues, as many as it can"};
+    return fail(Errc::kInsufficientStorage, "the catalog holds 1,000,000 queues, as many as it can");
   }
   if (queues_.size() + deleted_.size() >= kQueueIdsMax) {
-    return Error{Errc::kInsufficientStorage, "the catalog has seen 10,000,000 queues, as many as it can"};
+    return fail(Errc::kInsufficientStorage, "the catalog has seen 10,000,000 queues, as many as it can");
   }
   undo_.emplace_back([this, before = counters_.last_queue] { counters_.last_queue = before; });
   counters_.last_queue.value += 1;
-  QueueInfo queue{counters_.last_queue, create.name, partition_of(create.name, counters_.partitions), turn.wall,
-                  create.settings};
+  QueueInfo queue{counters_.last_queue, name, partition_of(name, counters_.partitions), turn.wall, settings};
   put(turn, queue);
   return queue;
 }
 
+// Where a queue's dead messages go is there, with default settings if nobody made it before.
+Result<void> Controller::add_dead_letter(const std::string& queue, const QueueSettings& settings, Turn& turn) {
+  const std::string& name = settings.dead_letter;
+  if (name.empty() || queues_.contains(name)) return {};
+  auto added = add_queue(name, {}, turn);
+  if (!added) return fail(added.error().code, "the dead-letter queue of '" + queue + "': " + added.error().context);
+  return {};
+}
+
 MetadReplyBody Controller::handle(const UpdateQueue& update, Turn& turn) {
-  if (auto good = check_settings(update.settings); !good) return good.error();
+  if (auto good = check_settings(update.name, update.settings); !good) return good.error();
   const auto found = queues_.find(update.name);
   if (found == queues_.end()) return Error{Errc::kNoSuchQueue, "there is no queue '" + update.name + "'"};
   QueueInfo queue = found->second;
@@ -119,6 +137,7 @@ MetadReplyBody Controller::handle(const UpdateQueue& update, Turn& turn) {
   if (queue.version != update.version) {
     return Error{Errc::kUnavailable, "the settings of queue '" + update.name + "' were changed meanwhile; try again"};
   }
+  if (auto good = add_dead_letter(update.name, update.settings, turn); !good) return good.error();
   queue.settings = update.settings;
   ++queue.version;
   put(turn, queue);

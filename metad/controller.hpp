@@ -105,6 +105,8 @@ class Controller {
   MetadReplyBody handle(const GetSnapshot& get, Turn& turn);
   MetadReplyBody handle(const CreateQueue& create, Turn& turn);
   MetadReplyBody handle(const UpdateQueue& update, Turn& turn);
+  Result<QueueInfo> add_queue(const std::string& name, const QueueSettings& settings, Turn& turn);
+  Result<void> add_dead_letter(const std::string& queue, const QueueSettings& settings, Turn& turn);
   MetadReplyBody handle(const DeleteQueue& remove, Turn& turn);
 
   // controller_members.cpp: who is there

@@ -15,24 +15,11 @@
 #include "protocol/error.hpp"
 #include "protocol/ids.hpp"
 #include "protocol/limits.hpp"
+#include "protocol/queue_settings.hpp"
 
 namespace dmq {
 
 class MsgpackReader;
-
-// How many of so many messages each priority gives while all have some; zeros: a higher one goes first always.
-using PriorityWeights = std::array<std::uint8_t, kPriorities>;
-
-struct QueueSettings {
-  DurationMs lease_ms{kLeaseMsDefault};  // lease of a receive that names none
-  Confirmation confirm = Confirmation::kInSync;
-  DurationMs delay_ms;                 // of messages that say nothing of a delay
-  DurationMs ttl_ms;                   // of messages that say nothing of it; 0: they do not expire
-  PriorityWeights priority_weights{};  // each from 1, or all 0
-  bool pause_send = false;             // nothing is taken
-  bool pause_receive = false;          // nothing is handed out; what is out can be settled
-  bool operator==(const QueueSettings&) const = default;
-};
 
 struct QueueInfo {
   QueueId id;

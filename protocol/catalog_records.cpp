@@ -40,6 +40,13 @@ bool MapFields::read_number(std::string_view key, std::uint64_t most, std::uint6
   return true;
 }
 
+void MapFields::wide(std::string_view key, std::uint64_t& out) {
+  const msgpack::object* value = find(key);
+  if (value == nullptr) return;
+  if (value->type != msgpack::type::POSITIVE_INTEGER) return fault(key, "must be an integer from 0");
+  out = value->via.u64;
+}
+
 void MapFields::text(std::string_view key, std::size_t bytes_max, std::string& out) {
   const msgpack::object* value = find(key);
   if (value == nullptr) return;
@@ -112,67 +119,9 @@ void pack_names(Packer& packer, std::string_view key, const std::vector<std::str
 }
 
 void pack_settings(Packer& packer, const QueueSettings& settings) {
-  packer.map(settings_count(settings));
-  pack_each_setting(packer, settings);
-}
-
-std::size_t settings_count(const QueueSettings& settings) {
-  return std::size_t{2} + (settings.delay_ms.value != 0 ? 1 : 0) + (settings.ttl_ms.value != 0 ? 1 : 0) +
-         (settings.priority_weights != PriorityWeights{} ? 1 : 0) + (settings.pause_send ? 1 : 0) +
-         (settings.pause_receive ? 1 : 0);
-}
-
-void pack_each_setting(Packer& packer, const QueueSettings& settings) {
-  pack_number(packer, "lease_ms", static_cast<std::uint64_t>(settings.lease_ms.value));
-  pack_text(packer, "confirm", confirmation_name(settings.confirm));
-  if (settings.delay_ms.value != 0)
-    pack_number(packer, "delay_ms", static_cast<std::uint64_t>(settings.delay_ms.value));
-  if (settings.ttl_ms.value != 0) pack_number(packer, "ttl_ms", static_cast<std::uint64_t>(settings.ttl_ms.value));
-  for (const auto& [key, on] : {std::pair(kPauseSend, settings.pause_send), {kPauseReceive, settings.pause_receive}}) {
-    if (!on) continue;
-    packer.text(key);
-    packer.boolean(true);
-  }
-  if (settings.priority_weights == PriorityWeights{}) return;
-  packer.text("priority_weights");
-  packer.array(kPriorities);
-  for (const std::uint8_t weight : settings.priority_weights) packer.number(weight);
-}
-
-Result<PriorityWeights> read_priority_weights(const msgpack::object& object) {
-  const auto bad = [] {
-    return fail(Errc::kInvalidArgument, "`priority_weights` must be 10 integers from 1 to 100, priority 0 first");
-  };
-  PriorityWeights weights{};
-  if (object.type != msgpack::type::ARRAY || object.via.array.size != kPriorities) return bad();
-  for (std::uint32_t i = 0; i < kPriorities; ++i) {
-    const auto weight = as_number(object.via.array.ptr[i]);
-    if (!weight || *weight < 1 || *weight > kPriorityWeightMax) return bad();
-    weights[i] = static_cast<std::uint8_t>(*weight);
-  }
-  return weights;
-}
-
-Result<QueueSettings> read_settings(const msgpack::object& object) {
-  QueueSettings settings;
-  MapFields fields(object, "settings");
-  fields.number("lease_ms", settings.lease_ms.value);
-  fields.number("delay_ms", settings.delay_ms.value);
-  fields.number("ttl_ms", settings.ttl_ms.value);
-  fields.boolean(kPauseSend, settings.pause_send);
-  fields.boolean(kPauseReceive, settings.pause_receive);
-  std::string confirm(confirmation_name(settings.confirm));  // of an earlier catalog, which has no such key
-  fields.text("confirm", kConfirmationTextMax, confirm);
-  const auto known = confirmation_from_name(confirm);
-  fields.require(known.has_value(), "confirm");
-  if (!fields.result()) return tl::unexpected<Error>(fields.result().error());
-  settings.confirm = *known;
-  if (const msgpack::object* weights = fields.array("priority_weights")) {
-    const auto read = read_priority_weights(*weights);
-    if (!read) return fail(Errc::kMalformed, "settings: " + read.error().context);
-    settings.priority_weights = *read;
-  }
-  return settings;
+  const SettingPairs pairs = pack_setting_pairs(settings);
+  packer.map(pairs.count);
+  packer.raw(pairs.packed);
 }
 
 void pack_queue(Packer& packer, const QueueInfo& queue) {

@@ -30,6 +30,8 @@ class MapFields {
     const auto most = static_cast<std::uint64_t>(std::numeric_limits<Rep>::max());
     if (read_number(key, std::min<std::uint64_t>(most, kNumberMax), value)) out = static_cast<Rep>(value);
   }
+  // Up to 2^64 - 1: of what only programs of dmq read.
+  void wide(std::string_view key, std::uint64_t& out);
   void text(std::string_view key, std::size_t bytes_max, std::string& out);
   void boolean(std::string_view key, bool& out);
   // An array of at most kReplicasMax names of workers.
@@ -61,9 +63,6 @@ void pack_number(Packer& packer, std::string_view key, std::uint64_t value);
 void pack_names(Packer& packer, std::string_view key, const std::vector<std::string>& names);
 
 void pack_settings(Packer& packer, const QueueSettings& settings);
-// Their pairs alone, settings_count() of them, in the map of somebody else.
-std::size_t settings_count(const QueueSettings& settings);
-void pack_each_setting(Packer& packer, const QueueSettings& settings);
 void pack_queue(Packer& packer, const QueueInfo& queue);
 void pack_deleted(Packer& packer, const QueueDeleted& deleted);
 void pack_partition(Packer& packer, const PartitionInfo& partition);
@@ -71,8 +70,8 @@ void pack_worker(Packer& packer, const WorkerInfo& worker);
 void pack_cluster(Packer& packer, const ClusterInfo& cluster);
 void pack_forgotten(Packer& packer, const WorkerForgotten& forgotten);
 void pack_snapshot(Packer& packer, const CatalogSnapshot& snapshot);
+// Settings that are not known, of a newer version, are passed over. Errors: malformed.
 Result<QueueSettings> read_settings(const msgpack::object& object);
-Result<PriorityWeights> read_priority_weights(const msgpack::object& object);  // Errors: invalid_argument
 Result<QueueInfo> read_queue(const msgpack::object& object);
 Result<QueueDeleted> read_deleted(const msgpack::object& object);
 Result<PartitionInfo> read_partition(const msgpack::object& object);

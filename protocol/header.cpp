@@ -1,6 +1,7 @@
 // Codec of request and reply headers (docs/protocol.md, "Headers").
 #include "protocol/header.hpp"
 
+#include <algorithm>
 #include <array>
 
 #include "protocol/limits.hpp"
@@ -10,9 +11,12 @@
 namespace dmq {
 namespace {
 
-constexpr std::array<std::string_view, 12> kOpNames{
-    "hello",  "ping",         "send",           "receive",    "ack",          "nack",
-    "extend", "queue.create", "queue.describe", "queue.list", "queue.delete", "queue.update"};
+constexpr std::array<std::string_view, 13> kOpNames{
+    "hello",        "ping",           "send",       "receive",      "ack",          "nack",         "extend",
+    "queue.create", "queue.describe", "queue.list", "queue.delete", "queue.update", "queue.redrive"};
+
+constexpr std::size_t kWordMax = 64;                                                   // of an id
+constexpr std::array<std::string_view, 3> kNackKinds{"failed", "give_back", "fatal"};  // by NackKind
 
 constexpr ReadLimits kHeaderLimits{
     .array_items = 64, .map_keys = kHeaderKeysMax, .string_bytes = kHeaderBytesMax, .binary_bytes = kHeaderBytesMax};
@@ -81,12 +85,28 @@ void pack_id(Packer& packer, const RequestId& id) {
 
 bool needs_queue(Op op) { return op != Op::kHello && op != Op::kPing && op != Op::kQueueList; }
 
+void read_nack(Fields& fields, RequestHeader& out) {
+  std::string_view kind = kNackKinds[0];
+  fields.text("kind", kHeaderBytesMax, kind);
+  const auto known = std::find(kNackKinds.begin(), kNackKinds.end(), kind);
+  if (known == kNackKinds.end()) fields.set_error(bad_value("kind", R"("failed", "give_back" or "fatal")"));
+  out.kind = static_cast<NackKind>(known - kNackKinds.begin());
+  fields.text("reason", kNackReasonBytesMax, out.reason);
+  if (!is_clean_utf8(out.reason)) fields.set_error(bad_value("reason", "UTF-8 without control characters"));
+  if (out.kind == NackKind::kFatal && out.delay_ms) {
+    fields.set_error({Errc::kInvalidArgument, "a `fatal` nack has no `delay_ms`: the message is not given out again"});
+  }
+}
+
 // Only the keys that the operation knows are read: others are unknown keys, which are ignored.
 void read_options(Fields& fields, RequestHeader& out) {
   switch (out.op) {
     case Op::kSend: {
       fields.text("producer", kProducerBytesMax, out.producer);
       fields.number("sequence", 1, kNumberMax - kBatchMessagesMax, out.sequence.value);
+      if (out.producer.starts_with(kTransferProducer)) {
+        fields.set_error(bad_value("producer", "a str that does not begin with a control character"));
+      }
       if (out.producer.empty() != (out.sequence.value == 0)) {
         fields.set_error({Errc::kInvalidArgument, "`producer` (not empty) and `sequence` go together"});
       }
@@ -100,6 +120,7 @@ void read_options(Fields& fields, RequestHeader& out) {
       break;
     case Op::kNack:
       fields.duration("delay_ms", 0, kLeaseMsMax, out.delay_ms);
+      read_nack(fields, out);
       break;
     case Op::kExtend:
       fields.duration("lease_ms", kLeaseMsMin, kLeaseMsMax, out.lease_ms);
@@ -108,6 +129,10 @@ void read_options(Fields& fields, RequestHeader& out) {
       fields.number("max", 1, kListPageMax, out.max);
       fields.text("prefix", kQueueNameBytesMax, out.prefix);
       fields.text("after", kQueueNameBytesMax, out.after);
+      break;
+    case Op::kQueueRedrive:
+      fields.number("max", 1, kBatchMessagesMax, out.max);
+      fields.text("after", kWordMax, out.after);
       break;
     case Op::kQueueUpdate:
       fields.number("version", 1, kNumberMax, out.version);
@@ -168,7 +193,8 @@ std::string encode_request_header(const RequestHeader& header) {
   packer.map(2 + given(has_id) + given(!header.queue.empty()) + 2 * given(!header.producer.empty()) +
              given(header.max != 0) + given(header.max_bytes != 0) + given(header.wait_ms.has_value()) +
              given(header.lease_ms.has_value()) + given(header.delay_ms.has_value()) + given(!header.prefix.empty()) +
-             given(!header.after.empty()) + given(header.version != 0));
+             given(!header.after.empty()) + given(header.version != 0) + given(header.kind != NackKind::kFailed) +
+             given(!header.reason.empty()));
   const auto text = [&](std::string_view key, std::string_view value) {
     if (value.empty()) return;
     packer.text(key);
@@ -196,6 +222,8 @@ std::string encode_request_header(const RequestHeader& header) {
   duration("wait_ms", header.wait_ms);
   duration("lease_ms", header.lease_ms);
   duration("delay_ms", header.delay_ms);
+  if (header.kind != NackKind::kFailed) text("kind", kNackKinds[static_cast<std::size_t>(header.kind)]);
+  text("reason", header.reason);
   text("prefix", header.prefix);
   text("after", header.after);
   return out;

@@ -28,12 +28,20 @@ enum class Op : std::uint8_t {
   kQueueList,
   kQueueDelete,
   kQueueUpdate,
+  kQueueRedrive,
 };
 
 std::string_view op_name(Op op);
 
 // What the client put under `id`; a reply carries the same value. Absent, an integer to 2^53, or a str to 64 bytes.
 using RequestId = std::variant<std::monostate, std::uint64_t, std::string>;
+
+// What a consumer says of a message that it gives back.
+enum class NackKind : std::uint8_t {
+  kFailed,    // it counts as a delivery, and the queue's retry policy holds
+  kGiveBack,  // as if it had not been given out
+  kFatal,     // it can never be done
+};
 
 // A request header. The views point into the decoded bytes and live as long as they do.
 struct RequestHeader {
@@ -47,8 +55,10 @@ struct RequestHeader {
   std::optional<DurationMs> wait_ms;   // receive: how long to wait for the first message
   std::optional<DurationMs> lease_ms;  // receive, extend
   std::optional<DurationMs> delay_ms;  // nack: until the messages are ready again
+  NackKind kind = NackKind::kFailed;   // nack
+  std::string_view reason;             // nack: for people; empty: none
   std::string_view prefix;             // queue.list: only names that begin so
-  std::string_view after;              // queue.list: only names behind this one
+  std::string_view after;              // queue.list: only names behind this one; queue.redrive: messages
   std::uint64_t version = 0;           // queue.update: of the settings that it is to change; 0: whichever
 };
 

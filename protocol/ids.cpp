@@ -51,6 +51,16 @@ std::string message_id_text(PartitionId partition, Lsn lsn) {
   return std::string(text, write_message_id(partition, lsn, text));
 }
 
+Result<Lsn> parse_message_id(std::string_view text, PartitionId partition) {
+  const std::string start = std::to_string(partition.value) + '-';
+  Lsn lsn;
+  const char* at = text.data() + std::min(start.size(), text.size());
+  const bool good = text.size() <= kMessageIdTextMax && text.starts_with(start) &&
+                    take(at, text.data() + text.size(), true, lsn.value);
+  if (!good) return fail(Errc::kInvalidArgument, "this text is no id of a message of this queue");
+  return lsn;
+}
+
 std::string receipt_text(const Receipt& receipt) {
   char text[kReceiptTextMax];
   return std::string(text, write_receipt(receipt, text));

@@ -57,6 +57,8 @@ inline constexpr std::size_t kReceiptTextMax = 5 + 1 + 10 + 1 + 20 + 1 + 10;
 std::size_t write_message_id(PartitionId partition, Lsn lsn, char (&out)[kMessageIdTextMax]);
 std::size_t write_receipt(const Receipt& receipt, char (&out)[kReceiptTextMax]);
 
+// Errors: invalid_argument when it is no id of a message in this partition.
+Result<Lsn> parse_message_id(std::string_view text, PartitionId partition);
 std::string message_id_text(PartitionId partition, Lsn lsn);
 std::string receipt_text(const Receipt& receipt);
 

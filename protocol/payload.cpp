@@ -21,6 +21,10 @@ constexpr std::array<std::string_view, 2> kReservedKeys{"key", "dedup_id"};
 
 constexpr std::uint32_t kDeliveryPairs = 5;  // that each delivered message has
 
+// Of messages that came from another queue.
+constexpr std::string_view kId = "id";
+constexpr std::string_view kOrigin = "origin";
+
 // The short texts among the attributes.
 struct Label {
   std::string_view key;
@@ -190,6 +194,102 @@ std::uint8_t pack_pairs(const Attributes& attributes, std::string& out) {
 
 }  // namespace
 
+namespace {
+
+// Stored attributes as a map; empty: there are none.
+std::optional<msgpack::object> read_stored(std::string_view stored, std::string& map, MsgpackReader& reader) {
+  if (stored.empty()) return std::nullopt;
+  Packer(map).map(static_cast<std::uint8_t>(stored.front()));
+  map.append(stored.substr(1));
+  const auto object = reader.read(map, kPayloadLimits);
+  if (!object || !check_map(*object)) return std::nullopt;
+  return *object;
+}
+
+void pack_origin(Packer& packer, const Origin& origin) {
+  packer.text(kOrigin);
+  packer.map(4 + (origin.first_ms.value != 0 ? 2 : 0) + (origin.reason.empty() ? 0 : 1));
+  packer.text("queue");
+  packer.text(origin.queue);
+  packer.text("cause");
+  packer.text(origin.cause);
+  pack_pair(packer, "deliveries", origin.deliveries);
+  pack_pair(packer, "sent_ms", static_cast<std::uint64_t>(origin.sent_ms.value));
+  if (origin.first_ms.value != 0) {
+    pack_pair(packer, "first_ms", static_cast<std::uint64_t>(origin.first_ms.value));
+    pack_pair(packer, "last_ms", static_cast<std::uint64_t>(origin.last_ms.value));
+  }
+  if (origin.reason.empty()) return;
+  packer.text("reason");
+  packer.text(origin.reason);
+}
+
+// Errors: malformed.
+Result<std::optional<Origin>> read_origin(const msgpack::object& message) {
+  const msgpack::object* object = find_key(message, kOrigin);
+  if (object == nullptr) return std::optional<Origin>();
+  if (!check_map(*object)) return fail(Errc::kMalformed, "`origin` is no map");
+  const auto text = [&](std::string_view key) {
+    const msgpack::object* value = find_key(*object, key);
+    return value == nullptr ? std::string_view() : as_text(*value).value_or("");
+  };
+  const auto number = [&](std::string_view key) {
+    const msgpack::object* value = find_key(*object, key);
+    return value == nullptr ? std::int64_t{0} : static_cast<std::int64_t>(as_number(*value).value_or(0));
+  };
+  return std::optional(Origin{text("queue"),
+                              text("cause"),
+                              text("reason"),
+                              static_cast<std::uint32_t>(number("deliveries")),
+                              {number("first_ms")},
+                              {number("last_ms")},
+                              {number("sent_ms")}});
+}
+
+}  // namespace
+
+std::string pack_moved_attributes(std::string_view stored, std::string_view id, const Origin* origin,
+                                  MsgpackReader& reader) {
+  std::string out(1, '\0');
+  Packer packer(out);
+  packer.text(kId);
+  packer.text(id);
+  std::uint8_t pairs = 1;
+  std::string map;
+  if (const auto old = read_stored(stored, map, reader)) {
+    for (const auto& [key, value] : old->via.map) {
+      if (as_text(key) == kId || as_text(key) == kOrigin) continue;
+      packer.object(key);
+      packer.object(value);
+      ++pairs;
+    }
+  }
+  if (origin != nullptr) {
+    pack_origin(packer, *origin);
+    ++pairs;
+  }
+  out[0] = static_cast<char>(pairs);
+  return out;
+}
+
+std::string_view origin_queue(std::string_view stored, MsgpackReader& reader) {
+  std::string map;
+  const auto object = read_stored(stored, map, reader);
+  const auto origin = object ? read_origin(*object) : std::nullopt;
+  if (!origin || !*origin) return {};
+  // The map is a copy, whose tail is that of the stored bytes.
+  const auto before_end = static_cast<std::size_t>(map.data() + map.size() - (*origin)->queue.data());
+  return stored.substr(stored.size() - before_end, (*origin)->queue.size());
+}
+
+// It stands first where there is one.
+std::string_view stored_id(std::string_view stored) {
+  constexpr std::string_view kStart = "\xa2id";
+  if (stored.empty() || !stored.substr(1).starts_with(kStart)) return {};
+  const auto length = static_cast<std::uint8_t>(stored[1 + kStart.size()]);
+  return stored.substr(2 + kStart.size(), length & 31);
+}
+
 Result<void> decode_send(std::string_view payload, MsgpackReader& reader, std::vector<SendItem>& items) {
   items.clear();
   const auto object = read_filled_array(payload, reader, "messages", "`send` needs");
@@ -342,10 +442,14 @@ DeliveryWriter::DeliveryWriter(std::size_t bytes_expected) {
 void DeliveryWriter::begin(const DeliveryHead& head) {
   Packer packer(out_);
   const std::size_t pairs = head.attributes.empty() ? 0 : static_cast<std::size_t>(head.attributes.front());
-  packer.map(kDeliveryPairs + pairs + (head.priority != 0 ? 1 : 0) + (head.expires_ms.value != 0 ? 1 : 0));
-  packer.text("id");
-  char id[kMessageIdTextMax];
-  packer.text({id, write_message_id(head.receipt.partition, head.receipt.lsn, id)});
+  const bool has_id = !stored_id(head.attributes).empty();
+  packer.map(kDeliveryPairs - (has_id ? 1 : 0) + pairs + (head.priority != 0 ? 1 : 0) +
+             (head.expires_ms.value != 0 ? 1 : 0) + (head.first_ms.value != 0 ? 2 : 0) + (head.reason.empty() ? 0 : 1));
+  if (!has_id) {
+    packer.text(kId);
+    char id[kMessageIdTextMax];
+    packer.text({id, write_message_id(head.receipt.partition, head.receipt.lsn, id)});
+  }
   packer.text("receipt");
   char text[kReceiptTextMax];
   packer.text({text, write_receipt(head.receipt, text)});
@@ -353,6 +457,14 @@ void DeliveryWriter::begin(const DeliveryHead& head) {
   pack_pair(packer, "sent_ms", static_cast<std::uint64_t>(head.sent_ms.value));
   if (head.priority != 0) pack_pair(packer, "priority", head.priority);
   if (head.expires_ms.value != 0) pack_pair(packer, "expires_ms", static_cast<std::uint64_t>(head.expires_ms.value));
+  if (head.first_ms.value != 0) {
+    pack_pair(packer, "first_ms", static_cast<std::uint64_t>(head.first_ms.value));
+    pack_pair(packer, "last_ms", static_cast<std::uint64_t>(head.last_ms.value));
+  }
+  if (!head.reason.empty()) {
+    packer.text("reason");
+    packer.text(head.reason);
+  }
   if (pairs != 0) packer.raw(head.attributes.substr(1));
   packer.text("body");
   if (head.body_bytes < 256) {
@@ -402,9 +514,15 @@ Result<void> decode_deliveries(std::string_view payload, MsgpackReader& reader, 
     if (item.via.map.size == kDeliveryPairs) continue;  // most have no more
     message.priority = static_cast<Priority>(get_number("priority"));
     message.expires_ms = TimeMs{static_cast<std::int64_t>(get_number("expires_ms"))};
+    message.first_ms = TimeMs{static_cast<std::int64_t>(get_number("first_ms"))};
+    message.last_ms = TimeMs{static_cast<std::int64_t>(get_number("last_ms"))};
+    message.reason = get("reason").value_or("");
     auto attributes = read_attributes(item);
     if (!attributes) return tl::unexpected<Error>(attributes.error());
     message.attributes = std::move(*attributes);
+    const auto origin = read_origin(item);
+    if (!origin) return tl::unexpected<Error>(origin.error());
+    message.attributes.origin = *origin;
   }
   return {};
 }

@@ -41,6 +41,17 @@ Result<void> decode_send(std::string_view payload, MsgpackReader& reader, std::v
 
 using HeaderView = std::pair<std::string_view, std::string_view>;
 
+// Where a message was that its queue gave up.
+struct Origin {
+  std::string_view queue;
+  std::string_view cause;        // "max_deliveries", "rejected" or "expired"
+  std::string_view reason;       // that the last nack gave; empty: none
+  std::uint32_t deliveries = 0;  // there
+  TimeMs first_ms;               // since 1970; 0: it was not delivered
+  TimeMs last_ms;
+  TimeMs sent_ms;
+};
+
 // What goes with a body from the producer to the consumer; the broker does not look at it. Empty: absent.
 struct Attributes {
   std::vector<HeaderView> headers;
@@ -48,6 +59,7 @@ struct Attributes {
   std::string_view reply_to;  // a queue's name, by custom
   std::string_view correlation_id;
   std::string_view traceparent;  // of W3C Trace Context
+  std::optional<Origin> origin;  // of a dead message; the broker gives it
 };
 
 // Attributes as they lie on disk and go out again: one byte with the number of pairs, then packed key, value, ...
@@ -55,6 +67,15 @@ struct Attributes {
 std::string pack_attributes(const Attributes& attributes);
 // The same with the pairs of `options`, as SendWriter takes it.
 std::string pack_message_pairs(const Attributes& attributes, const MessageOptions& options);
+
+// Stored attributes of a message that goes to another queue: `id` stays its id, and `origin`, if there is one, takes
+// the place of an older one.
+std::string pack_moved_attributes(std::string_view stored, std::string_view id, const Origin* origin,
+                                  MsgpackReader& reader);
+// The name of the queue that gave it up; empty: none did. A view into `stored`.
+std::string_view origin_queue(std::string_view stored, MsgpackReader& reader);
+// The id that it had when it was sent; empty: that of its place.
+std::string_view stored_id(std::string_view stored);
 
 // Gathers the payload of a send request, message by message.
 class SendWriter {
@@ -110,6 +131,9 @@ struct DeliveryHead {
   TimeMs sent_ms;
   Priority priority = 0;
   TimeMs expires_ms;            // since 1970; 0: never
+  TimeMs first_ms;              // of earlier deliveries that counted, since 1970; 0: there were none
+  TimeMs last_ms;               // also
+  std::string_view reason;      // of the last nack; empty: it gave none
   std::string_view attributes;  // as stored
   std::size_t body_bytes = 0;
 };
@@ -140,7 +164,10 @@ struct Delivery {
   std::uint32_t deliveries = 1;  // how often it was handed out, this time included
   TimeMs sent_ms;                // when the broker took it, since 1970
   Priority priority = 0;
-  TimeMs expires_ms;  // since 1970; 0: never
+  TimeMs expires_ms;        // since 1970; 0: never
+  TimeMs first_ms;          // of earlier deliveries that counted, since 1970; 0: there were none
+  TimeMs last_ms;           // also
+  std::string_view reason;  // of the last nack; empty: it gave none
   Attributes attributes;
 };
 Result<void> decode_deliveries(std::string_view payload, MsgpackReader& reader, std::vector<Delivery>& out);

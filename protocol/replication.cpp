@@ -27,7 +27,7 @@ void pack_producers(Packer& packer, const std::vector<SnapshotProducer>& produce
     pack_number(packer, "queue", producer.queue.value);
     packer.text("name");
     packer.text(producer.name);
-    pack_number(packer, "last", producer.last.value);
+    pack_number(packer, "last", producer.last.value);  // of a transfer it is wide
     pack_number(packer, "used_ms", static_cast<std::uint64_t>(producer.used_ms.value));
     pack_number(packer, "place", producer.place.value);
   }
@@ -98,6 +98,19 @@ struct PackBody {
     pack_number(packer, "first", range.first.value);
     pack_number(packer, "end", range.end.value);
   }
+  void operator()(const TransferRecords& transfer) const {
+    begin("transfer", 4);
+    pack_number(packer, "source", transfer.source.value);
+    pack_number(packer, "from", transfer.from.value);
+    pack_text(packer, "from_name", transfer.from_name);
+    pack_number(packer, "to", transfer.to.value);
+  }
+  void operator()(const TransferredRecords& transferred) const {
+    begin("transferred", 3);
+    pack_number(packer, "from", transferred.from.value);
+    pack_number(packer, "to", transferred.to.value);
+    pack_number(packer, "mark", transferred.mark);
+  }
 };
 
 Result<std::vector<EpochStart>> read_epochs(const msgpack::object* array) {
@@ -121,7 +134,7 @@ Result<SnapshotProducer> read_producer(const msgpack::object& object) {
   MapFields fields(object, "producer");
   fields.number("queue", producer.queue.value);
   fields.text("name", kProducerBytesMax, producer.name);
-  fields.number("last", producer.last.value);
+  fields.wide("last", producer.last.value);
   fields.number("used_ms", producer.used_ms.value);
   fields.number("place", producer.place.value);
   if (!fields.result()) return tl::unexpected<Error>(fields.result().error());
@@ -214,6 +227,21 @@ Result<PeerBody> read_body(std::string_view kind, MapFields& fields) {
     fields.number("end", range.end.value);
     return range;
   }
+  if (kind == "transfer") {
+    TransferRecords transfer;
+    fields.number("source", transfer.source.value);
+    fields.number("from", transfer.from.value);
+    fields.text("from_name", kQueueNameBytesMax, transfer.from_name);
+    fields.number("to", transfer.to.value);
+    return transfer;
+  }
+  if (kind == "transferred") {
+    TransferredRecords transferred;
+    fields.number("from", transferred.from.value);
+    fields.number("to", transferred.to.value);
+    fields.wide("mark", transferred.mark);
+    return transferred;
+  }
   if (kind == "fetched") return read_fetched(fields);
   if (kind == "snapshot") return read_snapshot_part(fields);
   return fail(Errc::kMalformed, "unknown kind of message between replicas");
@@ -222,9 +250,9 @@ Result<PeerBody> read_body(std::string_view kind, MapFields& fields) {
 void put_shipped_header(std::string& out, const ShippedRecord& record, std::size_t bytes) {
   const auto put = [&out](auto value) { out.append(reinterpret_cast<const char*>(&value), sizeof value); };
   put(record.lsn.value);
-  put(record.deliveries);
-  put(record.ready_ms.value);
+  put(static_cast<std::uint16_t>(record.state.size()));
   put(static_cast<std::uint32_t>(bytes));
+  out.append(record.state);
 }
 
 }  // namespace
@@ -272,7 +300,7 @@ void ship_record(std::string& out, const ShippedRecord& record) {
 }
 
 std::size_t ship_record_space(std::string& out, Lsn lsn, std::size_t bytes) {
-  put_shipped_header(out, {lsn, 0, {}, {}}, bytes);
+  put_shipped_header(out, {lsn, {}, {}}, bytes);
   const std::size_t at = out.size();
   out.resize(at + bytes);
   return at;
@@ -281,15 +309,17 @@ std::size_t ship_record_space(std::string& out, Lsn lsn, std::size_t bytes) {
 Result<ShippedRecord> take_shipped_record(std::string_view& bytes) {
   if (bytes.size() < kShippedRecordOverhead) return fail(Errc::kMalformed, "shipped records end too early");
   ShippedRecord record;
+  std::uint16_t state = 0;
   std::uint32_t size = 0;
   const auto get = [&bytes](std::size_t at, auto& value) { std::memcpy(&value, bytes.data() + at, sizeof value); };
   get(0, record.lsn.value);
-  get(8, record.deliveries);
-  get(12, record.ready_ms.value);
-  get(20, size);
-  if (size > bytes.size() - kShippedRecordOverhead) return fail(Errc::kMalformed, "shipped records end too early");
-  record.bytes = bytes.substr(kShippedRecordOverhead, size);
-  bytes.remove_prefix(kShippedRecordOverhead + size);
+  get(8, state);
+  get(10, size);
+  bytes.remove_prefix(kShippedRecordOverhead);
+  if (std::size_t{state} + size > bytes.size()) return fail(Errc::kMalformed, "shipped records end too early");
+  record.state = bytes.substr(0, state);
+  record.bytes = bytes.substr(state, size);
+  bytes.remove_prefix(std::size_t{state} + size);
   return record;
 }
 

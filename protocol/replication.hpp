@@ -94,8 +94,23 @@ struct RangeDiffers {
   Lsn end;
 };
 
+// The leader of one partition to that of another: messages that leave a queue for a queue there, in the order of their
+// marks. They go with it as in a snapshot, whole.
+struct TransferRecords {
+  PartitionId source;
+  QueueId from;
+  std::string from_name;
+  QueueId to;
+};
+// Back, once they are committed: all messages from that queue to the other one up to `mark` are there.
+struct TransferredRecords {
+  QueueId from;
+  QueueId to;
+  std::uint64_t mark = 0;
+};
+
 using PeerBody = std::variant<AppendRecords, AckRecords, FetchRecords, FetchedRecords, TruncateRecords, SnapshotRecords,
-                              RangeHash, RangeDiffers>;
+                              RangeHash, RangeDiffers, TransferRecords, TransferredRecords>;
 
 // Around each of them. A frame of another cluster, partition or epoch is dropped.
 struct PeerMessage {
@@ -112,15 +127,14 @@ std::string encode_peer_message(const PeerMessage& message);
 Result<PeerMessage> decode_peer_message(std::string_view bytes, MsgpackReader& reader);
 
 // The records that go with a message, in a frame of their own, one after the other (docs/protocol.md, "Inside the
-// broker"): lsn u64, deliveries u32, ready_ms i64, bytes u32, all little-endian, then the record as on disk.
+// broker"): lsn u64, state bytes u16, bytes u32, all little-endian, then the state and the record as on disk.
 struct ShippedRecord {
   Lsn lsn;
-  std::uint32_t deliveries = 0;  // in a snapshot: how often it came back
-  TimeMs ready_ms;               // in a snapshot: since 1970; 0: at once
-  std::string_view bytes;        // in a snapshot the checksum alone: the follower has it
+  std::string_view state;  // in a snapshot: what became of it since it was sent; empty: nothing
+  std::string_view bytes;  // in a snapshot the checksum alone: the follower has it
 };
 inline constexpr std::size_t kShippedChecksumBytes = 8;  // the first ones of a record
-inline constexpr std::size_t kShippedRecordOverhead = 24;
+inline constexpr std::size_t kShippedRecordOverhead = 14;
 
 void ship_record(std::string& out, const ShippedRecord& record);
 // The same with room for the record's bytes: returns where they are to be written.

@@ -7,7 +7,7 @@ namespace dmq {
 namespace {
 
 constexpr std::size_t kAckBytes = 8 + 4;
-constexpr std::size_t kReturnBytes = 8 + 4 + 8;
+constexpr std::size_t kOldReturnBytes = 8 + 4 + 8;
 
 template <class T>
 void put(std::string& out, T value) {
@@ -33,11 +33,11 @@ struct Encode {
     }
   }
   void operator()(const Returns& returns) const {
-    out.reserve(returns.size() * kReturnBytes);
     for (const ReturnedMessage& message : returns) {
+      const std::string state = encode_return_state(message.state);
       put(out, message.lsn.value);
-      put(out, message.deliveries);
-      put(out, message.ready_ms.value);
+      put(out, static_cast<std::uint16_t>(state.size()));
+      out.append(state);
     }
   }
   void operator()(const ProducerNames& names) const {
@@ -65,14 +65,32 @@ Result<ControlBody> decode_acks(std::string_view bytes) {
   return acks;
 }
 
-Result<ControlBody> decode_returns(std::string_view bytes) {
-  if (bytes.size() % kReturnBytes != 0) return torn();
+Result<ControlBody> decode_old_returns(std::string_view bytes) {
+  if (bytes.size() % kOldReturnBytes != 0) return torn();
   Returns returns;
-  returns.reserve(bytes.size() / kReturnBytes);
+  returns.reserve(bytes.size() / kOldReturnBytes);
   while (!bytes.empty()) {
     const Lsn lsn{take<std::uint64_t>(bytes)};
-    const auto deliveries = take<std::uint32_t>(bytes);
-    returns.push_back({lsn, deliveries, {take<std::int64_t>(bytes)}});
+    ReturnState state;
+    state.deliveries = take<std::uint32_t>(bytes);
+    state.ready_ms = {take<std::int64_t>(bytes)};
+    returns.push_back({lsn, std::move(state)});
+  }
+  return returns;
+}
+
+Result<ControlBody> decode_returns(std::string_view bytes) {
+  constexpr std::size_t kStart = 8 + 2;
+  Returns returns;
+  while (!bytes.empty()) {
+    if (bytes.size() < kStart) return torn();
+    const Lsn lsn{take<std::uint64_t>(bytes)};
+    const auto size = take<std::uint16_t>(bytes);
+    if (size > bytes.size()) return torn();
+    auto state = decode_return_state(bytes.substr(0, size));
+    if (!state) return fail(Errc::kInternal, "a control record: " + state.error().context);
+    returns.push_back({lsn, std::move(*state)});
+    bytes.remove_prefix(size);
   }
   return returns;
 }
@@ -106,6 +124,8 @@ Result<ControlBody> decode_control(RecordType type, std::string_view bytes) {
   switch (type) {
     case RecordType::kAcks:
       return decode_acks(bytes);
+    case RecordType::kOldReturns:
+      return decode_old_returns(bytes);
     case RecordType::kReturns:
       return decode_returns(bytes);
     case RecordType::kForgetProducers:

@@ -8,6 +8,7 @@
 
 #include "protocol/error.hpp"
 #include "storage/record.hpp"
+#include "storage/return_state.hpp"
 
 namespace dmq {
 
@@ -18,11 +19,10 @@ struct AckedMessage {
   bool operator==(const AckedMessage&) const = default;
 };
 
-// A message that came back to its queue.
+// A message that came back to its queue, or that leaves it.
 struct ReturnedMessage {
   Lsn lsn;
-  std::uint32_t deliveries;  // how often it was handed out until now
-  TimeMs ready_ms;           // since 1970; 0: at once
+  ReturnState state;  // its mark is the place of the record
   bool operator==(const ReturnedMessage&) const = default;
 };
 
@@ -39,7 +39,8 @@ using ProducerNames = std::vector<std::string>;
 using ControlBody = std::variant<std::monostate, Acks, Returns, ProducerNames, LogRange>;
 
 // Little-endian, without padding (docs/disk-format.md, "Control records"): acks are lsn u64, bytes u32; returns lsn
-// u64, deliveries u32, ready_ms i64; names are a length u8 and that many bytes; a range is first u64, end u64.
+// u64, a length u16 and so many bytes of state (storage/return_state.hpp), those of the older kind lsn u64, deliveries
+// u32, ready_ms i64; names are a length u8 and that many bytes; a range is first u64, end u64.
 std::string encode_control(const ControlBody& body);
 // Errors: internal, when the bytes do not end where an item does, or the type has another body or is no control record.
 Result<ControlBody> decode_control(RecordType type, std::string_view bytes);

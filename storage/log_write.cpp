@@ -170,7 +170,7 @@ int Log::write_side(MDB_txn* txn, const WriteBatch& batch) {
   }
   for (const auto& [place, state] : batch.returns) {
     const std::string name = returns_key(place);
-    state.deliveries == 0 ? remove(name) : put(name, sealed_return(name, state));
+    state.is_empty() ? remove(name) : put(name, sealed_return(name, state));
   }
   for (const auto& [key, state] : batch.producers) {
     const std::string name = producer_key(key);

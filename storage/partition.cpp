@@ -69,11 +69,12 @@ void Partition::restore_message(Lsn lsn, const RecordHeader& header, const Retur
     return;
   }
   Queue& queue = queues_[header.queue];
-  // Once it was handed out, only a later delay counts.
-  const TimeMs ready_ms = returned.deliveries > 0 ? returned.ready_ms : header.ready_ms;
-  queue.append(
-      lsn, {bytes, returned.deliveries, header.priority, steady_of(ready_ms, now), expiry_of(header.expires_ms, now)},
-      now.steady);
+  // Once it came back, only a later delay counts.
+  const bool came_back = !returned.is_empty();
+  queue.append(lsn,
+               {bytes, header.priority, steady_of(came_back ? returned.ready_ms : header.ready_ms, now),
+                expiry_of(header.expires_ms, now), came_back ? &returned : nullptr},
+               now.steady);
 }
 
 Result<void> Partition::restore_entry(Lsn lsn, const RecordView& record) {
@@ -123,6 +124,7 @@ Result<void> Partition::lead(Turn& turn, const Now& now) {
                                      std::to_string(replica_.epoch().value) + ": was metad restored from a backup?");
   }
   epoch_ = replica_.epoch();
+  delivers_ = false;
   if (replica_.alone()) {
     first_epoch_ = std::min(first_epoch_, epoch_);
   } else {
@@ -199,30 +201,57 @@ Result<Partition::Appended> Partition::append(const Sender& sender, const std::v
     header.body_bytes = static_cast<std::uint32_t>(items[i]->body.size());
     if (admitted.row != nullptr) header.sequence = Sequence{sender.sequence.value + i};
     apply_options(items[i]->options, sender, now.wall, header);
-    const auto bytes = static_cast<std::uint32_t>(record_bytes(header));
     std::string_view attributes;
     if (!items[i]->attributes.empty()) attributes = turn.kept_strings.emplace_back(items[i]->attributes);
-    turn.writes.records.push_back({{id_, lsn}, {header, producer, attributes, items[i]->body}, {}});
-    tail_.push_back({lsn,
-                     RecordType::kMessage,
-                     replica_.alone(),
-                     sender.queue,
-                     bytes,
-                     header.sequence,
-                     now.wall,
-                     admitted.row,
-                     {},
-                     header.priority,
-                     header.ready_ms,
-                     header.expires_ms});
-    stored_ += stored_bytes(bytes);
-    turn.stored_bytes += stored_bytes(bytes);
-    if (admitted.row != nullptr) Producers::logged(*admitted.row, header.sequence, lsn);
+    log_message(lsn, {header, producer, attributes, items[i]->body}, admitted.row, now, turn);
   }
   if (admitted.row != nullptr && replica_.alone())
     turn.writes.producers[producers_.key_of(*admitted.row)] = {header.sequence, now.wall, lsn};
   note_end(turn);
   return appended;
+}
+
+void Partition::log_message(Lsn lsn, const RecordView& record, Producers::Row* producer, const Now& now, Turn& turn) {
+  const RecordHeader& header = record.header;
+  const auto bytes = static_cast<std::uint32_t>(record_bytes(header));
+  turn.writes.records.push_back({{id_, lsn}, record, {}});
+  tail_.push_back({lsn,
+                   RecordType::kMessage,
+                   replica_.alone(),
+                   header.queue,
+                   bytes,
+                   header.sequence,
+                   now.wall,
+                   producer,
+                   {},
+                   header.priority,
+                   header.ready_ms,
+                   header.expires_ms});
+  stored_ += stored_bytes(bytes);
+  turn.stored_bytes += stored_bytes(bytes);
+  if (producer != nullptr) Producers::logged(*producer, header.sequence, lsn);
+}
+
+void Partition::append_moved(QueueId queue, const std::string& producer, std::vector<Moved> messages, const Now& now,
+                             Turn& turn) {
+  Producers::Row& row = producers_.admit_moved(queue, producer);
+  std::erase_if(messages, [&row](const Moved& message) { return message.mark <= row.second.logged.value; });
+  if (messages.empty()) return;
+  Lsn lsn = replica_.append(static_cast<std::uint32_t>(messages.size()));
+  const std::string_view name = turn.kept_strings.emplace_back(producer);
+  for (Moved& message : messages) {
+    const std::string_view attributes = turn.kept_strings.emplace_back(std::move(message.attributes));
+    RecordHeader header = header_of(RecordType::kMessage, queue, now);
+    header.priority = message.priority;
+    header.producer_bytes = static_cast<std::uint8_t>(name.size());
+    header.attribute_bytes = static_cast<std::uint32_t>(attributes.size());
+    header.body_bytes = static_cast<std::uint32_t>(message.body.size());
+    header.sequence = {message.mark};
+    log_message(lsn, {header, name, attributes, message.body}, &row, now, turn);
+    ++lsn.value;
+  }
+  if (replica_.alone()) turn.writes.producers[producers_.key_of(row)] = {Sequence{messages.back().mark}, now.wall, lsn};
+  note_end(turn);
 }
 
 void Partition::forget_idle_producers(TimeMs before, std::size_t most, const Now& now, Turn& turn) {
@@ -334,6 +363,7 @@ void Partition::on_disk(const LogEnd& end, TimeMs now, ReplicaEffects& out) {
 }
 
 void Partition::roll_back(Turn& next) {
+  taken_.clear();
   if (rebuilding_ || replaced_) return rebuild(next);
   replica_.roll_back();
   trimmed_ = std::min(trimmed_, replica_.end());

@@ -85,6 +85,16 @@ class Partition {
     std::size_t duplicates;  // at the start of the request: sent before
   };
   Result<Appended> append(const Sender& sender, const std::vector<const SendItem*>& items, const Now& now, Turn& turn);
+  // Messages that another queue gave up, all from one queue, by growing marks; those that are here already are left
+  // out. Views live until the turn is over.
+  struct Moved {
+    std::uint64_t mark;
+    Priority priority;
+    std::string attributes;
+    std::string_view body;
+  };
+  void append_moved(QueueId queue, const std::string& producer, std::vector<Moved> messages, const Now& now,
+                    Turn& turn);
   // What was decided about messages of a queue, or about its producers.
   void append_control(RecordType type, QueueId queue, ControlBody body, const Now& now, Turn& turn);
   void forget_idle_producers(TimeMs before, std::size_t most, const Now& now, Turn& turn);
@@ -96,8 +106,6 @@ class Partition {
   void extend(Turn& turn);
   void truncate(Turn& turn);  // to replica().end()
 
-  // For a follower's snapshot.
-  ReturnState returned(QueueId queue, Lsn lsn, const Now& now) const;
   // A snapshot takes the place of all that is here, part by part; its messages come by restore_message().
   void begin_snapshot(Turn& turn);
   void extend_snapshot(Turn& turn);  // with a part that is not the last
@@ -151,6 +159,14 @@ class Partition {
   bool knows(Epoch epoch) const { return epoch >= first_epoch_ && epoch <= epoch_; }
   // Replies that wait for the replicas.
   std::deque<PendingReply>& waiting() { return waiting_; }
+  // Words to other workers, that what they moved here is committed, once all below `end` is.
+  struct Taken {
+    Lsn end;
+    std::string worker;
+    PartitionId source;
+    TransferredRecords transferred;
+  };
+  std::deque<Taken>& taken() { return taken_; }
 
   PartitionId id() const { return id_; }
   Epoch epoch() const { return epoch_; }
@@ -176,11 +192,13 @@ class Partition {
 
   RecordHeader header_of(RecordType type, QueueId queue, const Now& now) const;
   void note_end(Turn& turn);
+  void log_message(Lsn lsn, const RecordView& record, Producers::Row* producer, const Now& now, Turn& turn);
   void log_forget(const LogEntry& entry);
   void count_logged();
   void apply(const LogEntry& entry, const Now& now, WriteBatch& effects, Applied& applied);
   void apply_acks(const LogEntry& entry, WriteBatch& effects);
   void apply_returns(const LogEntry& entry, const Now& now, WriteBatch& effects);
+  ReturnState state_of(const ReturnedMessage& message, Lsn record) const;
   void apply_forget(const LogEntry& entry, WriteBatch& effects);
   void apply_drop(const LogEntry& entry, WriteBatch& effects);
   void store_producers(WriteBatch& effects);
@@ -218,6 +236,7 @@ class Partition {
   std::set<QueueId> dropping_;  // in the tail
   std::map<QueueId, Dropped> dropped_;
   std::deque<PendingReply> waiting_;
+  std::deque<Taken> taken_;
 };
 
 }  // namespace dmq

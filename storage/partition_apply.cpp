@@ -30,7 +30,7 @@ void Partition::apply(const LogEntry& entry, const Now& now, WriteBatch& effects
   switch (entry.type) {
     case RecordType::kMessage:
       queues_[entry.queue].append(
-          entry.lsn, {entry.bytes, 0, entry.priority, steady_of(entry.ready_ms, now), expiry_of(entry.expires_ms, now)},
+          entry.lsn, {entry.bytes, entry.priority, steady_of(entry.ready_ms, now), expiry_of(entry.expires_ms, now)},
           now.steady);
       if (entry.producer == nullptr) break;
       Producers::apply(*entry.producer, entry.sequence, entry.sent_ms, entry.lsn);
@@ -41,6 +41,7 @@ void Partition::apply(const LogEntry& entry, const Now& now, WriteBatch& effects
     case RecordType::kAcks:
       apply_acks(entry, effects);
       break;
+    case RecordType::kOldReturns:
     case RecordType::kReturns:
       apply_returns(entry, now, effects);
       break;
@@ -64,7 +65,7 @@ void Partition::apply(const LogEntry& entry, const Now& now, WriteBatch& effects
 void Partition::apply_acks(const LogEntry& entry, WriteBatch& effects) {
   Queue* const queue = find_queue(entry.queue);
   for (const AckedMessage& ack : std::get<Acks>(*entry.control)) {
-    const bool counted = queue != nullptr && queue->is_counted(ack.lsn);
+    const bool counted = queue != nullptr && queue->returned(ack.lsn) != nullptr;
     if (queue == nullptr || !queue->remove(ack.lsn, ack.bytes)) continue;  // its queue was deleted
     stored_ -= stored_bytes(ack.bytes);
     if (entry.effect_stored) continue;
@@ -77,9 +78,17 @@ void Partition::apply_returns(const LogEntry& entry, const Now& now, WriteBatch&
   Queue* const queue = find_queue(entry.queue);
   if (queue == nullptr) return;
   for (const ReturnedMessage& message : std::get<Returns>(*entry.control)) {
-    const bool here = queue->give_back(message.lsn, message.deliveries, steady_of(message.ready_ms, now), now.steady);
-    if (here && !entry.effect_stored) effects.returns[{id_, message.lsn}] = {message.deliveries, message.ready_ms};
+    const ReturnState state = state_of(message, entry.lsn);
+    const bool here = queue->give_back(message.lsn, state, steady_of(state.ready_ms, now), now.steady);
+    if (here && !entry.effect_stored) effects.returns[{id_, message.lsn}] = state;
   }
+}
+
+// Of all replicas the same, and it grows along the log.
+ReturnState Partition::state_of(const ReturnedMessage& message, Lsn record) const {
+  ReturnState state = message.state;
+  if (state.move.is_set()) state.move.mark = move_mark(replica_.epochs().at(record), record);
+  return state;
 }
 
 // Once for all that was applied: a row's key and the place in the batch cost more than the rest of a message.
@@ -134,11 +143,11 @@ void Partition::store_effect(const LogEntry& entry, WriteBatch& writes) {
     const Queue& queue = queues_[entry.queue];
     for (const AckedMessage& ack : std::get<Acks>(*entry.control)) {
       writes.removals.push_back({id_, ack.lsn});
-      if (queue.is_counted(ack.lsn)) writes.returns[{id_, ack.lsn}] = {};
+      if (queue.returned(ack.lsn) != nullptr) writes.returns[{id_, ack.lsn}] = {};
     }
   } else if (entry.type == RecordType::kReturns) {
     for (const ReturnedMessage& message : std::get<Returns>(*entry.control)) {
-      writes.returns[{id_, message.lsn}] = {message.deliveries, message.ready_ms};
+      writes.returns[{id_, message.lsn}] = state_of(message, entry.lsn);
     }
   } else if (entry.type == RecordType::kForgetProducers) {
     for (const std::string& name : std::get<ProducerNames>(*entry.control)) {
@@ -179,13 +188,6 @@ bool Partition::trim(TimeMs now, WriteBatch& effects) {
 
 // --- snapshots -------------------------------------------------------------------------------------------------------
 
-ReturnState Partition::returned(QueueId queue, Lsn lsn, const Now& now) const {
-  const auto found = queues_.find(queue);
-  if (found == queues_.end()) return {};
-  const auto [deliveries, ready_at] = found->second.returned(lsn);
-  return {deliveries, ready_at ? now.wall + (*ready_at - now.steady) : TimeMs{}};
-}
-
 void Partition::begin_snapshot(Turn& turn) {
   rebuilding_ = true;
   replica_.rebuild();
@@ -219,11 +221,11 @@ void Partition::clear(Turn& turn) {
   ++generation_;
   std::erase_if(turn.effects.producers, [&](const auto& row) { return std::get<PartitionId>(row.first) == id_; });
   std::erase_if(turn.effects.returns,
-                [&](const auto& row) { return row.first.partition == id_ && row.second.deliveries > 0; });
+                [&](const auto& row) { return row.first.partition == id_ && !row.second.is_empty(); });
   for (auto& [id, queue] : queues_) {
     stored_ -= std::min(stored_, queue.counts().stored);
     for (const Lsn lsn : queue.all()) {  // of an interrupted snapshot, whose records may be gone meanwhile
-      if (queue.is_counted(lsn)) turn.effects.returns[{id_, lsn}] = {};
+      if (queue.returned(lsn) != nullptr) turn.effects.returns[{id_, lsn}] = {};
     }
   }
   for (const LogEntry& entry : tail_) {

@@ -61,16 +61,17 @@ void PeerLinks::follow(const CatalogCopy& catalog, const std::string& self) {
     if (info == nullptr || info->leader.empty() || info->leader == self || !lists(info->replicas, self)) continue;
     wanted[info->leader].insert(info->id);
   }
+  workers_ = {catalog.workers().begin(), catalog.workers().end()};
   std::erase_if(peers_, [&](const auto& entry) {
     const WorkerInfo* worker = catalog.find_worker(entry.first);
-    return !wanted.contains(entry.first) || worker == nullptr || worker->log_endpoint != entry.second.log_endpoint ||
+    return worker == nullptr || worker->log_endpoint != entry.second.log_endpoint ||
            worker->peer_endpoint != entry.second.peer_endpoint;
   });
+  for (auto& [name, peer] : peers_) {
+    if (!wanted.contains(name)) subscribe(peer, {});
+  }
   for (auto& [name, partitions] : wanted) {
-    const WorkerInfo* worker = catalog.find_worker(name);
-    if (worker == nullptr || worker->log_endpoint.empty() || worker->peer_endpoint.empty()) continue;
-    if (!peers_.contains(name)) connect(name, *worker);
-    if (const auto peer = peers_.find(name); peer != peers_.end()) subscribe(peer->second, std::move(partitions));
+    if (reach(name)) subscribe(peers_.at(name), std::move(partitions));
   }
 }
 
@@ -80,13 +81,23 @@ PeerLinks::Peer::Peer(zmq::context_t& context, const PeerOptions& options, const
       log(make_socket(context, zmq::socket_type::sub, {options.publish_max, kPeerFrameBytesMax, false})),
       requests(context, {10'000, kPeerFrameBytesMax, false}) {}
 
-void PeerLinks::connect(const std::string& name, const WorkerInfo& worker) {
+// False: it cannot be reached.
+bool PeerLinks::reach(const std::string& name) {
+  if (peers_.contains(name)) return true;
+  const auto worker = workers_.find(name);
+  if (worker == workers_.end() || worker->second.log_endpoint.empty() || worker->second.peer_endpoint.empty())
+    return false;
+  return connect(name, worker->second);
+}
+
+bool PeerLinks::connect(const std::string& name, const WorkerInfo& worker) {
   const auto at = peers_.try_emplace(name, context_, options_, worker).first;
   auto connected = connect_socket(at->second.log, worker.log_endpoint);
   if (connected) connected = at->second.requests.connect(worker.peer_endpoint);
-  if (connected) return;
-  spdlog::error("worker {} cannot be followed: {}", name, connected.error().context);
+  if (connected) return true;
+  spdlog::error("worker {} cannot be reached: {}", name, connected.error().context);
   peers_.erase(at);
+  return false;
 }
 
 void PeerLinks::subscribe(Peer& peer, std::set<PartitionId> wanted) {
@@ -145,7 +156,8 @@ void PeerLinks::send(PeerFrame frame) {
   const bool answer = std::holds_alternative<FetchedRecords>(frame.message.body) ||
                       std::holds_alternative<TruncateRecords>(frame.message.body) ||
                       std::holds_alternative<SnapshotRecords>(frame.message.body) ||
-                      std::holds_alternative<RangeDiffers>(frame.message.body);
+                      std::holds_alternative<RangeDiffers>(frame.message.body) ||
+                      std::holds_alternative<TransferredRecords>(frame.message.body);
   std::vector<zmq::message_t> frames;
   zmq::socket_t* socket = &log_;
   PeerSocket* leader = nullptr;
@@ -157,9 +169,8 @@ void PeerLinks::send(PeerFrame frame) {
     frames.push_back(copy_frame(route->second));
     socket = &followers_;
   } else {
-    const auto peer = peers_.find(frame.to);
-    if (peer == peers_.end()) return;
-    leader = &peer->second.requests;
+    if (!reach(frame.to)) return;
+    leader = &peers_.at(frame.to).requests;
   }
   frames.push_back(make_frame(encode_peer_message(frame.message)));
   if (frame.records && !frame.records->empty()) {

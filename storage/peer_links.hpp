@@ -35,7 +35,7 @@ class PeerLinks {
   const std::string& log_endpoint() const { return log_endpoint_; }  // as others connect
   const std::string& peer_endpoint() const { return peer_endpoint_; }
 
-  // Connects to the workers that share a partition with `self`, and forgets the others.
+  // Connects to the workers that `self` follows. To others it connects when something is to be sent to them.
   void follow(const CatalogCopy& catalog, const std::string& self);
 
   void add_poll_items(std::vector<zmq::pollitem_t>& items);
@@ -59,7 +59,8 @@ class PeerLinks {
 
   PeerLinks(zmq::context_t& context, PeerOptions options);
   Result<void> bind();
-  void connect(const std::string& name, const WorkerInfo& worker);
+  bool reach(const std::string& name);
+  bool connect(const std::string& name, const WorkerInfo& worker);
   static void subscribe(Peer& peer, std::set<PartitionId> wanted);
   bool drain_requests(Peer& peer, const Take& take);
   bool drain_socket(zmq::socket_t& socket, std::size_t skip, const Take& take);
@@ -71,6 +72,7 @@ class PeerLinks {
   std::string log_endpoint_;
   std::string peer_endpoint_;
   std::map<std::string, Peer> peers_;          // by name
+  std::map<std::string, WorkerInfo> workers_;  // all there are
   std::map<std::string, std::string> routes_;  // name to its routing id at `followers_`
   MsgpackReader reader_;
   std::uint64_t dropped_ = 0;

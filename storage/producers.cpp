@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "protocol/limits.hpp"
+
 namespace dmq {
 
 void Producers::restore(const ProducerKey& key, const ProducerState& state) {
@@ -89,6 +91,7 @@ void Producers::prune() {
 std::map<QueueId, std::vector<std::string>> Producers::idle(TimeMs before, std::size_t most) const {
   std::map<QueueId, std::vector<std::string>> found;
   for (const auto& [key, entry] : table_) {
+    if (key.second.front() == kTransferProducer) continue;
     if (entry.applied.used_ms >= before || entry.logged != entry.applied.last || entry.waiting > 0) continue;
     if (most-- == 0) break;
     found[key.first].push_back(key.second);

@@ -52,6 +52,9 @@ class Producers {
     Row* row;
   };
   Result<Admitted> admit(QueueId queue, std::string_view producer, Sequence first, std::size_t count);
+  // For messages that another queue moves here, whose sequences grow with gaps: the row to count them in. Those up to
+  // its `logged` are here already. Such producers are not forgotten while their queue is there.
+  Row& admit_moved(QueueId queue, const std::string& producer) { return *table_.try_emplace({queue, producer}).first; }
   // A message with this sequence is in the log, at any replica.
   Row* logged(QueueId queue, std::string_view producer, Sequence sequence, Lsn lsn);
   static void logged(Row& row, Sequence sequence, Lsn lsn) {

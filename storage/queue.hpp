@@ -2,8 +2,10 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory_resource>
 #include <optional>
+#include <set>
 #include <unordered_map>
 #include <unordered_set>
 #include <vector>
@@ -12,31 +14,36 @@
 #include "protocol/ids.hpp"
 #include "storage/delay_index.hpp"
 #include "storage/ready_lanes.hpp"
+#include "storage/return_state.hpp"
 
 namespace dmq {
 
 // A message as its record describes it. Times are of the steady clock.
 struct Arrival {
-  std::uint32_t bytes = 0;       // of the record, for the queue's sum
-  std::uint32_t deliveries = 0;  // at start: how often it came back
+  std::uint32_t bytes = 0;  // of the record, for the queue's sum
   Priority priority = 0;
   TimeMs ready_at;  // delayed until then
   std::optional<TimeMs> expires_at;
+  const ReturnState* returned = nullptr;  // at start; null: nothing became of it yet
 };
 
-// One hand-out of one message; or none, when it is being settled because it expired.
+// One hand-out of one message; or none, when it is being settled because it expired or was withdrawn.
 struct Lease {
-  TimeMs deadline;           // steady clock
-  LeaseNumber number;        // 0: it expired
-  std::uint32_t deliveries;  // this one included
-  std::uint32_t bytes;       // of the record, for the queue's sum
-  Priority priority;
+  enum class Kind : std::uint8_t { kLease, kExpired, kWithdrawn };
+  TimeMs deadline;               // steady clock
+  LeaseNumber number;            // of a lease
+  TimeMs given_ms;               // since 1970
+  std::uint32_t deliveries = 0;  // this one included
+  std::uint32_t bytes = 0;       // of the record, for the queue's sum
+  Priority priority = 0;
+  Kind kind = Kind::kLease;
 };
 
 struct QueueCounts {
   std::uint64_t ready = 0;
   std::uint64_t leased = 0;  // being settled included, until that is committed
   std::uint64_t delayed = 0;
+  std::uint64_t dead = 0;    // on their way to another queue included
   std::uint64_t bytes = 0;   // sum of the records
   std::uint64_t stored = 0;  // what they take on disk
 };
@@ -49,7 +56,10 @@ struct QueueCounts {
 //              ^                 ^ |                      |  ^
 //              |<-- undo_lease --|-'<---- restore --------'  |
 //              '-- wake ---------- DELAYED                   |
-//                                  (ready or delayed) wake, take_expired
+//                                  (ready or delayed) wake, take_expired; (ready or dead) withdraw
+//
+// SETTLING comes to an end by remove(), or by give_back(): READY, DELAYED, or DEAD, which is out of circulation and
+// perhaps to go to another queue.
 //
 // The log decides what becomes of a message: remove() and give_back() apply what is committed, in any state, because a
 // follower, and a leader after its predecessor, has messages acked that it never leased itself.
@@ -59,6 +69,7 @@ struct QueueCounts {
 // I3  Ready messages of one priority are handed out in the order of their LSNs; one that comes back takes its old
 //     place. Priorities: ReadyLanes.
 // I4  After wake(now) nothing that expired by `now` is ready or delayed, and nothing whose delay is over is delayed.
+// I5  A dead message is not given out. One that goes to another queue stays until that queue has it.
 class Queue {
  public:
   Queue() = default;
@@ -72,29 +83,42 @@ class Queue {
   bool has_ready() const { return !ready_.empty(); }
   void set_weights(const PriorityWeights& weights) { ready_.set_weights(weights); }
   // Leases first_ready(). REQUIRES: there is one.
-  Lease lease_first(TimeMs deadline, std::uint32_t bytes);
+  Lease lease_first(TimeMs deadline, std::uint32_t bytes, TimeMs now_ms);
+  // A ready message, or a dead one that goes nowhere, now SETTLING; give_back() or restore() follows. False: neither.
+  bool withdraw(Lsn lsn);
 
   // The lease that `lsn` and `number` name, now SETTLING, so that neither its end nor a second ack can touch it; empty
   // when there is none. remove(), give_back() or restore() follows.
   std::optional<Lease> begin_settle(Lsn lsn, LeaseNumber number);
-  void restore(Lsn lsn);  // nothing was committed: leased as before. Not SETTLING: nothing happens.
+  void restore(Lsn lsn);  // nothing was committed: as before. Not SETTLING: nothing happens.
 
   // What is committed. Not here (any more): nothing happens, since a snapshot may be ahead of the log.
-  bool remove(Lsn lsn, std::uint32_t bytes);                                       // it is gone for good
-  bool give_back(Lsn lsn, std::uint32_t deliveries, TimeMs ready_at, TimeMs now);  // ready again, at once or later
+  bool remove(Lsn lsn, std::uint32_t bytes);  // it is gone for good
+  // As `state` says: ready again, at once or later, or dead.
+  bool give_back(Lsn lsn, const ReturnState& state, TimeMs ready_at, TimeMs now);
   // Its record is damaged: it takes up bytes of the store, and nothing else, until the copy is repaired.
   void set_aside(Lsn lsn);
   // Another leads, or this one anew: what was leased is ready again, uncounted.
   void end_leases();
   bool holds(Lsn lsn) const;  // in any state
-  // It came back before, so the store knows its deliveries.
-  bool is_counted(Lsn lsn) const { return returned(lsn).deliveries > 0; }
-  // How often it came back, the current lease not counted, and when it is ready again.
-  struct Returned {
-    std::uint32_t deliveries = 0;
-    std::optional<TimeMs> ready_at;  // empty: it is not delayed
+  // What became of it, as it is committed; null: nothing, and the store has no row of it.
+  const ReturnState* returned(Lsn lsn) const;
+  std::uint32_t deliveries(Lsn lsn) const;
+
+  // Dead messages that go to another queue, by the order of their marks.
+  bool has_leaving() const { return !leaving_.empty(); }
+  struct Leaving {
+    QueueId to;
+    std::uint64_t mark = 0;
+    Lsn lsn;
+    auto operator<=>(const Leaving&) const = default;
   };
-  Returned returned(Lsn lsn) const;
+  const std::set<Leaving>& leaving() const { return leaving_; }
+  // The other queue has all up to `mark`, now SETTLING; remove() or restore() follows.
+  void take_left(QueueId to, std::uint64_t mark, std::vector<Lsn>& out);
+  // Ready or dead ones, the oldest first, at most `most`. O(n) in what is skipped of them.
+  void dead(std::size_t most, std::vector<Lsn>& out) const;
+  void ready(std::vector<Lsn>& out) const { ready_.all(out); }
 
   bool extend(Lsn lsn, LeaseNumber number, TimeMs deadline);
   // The hand-out reached nobody: ready again, not counted. False: no such lease.
@@ -114,7 +138,7 @@ class Queue {
   std::optional<TimeMs> next_deadline() const;
 
   QueueCounts counts() const;
-  bool empty() const { return counts().ready + leases_.size() + settling_.size() + delayed_.size() == 0; }
+  bool empty() const { return ready_.size() + leases_.size() + settling_.size() + delayed_.size() + dead_.size() == 0; }
   // Each LSN, in any state: for dropping a queue. O(n).
   std::vector<Lsn> all() const;
   void check_invariants() const;  // O(n); tests call it after every step
@@ -127,7 +151,8 @@ class Queue {
     bool operator<(const Deadline& other) const { return at > other.at; }  // the earliest on top of the heap
   };
   void push_deadline(const Deadline& deadline);
-  void return_to_ready(Lsn lsn, std::uint32_t deliveries, Priority priority);
+  void return_to_ready(Lsn lsn, Priority priority);
+  void bury(Lsn lsn, Priority priority, const Move& move);
   bool is_live(const Deadline& deadline) const;
   void expire_at(Lsn lsn, TimeMs at);
   bool expire_message(Lsn lsn);
@@ -137,7 +162,16 @@ class Queue {
 
   ReadyLanes ready_;
   DelayIndex delayed_;
-  std::unordered_map<Lsn, std::uint32_t> deliveries_;  // of ready and delayed messages that were handed out before
+  std::unordered_map<Lsn, ReturnState> history_;  // of messages that came back, in any state
+  struct Dead {
+    Priority priority;
+    QueueId to;
+    std::uint64_t mark;
+    bool settling;  // a record that takes it away, or brings it back, is on its way
+  };
+  void leave_again(Lsn lsn, Dead& dead);
+  std::map<Lsn, Dead> dead_;
+  std::set<Leaving> leaving_;  // those of the dead that go to another queue, and are not settling
   // Leases come and go with each message: their nodes come from a pool, not from the heap.
   std::pmr::unsynchronized_pool_resource pool_;
   std::pmr::unordered_map<Lsn, Lease> leases_{&pool_};

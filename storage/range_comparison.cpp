@@ -10,10 +10,10 @@
 
 namespace dmq {
 
-void RangeHasher::add(Lsn lsn, std::string_view record, std::uint32_t deliveries) {
+void RangeHasher::add(Lsn lsn, std::string_view record, std::string_view state) {
   bytes_.append(reinterpret_cast<const char*>(&lsn.value), sizeof lsn.value);
   bytes_.append(record.substr(0, kShippedChecksumBytes));
-  bytes_.append(reinterpret_cast<const char*>(&deliveries), sizeof deliveries);
+  bytes_.append(state);
 }
 
 std::uint64_t RangeHasher::finish() const { return XXH3_64bits(bytes_.data(), bytes_.size()) & (kNumberMax - 1); }

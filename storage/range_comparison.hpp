@@ -17,7 +17,7 @@ namespace dmq {
 class RangeHasher {
  public:
   // `record`: its bytes, which begin with the checksum.
-  void add(Lsn lsn, std::string_view record, std::uint32_t deliveries);
+  void add(Lsn lsn, std::string_view record, std::string_view state);
   // Below kNumberMax, as it travels as a number.
   std::uint64_t finish() const;
 

@@ -15,10 +15,11 @@ enum class RecordType : std::uint8_t {
   kMessage = 1,
   kEpochStart = 2,       // a term begins; no body
   kAcks = 3,             // messages are done for good; body: acks (storage/control.hpp)
-  kReturns = 4,          // messages came back; body: returns
+  kOldReturns = 4,       // messages came back, as earlier versions wrote it; body: returns
   kForgetProducers = 5,  // producers that were silent for long; body: names
   kDropQueue = 6,        // a queue was deleted: its messages and producers go; no body
   kCompare = 7,          // the replicas compare what they have of a range; body: first and end
+  kReturns = 8,          // messages came back, or leave; body: returns
 };
 
 inline constexpr std::uint8_t kRecordVersion = 2;

@@ -109,6 +109,9 @@ bool Service::handle(const Request& request, const Now& now, Turn& turn, Outbox&
     case Op::kQueueDescribe:
       describe(call);
       break;
+    case Op::kQueueRedrive:
+      redrive(call);
+      break;
     default:
       refuse(call, {Errc::kInternal, std::string(op_name(header_.op)) + " is no operation of a worker"});
   }
@@ -194,8 +197,8 @@ void Service::describe(const Call& call) {
   const Queue* queue = call.partition.find_queue(call.queue);
   const QueueCounts counts = queue == nullptr ? QueueCounts{} : queue->counts();
   const auto waiting = parked_.find(call.key());
-  answer(call, encode_queue_status(*info, {worker_name_, counts.ready, counts.leased, counts.delayed, counts.bytes,
-                                           waiting == parked_.end() ? 0 : waiting->second.size()}));
+  answer(call, encode_queue_status(*info, {worker_name_, counts.ready, counts.leased, counts.delayed, counts.dead,
+                                           counts.bytes, waiting == parked_.end() ? 0 : waiting->second.size()}));
 }
 
 // --- the outcome of a turn ----------------------------------------------------------------------------------------
@@ -242,7 +245,10 @@ void Service::advance(Partition& partition, const Now& now, Turn& turn, Outbox& 
   release(partition, out);
   if (applied.delivers_now) {
     serve_all_parked(partition.id(), now, out);
-    for (const auto& [id, queue] : partition.queues()) watch({partition.id(), id}, queue);
+    for (const auto& [id, queue] : partition.queues()) {
+      watch({partition.id(), id}, queue);
+      send_leaving({partition.id(), id}, now, turn, out);
+    }
   }
   if (applied.dropped) {
     emptied_.insert(partition.id());
@@ -258,6 +264,7 @@ void Service::advance(Partition& partition, const Now& now, Turn& turn, Outbox& 
     if (!partition.replica().leads()) continue;
     serve_parked(key, now, out);
     if (const Queue* there = find_queue(key)) watch(key, *there);
+    send_leaving(key, now, turn, out);
   }
 }
 
@@ -268,6 +275,7 @@ void Service::release(Partition& partition, Outbox& out) {
     std::string header = reply.header();
     out.replies.push_back({std::move(reply.to), std::move(header), std::move(reply.payload)});
   }
+  release_taken(partition, out);
 }
 
 void Service::failed(Turn& turn, const Error& error, const Now& now, Turn& next, Outbox& out) {
@@ -286,7 +294,10 @@ void Service::failed(Turn& turn, const Error& error, const Now& now, Turn& next,
       stop_leading(core, out);
     }
     // What could not be settled is to be settled again, also without anybody asking.
-    for (const auto& [queue, each] : core.queues()) watch({id, queue}, each);
+    for (const auto& [queue, each] : core.queues()) {
+      watch({id, queue}, each);
+      send_leaving({id, queue}, now, next, out);
+    }
     watch(core);
   }
   const Error told = error.code == Errc::kInsufficientStorage ? store_full() : error;
@@ -322,6 +333,8 @@ void Service::tick(const Now& now, Turn& turn, Outbox& out) {
     remove_expired(key, *queue, now, turn, out);
     watch(key, *queue);
   }
+  hear_own(now, turn, out);
+  if (now.steady >= transfers_due_) tick_transfers(now, turn, out);
   expire_parked(now, out);
   if (now.steady >= producers_due_) forget_idle_producers(now, turn);
   if (!deleted_.empty() && now.steady >= drops_due_) drop_deleted(now, turn);
@@ -368,12 +381,13 @@ void Service::scrub(const Now& now, Turn& turn, Outbox& out) {
 }
 
 std::optional<TimeMs> Service::next_deadline() const {
-  if (!emptied_.empty()) return TimeMs{0};
+  if (!emptied_.empty() || !own_.empty()) return TimeMs{0};
   std::optional<TimeMs> next;
   const auto sooner = [&next](TimeMs time) {
     if (!next || time < *next) next = time;
   };
   if (!deleted_.empty()) sooner(drops_due_);
+  if (!ways_.empty()) sooner(transfers_due_);
   if (!watch_.empty()) sooner(watch_.begin()->first);
   if (const auto due = scrub_.due()) sooner(*due);
   if (!parked_until_.empty()) sooner(std::get<TimeMs>(*parked_until_.begin()));

@@ -143,12 +143,50 @@ class Service {
 
   // service_settle.cpp
   void settle(const Call& call);
+  ReturnState nacked(const Call& call, const Queue& queue, Lsn lsn, const Lease& lease) const;
+  ReturnState failed(const QueuePlace& key, Lsn lsn, const Lease& lease, const ReturnState* earlier,
+                     const Now& now) const;
+  QueueId dead_letter_of(QueueId queue) const;
+  static void append_returns(Partition& partition, QueueId queue, Returns returns, const Now& now, Turn& turn);
   void extend(const Call& call);
   bool is_ours(const Call& call, const Receipt& receipt) const;
   void expire_leases(const QueuePlace& key, Queue& queue, const Now& now, Turn& turn);
   void remove_expired(const QueuePlace& key, Queue& queue, const Now& now, Turn& turn, Outbox& out);
   void forget_idle_producers(const Now& now, Turn& turn);
   void watch(const QueuePlace& key, const Queue& queue);
+
+  // service_transfer.cpp
+  // From one queue to another.
+  struct Way {
+    QueuePlace from;
+    QueueId to;
+    auto operator<=>(const Way&) const = default;
+  };
+  // What one request redrives.
+  struct Redriven {
+    Returns returns;
+    std::uint64_t revived = 0;
+    std::uint64_t moved = 0;
+    std::string next;  // the id behind which to go on; empty: all was looked at
+  };
+  void send_leaving(const QueuePlace& key, const Now& now, Turn& turn, Outbox& out);
+  void send_part(Partition& partition, QueueId from, QueueId to, const Now& now, Turn& turn, Outbox& out);
+  static void keep_dead(Partition& partition, QueueId from, QueueId to, const Now& now, Turn& turn);
+  void send_peer(PeerFrame frame, Outbox& out);
+  void hear_own(const Now& now, Turn& turn, Outbox& out);
+  void take_transferred(Partition& partition, const TransferredRecords& transferred, const Now& now, Turn& turn,
+                        Outbox& out);
+  void tick_transfers(const Now& now, Turn& turn, Outbox& out);
+  void end_transfers(PartitionId partition);
+  bool take_transfer(Partition& partition, const PeerMessage& message, const TransferRecords& transfer,
+                     std::string_view records, const Now& now, Turn& turn);
+  std::string moved_attributes(const TransferRecords& transfer, Lsn lsn, const ReturnState& state,
+                               const RecordView& record);
+  void release_taken(Partition& partition, Outbox& out);
+  void redrive(const Call& call);
+  void redrive(const Call& call, Queue& queue, Lsn after, const std::set<std::string, std::less<>>& ids,
+               Redriven& done);
+  void redrive_one(Queue& queue, Lsn lsn, const RecordView& record, Redriven& done);
 
   // service_catalog.cpp
   Result<void> follow_partitions(SessionId session, const Now& now, Turn& turn, Outbox& out);
@@ -209,6 +247,9 @@ class Service {
   Scrub scrub_;
   std::map<PartitionId, RangeComparison> comparisons_;  // of led partitions
   std::set<PartitionId> irreplaceable_;  // damaged copies that metad cannot do without, as far as was told
+  std::map<Way, TimeMs> ways_;           // what is under way on each is sent again then
+  TimeMs transfers_due_{INT64_MAX};      // none of them before; it may be early, never late
+  std::vector<PeerFrame> own_;           // to this worker, for the next tick
   TimeMs producers_due_;
   std::uint64_t missed_ = 0;  // records that leaders published in vain, since it was told
   TimeMs missed_due_;

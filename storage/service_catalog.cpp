@@ -82,6 +82,8 @@ void Service::begin_leading(Partition& partition) {
 }
 
 void Service::stop_leading(Partition& partition, Outbox& out) {
+  end_transfers(partition.id());
+  partition.taken().clear();
   if (!partition.replica().leads()) {
     partition.resign();
     unpark(partition.id(), out);

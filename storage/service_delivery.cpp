@@ -64,14 +64,20 @@ std::string Service::deliver(const QueuePlace& key, const Parked& wish, const No
           likely, std::max<std::uint64_t>(wish.max_bytes, body) + wish.max * kDeliveryOverhead));
     }
     const Lease lease =
-        queue->lease_first(now.steady + wish.lease, static_cast<std::uint32_t>(record_bytes(record->header)));
-    writer->begin({{key.partition, partition.epoch(), lsn, lease.number},
-                   lease.deliveries,
-                   record->header.sent_ms,
-                   record->header.priority,
-                   record->header.expires_ms,
-                   record->attributes,
-                   body});
+        queue->lease_first(now.steady + wish.lease, static_cast<std::uint32_t>(record_bytes(record->header)), now.wall);
+    DeliveryHead head{.receipt = {key.partition, partition.epoch(), lsn, lease.number},
+                      .deliveries = lease.deliveries,
+                      .sent_ms = record->header.sent_ms,
+                      .priority = record->header.priority,
+                      .expires_ms = record->header.expires_ms,
+                      .attributes = record->attributes,
+                      .body_bytes = body};
+    if (const ReturnState* earlier = queue->returned(lsn)) {
+      head.first_ms = earlier->first_ms;
+      head.last_ms = earlier->last_ms;
+      head.reason = earlier->reason;
+    }
+    writer->begin(head);
     writer->out().append(record->body);
     bytes += body;
     ++count;

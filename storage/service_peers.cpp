@@ -11,6 +11,12 @@ constexpr DurationMs kSnapshotPatience{10'000};  // a follower that asks no more
 constexpr DurationMs kMissedTold{1'000};
 constexpr std::size_t kPartBytesMin = 64 << 10;  // of a snapshot's part, when many are under way
 
+// What became of a message, as it is shipped.
+std::string state_of(const Queue& queue, Lsn lsn) {
+  const ReturnState* state = queue.returned(lsn);
+  return state == nullptr ? std::string() : encode_return_state(*state);
+}
+
 // In a snapshot: the follower has it, and is told its checksum alone.
 bool is_known(const ShippedRecord& shipped) { return shipped.bytes.size() <= kShippedChecksumBytes; }
 
@@ -63,46 +69,49 @@ bool Service::handle_peer(const PeerMessage& message, std::string_view records, 
   Replica& replica = core.replica();
   const Lsn end = replica.end();
   ReplicaEffects effects;
-  const bool kept = std::visit(Overloaded{
-                                   [&](const AppendRecords& append) {
-                                     return replica.take(message, append, now.steady, effects) &&
-                                            append_records(core, {end, replica.end(), Gaps::kNone}, records, turn);
-                                   },
-                                   [&](const FetchedRecords& fetched) {
-                                     if (!replica.take(message, fetched, now.steady, effects)) return false;
-                                     core.learn_producers(fetched.producers, turn);
-                                     return append_records(core, {end, replica.end(), Gaps::kSettled}, records, turn);
-                                   },
-                                   [&](const TruncateRecords& truncate) {
-                                     const auto outcome = replica.take(message, truncate, now.steady);
-                                     if (outcome == Replica::Truncation::kCut) core.truncate(turn);
-                                     if (outcome == Replica::Truncation::kDiverged)
-                                       start_over(core, message.sender, turn, out);
-                                     return false;
-                                   },
-                                   [&](const SnapshotRecords& part) {
-                                     return replica.take(message, part, now.steady) &&
-                                            take_snapshot(core, part, records, now, turn, out);
-                                   },
-                                   [&](const AckRecords& ack) {
-                                     replica.take(message, ack, now.steady, effects);
-                                     return false;
-                                   },
-                                   [&](const FetchRecords& fetch) {
-                                     replica.take(message, fetch, now.steady, effects);
-                                     return false;
-                                   },
-                                   [&](const RangeHash& hash) {
-                                     take_hash(core, message, hash, now, out);
-                                     return false;
-                                   },
-                                   [&](const RangeDiffers& differs) {
-                                     if (replica.follows(message))
-                                       found_difference(core, {differs.first, differs.end}, now, out);
-                                     return false;
-                                   },
-                               },
-                               message.body);
+  const bool kept = std::visit(
+      Overloaded{
+          [&](const AppendRecords& append) {
+            return replica.take(message, append, now.steady, effects) &&
+                   append_records(core, {end, replica.end(), Gaps::kNone}, records, turn);
+          },
+          [&](const FetchedRecords& fetched) {
+            if (!replica.take(message, fetched, now.steady, effects)) return false;
+            core.learn_producers(fetched.producers, turn);
+            return append_records(core, {end, replica.end(), Gaps::kSettled}, records, turn);
+          },
+          [&](const TruncateRecords& truncate) {
+            const auto outcome = replica.take(message, truncate, now.steady);
+            if (outcome == Replica::Truncation::kCut) core.truncate(turn);
+            if (outcome == Replica::Truncation::kDiverged) start_over(core, message.sender, turn, out);
+            return false;
+          },
+          [&](const SnapshotRecords& part) {
+            return replica.take(message, part, now.steady) && take_snapshot(core, part, records, now, turn, out);
+          },
+          [&](const TransferRecords& transfer) { return take_transfer(core, message, transfer, records, now, turn); },
+          [&](const TransferredRecords& transferred) {
+            take_transferred(core, transferred, now, turn, out);
+            return false;
+          },
+          [&](const AckRecords& ack) {
+            replica.take(message, ack, now.steady, effects);
+            return false;
+          },
+          [&](const FetchRecords& fetch) {
+            replica.take(message, fetch, now.steady, effects);
+            return false;
+          },
+          [&](const RangeHash& hash) {
+            take_hash(core, message, hash, now, out);
+            return false;
+          },
+          [&](const RangeDiffers& differs) {
+            if (replica.follows(message)) found_difference(core, {differs.first, differs.end}, now, out);
+            return false;
+          },
+      },
+      message.body);
   pass_on(core, effects, now, out);
   advance(core, now, turn, out);
   watch(core);
@@ -142,7 +151,7 @@ void Service::compare(Partition& partition, const Partition::Applied::Compare& c
     }
     const Queue* const queue = partition.find_queue(record->header.queue);
     if (record->header.type == RecordType::kMessage && queue != nullptr && queue->holds(lsn))
-      hasher.add(lsn, bytes, queue->returned(lsn).deliveries);
+      hasher.add(lsn, bytes, state_of(*queue, lsn));
     return true;
   };
   if (!records_.scan({partition.id(), compare.range.first}, visit) || !good) return;
@@ -282,7 +291,7 @@ PeerFrame Service::fetched(Partition& partition, const FetchToServe& fetch, cons
       answer.end = lsn;
       return false;
     }
-    ship_record(*shipped, {lsn, 0, {}, bytes});
+    ship_record(*shipped, {lsn, {}, bytes});
     ++count;
     return true;
   };
@@ -331,9 +340,8 @@ PeerFrame Service::snapshot(Partition& partition, const FetchToServe& fetch, con
       part.end = lsn;
       return false;
     }
-    const ReturnState returned = partition.returned(record->header.queue, lsn, now);
     const std::string_view sent = lsn < whole ? bytes.substr(0, kShippedChecksumBytes) : bytes;
-    ship_record(*shipped, {lsn, returned.deliveries, returned.ready_ms, sent});
+    ship_record(*shipped, {lsn, state_of(*queue, lsn), sent});
     return true;
   };
   if (!records_.scan({partition.id(), part.first}, visit) || !good) return {};
@@ -359,6 +367,7 @@ bool Service::take_snapshot(Partition& partition, const SnapshotRecords& part, s
   }
   struct Live {
     ShippedRecord shipped;
+    ReturnState returned;
     std::optional<RecordView> record;  // of what came whole; of what is here the header alone means something
     bool was_here = false;
   };
@@ -366,7 +375,9 @@ bool Service::take_snapshot(Partition& partition, const SnapshotRecords& part, s
   while (!records.empty()) {
     const auto shipped = take_shipped_record(records);
     if (!shipped || shipped->lsn < part.first || shipped->lsn >= part.end) return false;
-    live.push_back({*shipped});
+    const auto returned = decode_return_state(shipped->state);
+    if (!returned) return false;
+    live.push_back({*shipped, *returned});
     if (is_known(*shipped)) continue;
     const auto record = read_record(shipped->bytes, {partition.id(), shipped->lsn});
     if (!record) return false;
@@ -399,12 +410,11 @@ bool Service::take_snapshot(Partition& partition, const SnapshotRecords& part, s
     turn.effects.removals.push_back({partition.id(), lsn});
     turn.effects.returns[{partition.id(), lsn}] = {};
   }
-  for (const auto& [shipped, record, was_here] : live) {
+  for (const auto& [shipped, returned, record, was_here] : live) {
     if (!is_known(shipped)) turn.writes.records.push_back({{partition.id(), shipped.lsn}, *record, shipped.bytes});
-    const ReturnState returned{shipped.deliveries, shipped.ready_ms};
     partition.restore_message(shipped.lsn, record->header, returned, now);
     // A record that was not here has no row that could be an old one.
-    if (was_here || returned.deliveries != 0) turn.effects.returns[{partition.id(), shipped.lsn}] = returned;
+    if (was_here || !returned.is_empty()) turn.effects.returns[{partition.id(), shipped.lsn}] = returned;
   }
   partition.replica().snapshot_taken(part, now.steady);
   if (part.end == part.stamp) {

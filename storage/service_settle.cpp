@@ -1,4 +1,6 @@
 // Ends of leases: acks, nacks, extensions, and time.
+#include <xxhash.h>
+
 #include <algorithm>
 
 #include "storage/service.hpp"
@@ -10,21 +12,24 @@ constexpr std::size_t kExpirePerTick = 1000;
 constexpr std::size_t kForgetPerTick = 1000;
 constexpr DurationMs kForgetEvery{60'000};
 
+// Where the jitter of a delay comes from: another number for each message and each time.
+std::uint64_t scatter(const QueuePlace& key, Lsn lsn, std::uint32_t deliveries) {
+  return XXH3_64bits_withSeed(&lsn.value, sizeof lsn.value, std::uint64_t{key.partition.value} << 32 | deliveries);
+}
+
 }  // namespace
 
 bool Service::is_ours(const Call& call, const Receipt& receipt) const {
   return receipt.partition == call.partition.id() && call.partition.knows(receipt.epoch);
 }
 
-// What is settled becomes one record of the log; the reply waits until that is committed.
+// What is settled becomes a record of the log; the reply waits until that is committed.
 void Service::settle(const Call& call) {
   if (const auto decoded = decode_receipts(call.request.payload, payload_reader_, receipts_); !decoded) {
     return refuse(call, decoded.error());
   }
   if (!call.partition.replica().takes_appends()) return refuse(call, few_replicas());
   const bool ack = header_.op == Op::kAck;
-  const DurationMs delay = header_.delay_ms.value_or(DurationMs{0});
-  const TimeMs ready_ms = delay.value == 0 ? TimeMs{} : call.now.wall + delay;
   Queue* const queue = call.partition.find_queue(call.queue);
   Acks acks;
   Returns returns;
@@ -40,14 +45,67 @@ void Service::settle(const Call& call) {
     if (ack) {
       acks.push_back({receipt->lsn, lease->bytes});
     } else {
-      returns.push_back({receipt->lsn, lease->deliveries, ready_ms});
+      returns.push_back({receipt->lsn, nacked(call, *queue, receipt->lsn, *lease)});
     }
     results.ok();
   }
   if (!acks.empty()) call.partition.append_control(RecordType::kAcks, call.queue, std::move(acks), call.now, call.turn);
-  if (!returns.empty())
-    call.partition.append_control(RecordType::kReturns, call.queue, std::move(returns), call.now, call.turn);
+  append_returns(call.partition, call.queue, std::move(returns), call.now, call.turn);
   answer_later(call, results.finish());
+}
+
+// What a nack makes of a message.
+ReturnState Service::nacked(const Call& call, const Queue& queue, Lsn lsn, const Lease& lease) const {
+  const ReturnState* earlier = queue.returned(lsn);
+  if (header_.kind == NackKind::kGiveBack) {
+    ReturnState state = earlier == nullptr ? ReturnState{} : *earlier;
+    state.ready_ms = header_.delay_ms.value_or(DurationMs{0}).value == 0 ? TimeMs{} : call.now.wall + *header_.delay_ms;
+    return state;
+  }
+  ReturnState state = failed(call.key(), lsn, lease, earlier, call.now);
+  if (!header_.reason.empty()) state.reason = header_.reason;
+  if (state.move.is_set()) return state;
+  if (header_.kind == NackKind::kFatal) {
+    state.move = {MoveCause::kRejected, dead_letter_of(call.queue)};
+  } else if (header_.delay_ms) {
+    state.ready_ms = header_.delay_ms->value == 0 ? TimeMs{} : call.now.wall + *header_.delay_ms;
+  }
+  return state;
+}
+
+// A delivery that counted and led to nothing: the queue's retry policy says what follows.
+ReturnState Service::failed(const QueuePlace& key, Lsn lsn, const Lease& lease, const ReturnState* earlier,
+                            const Now& now) const {
+  const RetryPolicy& retry = settings_of(key.queue).retry;
+  ReturnState state;
+  state.deliveries = lease.deliveries;
+  state.first_ms = earlier == nullptr || earlier->first_ms.value == 0 ? lease.given_ms : earlier->first_ms;
+  state.last_ms = lease.given_ms;
+  if (earlier != nullptr) state.reason = earlier->reason;
+  if (retry.max_deliveries != 0 && state.deliveries >= retry.max_deliveries) {
+    state.move = {MoveCause::kMaxDeliveries, dead_letter_of(key.queue)};
+    return state;
+  }
+  const DurationMs delay = retry_delay(retry, state.deliveries, scatter(key, lsn, state.deliveries));
+  if (delay.value > 0) state.ready_ms = now.wall + delay;
+  return state;
+}
+
+// 0: it has none, or none that is there.
+QueueId Service::dead_letter_of(QueueId queue) const {
+  const std::string& name = settings_of(queue).dead_letter;
+  const QueueInfo* info = name.empty() ? nullptr : catalog_.find_queue(name);
+  return info == nullptr || info->id == queue ? QueueId{} : info->id;
+}
+
+// A message that leaves has a record of its own, whose place is its mark.
+void Service::append_returns(Partition& partition, QueueId queue, Returns returns, const Now& now, Turn& turn) {
+  for (ReturnedMessage& message : returns) {
+    if (message.state.move.is_set())
+      partition.append_control(RecordType::kReturns, queue, Returns{std::move(message)}, now, turn);
+  }
+  std::erase_if(returns, [](const ReturnedMessage& message) { return message.state.move.is_set(); });
+  if (!returns.empty()) partition.append_control(RecordType::kReturns, queue, std::move(returns), now, turn);
 }
 
 void Service::extend(const Call& call) {
@@ -84,19 +142,26 @@ void Service::expire_leases(const QueuePlace& key, Queue& queue, const Now& now,
   expired_.clear();
   queue.expire(now.steady, kExpirePerTick, expired_);
   Returns returns;
-  for (const auto& [lsn, lease] : expired_) returns.push_back({lsn, lease.deliveries, {}});
-  if (!returns.empty())
-    partitions_.at(key.partition).append_control(RecordType::kReturns, key.queue, std::move(returns), now, turn);
+  for (const auto& [lsn, lease] : expired_) returns.push_back({lsn, failed(key, lsn, lease, queue.returned(lsn), now)});
+  append_returns(partitions_.at(key.partition), key.queue, std::move(returns), now, turn);
 }
 
-// They are done for good, as if a consumer had acked them.
+// They are done for good, as if a consumer had acked them, or go where the dead ones go.
 void Service::remove_expired(const QueuePlace& key, Queue& queue, const Now& now, Turn& turn, Outbox& out) {
   std::vector<Lsn> expired;
   queue.take_expired(kExpirePerTick, expired);
   if (expired.empty()) return;
   Partition& partition = partitions_.at(key.partition);
+  const QueueId dead_letter = dead_letter_of(key.queue);
   Acks acks;
+  Returns returns;
   for (const Lsn lsn : expired) {
+    if (dead_letter.value != 0) {
+      const ReturnState* earlier = queue.returned(lsn);
+      returns.push_back({lsn, earlier == nullptr ? ReturnState{} : *earlier});
+      returns.back().state.move = {MoveCause::kExpired, dead_letter};
+      continue;
+    }
     const auto record = records_.read({key.partition, lsn});
     if (record) {
       acks.push_back({lsn, static_cast<std::uint32_t>(record_bytes(record->header))});
@@ -108,6 +173,7 @@ void Service::remove_expired(const QueuePlace& key, Queue& queue, const Now& now
     }
   }
   if (!acks.empty()) partition.append_control(RecordType::kAcks, key.queue, std::move(acks), now, turn);
+  append_returns(partition, key.queue, std::move(returns), now, turn);
 }
 
 void Service::forget_idle_producers(const Now& now, Turn& turn) {

@@ -50,6 +50,18 @@ std::optional<PartitionState> read_state(std::string_view content) {
   return state;
 }
 
+// Earlier ones had the count alone, or with the time when it is ready.
+std::optional<ReturnState> read_return(std::string_view content) {
+  ReturnState state;
+  if (content.size() == 4 || content.size() == 12) {
+    state.deliveries = get_big_endian<std::uint32_t>(bytes_of(content));
+    if (content.size() == 12) state.ready_ms = {get_big_endian<std::int64_t>(bytes_of(content) + 4)};
+    return state;
+  }
+  auto read = decode_return_state(content);
+  return read && !read->is_empty() ? std::optional(std::move(*read)) : std::nullopt;
+}
+
 EpochTable read_epochs(std::string_view content) {
   const unsigned char* const at = bytes_of(content);
   std::vector<EpochStart> starts;
@@ -95,7 +107,7 @@ std::string sealed_epochs(std::string_view key, const EpochTable& epochs) {
 }
 
 std::string sealed_return(std::string_view key, const ReturnState& state) {
-  return seal(key, packed({}, state.deliveries, state.ready_ms.value));
+  return seal(key, encode_return_state(state));
 }
 
 std::string sealed_producer(std::string_view key, const ProducerState& state) {
@@ -150,9 +162,8 @@ void visit_side_row(std::string_view key, std::string_view value, const LogVisit
     if (const auto state = read_state(*content)) visitor.partition(partition, *state);
   } else if (key[1] == kEpochsRow) {
     visitor.epochs(partition, read_epochs(*content));
-  } else if (key[1] == kReturnsRow && (content->size() == 4 || content->size() == 12)) {
-    const TimeMs ready{content->size() == 4 ? 0 : get_big_endian<std::int64_t>(at + 4)};
-    visitor.returned({partition, {number()}}, {get_big_endian<std::uint32_t>(at), ready});
+  } else if (key[1] == kReturnsRow) {
+    if (const auto state = read_return(*content)) visitor.returned({partition, {number()}}, *state);
   } else if (key[1] == kDroppedRow && content->size() == 8) {
     visitor.dropped({partition, {number()}}, {get_big_endian<std::uint64_t>(at)});
   } else if (key[1] == kProducerRow && (content->size() == 16 || content->size() == 24)) {

@@ -11,6 +11,7 @@
 
 #include "storage/epoch_table.hpp"
 #include "storage/record.hpp"
+#include "storage/return_state.hpp"
 
 namespace dmq {
 
@@ -29,13 +30,6 @@ struct PartitionState {
   Lsn trimmed{1};           // end of what has lost its control records
   bool rebuilding = false;  // a snapshot is under way: neither the old nor the new content is whole
   bool operator==(const PartitionState&) const = default;
-};
-
-// Of a message that came back at least once.
-struct ReturnState {
-  std::uint32_t deliveries = 0;  // 0: forget it
-  TimeMs ready_ms;               // since 1970; 0: at once
-  bool operator==(const ReturnState&) const = default;
 };
 
 struct ProducerState {
@@ -62,7 +56,7 @@ struct WriteBatch {
   std::vector<RecordPlace> removals;     // records that are done for good
   std::vector<PutRecord> records;
   std::vector<ProducerKey> forgotten_producers;
-  std::map<RecordPlace, ReturnState> returns;
+  std::map<RecordPlace, ReturnState> returns;  // empty: forget it
   std::map<PartitionId, PartitionState> partitions;
   std::map<PartitionId, EpochTable> epochs;
   std::map<ProducerKey, ProducerState> producers;

@@ -47,8 +47,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const auto receipt = parse_receipt(message.receipt);
     if (!receipt) continue;  // no broker wrote it
     const std::string attributes = pack_attributes(message.attributes);
-    writer.begin({*receipt, message.deliveries, message.sent_ms, message.priority, message.expires_ms, attributes,
-                  message.body.size()});
+    writer.begin({*receipt, message.deliveries, message.sent_ms, message.priority, message.expires_ms, message.first_ms,
+                  message.last_ms, message.reason, attributes, message.body.size()});
     writer.out().append(message.body);
     written.push_back(&message);
   }

@@ -185,10 +185,10 @@ void write_payloads(const fs::path& root) {
   add_nasty(deliveries);
   const std::string body(300, 'b');
   DeliveryWriter delivery_writer(1000);
-  delivery_writer.begin({receipt, 1, TimeMs{1767225600000}, 0, {}, "", 2});
+  delivery_writer.begin({receipt, 1, TimeMs{1767225600000}, 0, {}, {}, {}, {}, "", 2});
   delivery_writer.out() += "hi";
   const std::string attributes = pack_attributes({.headers = {{"kind", "order"}}});
-  delivery_writer.begin({receipt, 3, TimeMs{0}, 9, TimeMs{1767225600000}, attributes, body.size()});
+  delivery_writer.begin({receipt, 3, TimeMs{0}, 9, TimeMs{1767225600000}, {}, {}, {}, attributes, body.size()});
   delivery_writer.out() += body;
   deliveries.add_frame("two", delivery_writer.finish());
   deliveries.add("none", "\x90");
@@ -306,11 +306,14 @@ void write_replication(const fs::path& root) {
       {"truncate", TruncateRecords{7, {5}, {90}}},
       {"hash", RangeHash{{101}, 4711}},
       {"differs", RangeDiffers{{1}, {100}}},
+      {"transfer", TransferRecords{{3}, {7}, "orders", {9}}},
+      {"transferred", TransferredRecords{{7}, {9}, (std::uint64_t{5} << 40) + 100}},
       {"snapshot", SnapshotRecords{7, {1}, {90}, {100}, epochs, producers}}};
   for (const auto& [name, body] : bodies) corpus.add_frame(name, encode_peer_message({77, {3}, {5}, "w1", {9}, body}));
+  const ReturnState returned{.deliveries = 2, .ready_ms = {1767225600000}, .reason = "no stock"};
   std::string records;
-  ship_record(records, {{100}, 0, {}, "a record's bytes"});
-  ship_record(records, {{101}, 2, {1767225600000}, ""});
+  ship_record(records, {{100}, {}, "a record's bytes"});
+  ship_record(records, {{101}, encode_return_state(returned), ""});
   corpus.add_frame("records", records);
   records[20] = '\xff';
   corpus.add("records-too-long", records);
@@ -318,11 +321,13 @@ void write_replication(const fs::path& root) {
 
 void write_controls(const fs::path& root) {
   Corpus corpus(root, "fuzz_control");
+  const ReturnState returned{
+      .deliveries = 3, .first_ms = {1767225600000}, .reason = "no stock", .move = {MoveCause::kRejected, {9}}};
   const auto typed = [](RecordType type, const ControlBody& body) {
     return static_cast<char>(type) + encode_control(body);
   };
   corpus.add_frame("acks", typed(RecordType::kAcks, Acks{{{7}, 1200}, {{9}, 64}}));
-  corpus.add_frame("returns", typed(RecordType::kReturns, Returns{{{7}, 3, {1767225600000}}}));
+  corpus.add_frame("returns", typed(RecordType::kReturns, Returns{{{7}, returned}}));
   corpus.add_frame("forgotten", typed(RecordType::kForgetProducers, ProducerNames{"till-3", ""}));
   corpus.add_frame("dropped", typed(RecordType::kDropQueue, {}));
   corpus.add_frame("compared", typed(RecordType::kCompare, LogRange{{3}, {9}}));

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "protocol/limits.hpp"
 #include "tests/sim/describe.hpp"
 
 namespace dmq::sim {
@@ -60,6 +61,7 @@ void Checker::learn(const Node& node, const Partition& partition, Seen& seen) {
 
 Checker::Slot Checker::read_slot(const Node& node, RecordPlace place) {
   Slot slot;
+  slot.place = place;
   const std::string* bytes = written(node, node.disk, place);
   world_.note("committed", place.partition.value, place.lsn.value, bytes == nullptr ? 0 : bytes->size());
   if (bytes == nullptr) return slot;
@@ -72,15 +74,40 @@ Checker::Slot Checker::read_slot(const Node& node, RecordPlace place) {
   }
   slot.message = index_of(record->body);
   if (!slot.message) violated("a message is committed that nobody sent" + at(place));
+  slot.queue = record->header.queue;
   Message& message = messages_[*slot.message];
-  if (message.place) repeated(message, place, record->header.sent_ms);
-  if (message.queue != record->header.queue) violated("a message is in another queue than it was sent to" + at(place));
-  check_options(message, place, record->header);
+  if (record->producer.starts_with(kTransferProducer)) {
+    arrived(message, place, record->header);
+  } else {
+    if (message.place) repeated(message, place, record->header.sent_ms);
+    if (message.sent_to != slot.queue) violated("a message is in another queue than it was sent to" + at(place));
+    check_options(message, place, record->header);
+    if (!message.first) message.first = place;
+    if (message.queue != slot.queue) return slot;  // an old request, of a producer that was forgotten
+  }
   message.place = place;
   message.sent_ms = record->header.sent_ms;
   message.ready_ms = record->header.ready_ms;
   message.expires_ms = record->header.expires_ms;
   return slot;
+}
+
+// From the queue that gave it up, once.
+void Checker::arrived(Message& message, RecordPlace place, const RecordHeader& header) {
+  if (message.repeated) return;
+  const Log& from = logs_.at(message.place->partition);
+  const Slot& before = from.slots.at(message.place->lsn.value);
+  if (!from.incomplete) {
+    if (before.leaves_to != header.queue) violated("a message came to a queue that it was not to go to" + at(place));
+    if (before.is_settled()) violated("a message came to a queue when its own was done with it" + at(place));
+  }
+  if (message.queue == header.queue) violated("a message came to its queue twice" + at(*message.place) + at(place));
+  if (header.priority != message.options.priority || header.ready_ms.value != 0 || header.expires_ms.value != 0) {
+    violated("a message that moved is not treated as it should be" + at(place));
+  }
+  message.queue = header.queue;
+  message.before[*message.place] = world_.mark();
+  message.holds.clear();
 }
 
 void Checker::check_options(const Message& message, RecordPlace place, const RecordHeader& header) const {
@@ -111,20 +138,28 @@ void Checker::learn_control(RecordPlace place, const RecordView& record) {
   if (const auto* acks = std::get_if<Acks>(&*body)) {
     for (const AckedMessage& ack : *acks) {
       Slot& slot = slot_of(ack.lsn);
-      if (!may_be_gone(messages_[*slot.message])) {
+      const Message& message = messages_[*slot.message];
+      if (!may_be_gone(message) && message.place == slot.place) {
         violated("a message is settled that nobody could ack" + at({place.partition, ack.lsn}));
       }
       slot.settled = std::min(slot.settled, place.lsn);
     }
   } else if (const auto* returns = std::get_if<Returns>(&*body)) {
     for (const ReturnedMessage& returned : *returns) {
-      Slot& slot = slot_of(returned.lsn);
-      if (returned.deliveries < slot.deliveries) {
-        violated("the delivery count of a message falls" + at({place.partition, returned.lsn}));
-      }
-      slot.deliveries = returned.deliveries;
+      learn_return(slot_of(returned.lsn), returned, record.header.epoch);
     }
   }
+}
+
+void Checker::learn_return(Slot& slot, const ReturnedMessage& returned, Epoch epoch) {
+  const ReturnState& state = returned.state;
+  const bool revived = state.is_empty() && dead_letters_;
+  if (!revived && state.deliveries < slot.deliveries) {
+    violated("the delivery count of a message falls" + at(slot.place));
+  }
+  slot.deliveries = state.deliveries;
+  slot.leaves_to = state.move.to;
+  if (state.move.is_set()) messages_[*slot.message].left[slot.place.partition] = epoch;
 }
 
 // One turn may bring several versions of the set; a commit under any of them is one.
@@ -164,8 +199,8 @@ void Checker::check_live(const Node& node, const Partition& partition) const {
   if (partition.epoch() < log.first_epoch || log.slots.size() < partition.applied().value) return;
   for (Lsn lsn{1}; lsn < partition.applied(); ++lsn.value) {
     const Slot& slot = log.slots[lsn.value];
-    if (!slot.message || deleted_.contains(messages_[*slot.message].queue)) continue;
-    const auto queue = partition.queues().find(messages_[*slot.message].queue);
+    if (!slot.message || deleted_.contains(slot.queue)) continue;
+    const auto queue = partition.queues().find(slot.queue);
     const bool holds = queue != partition.queues().end() && queue->second.holds(lsn);
     if (holds && slot.settled < partition.applied()) {
       violated(node.name() + " still has a message that is settled" + at({partition.id(), lsn}));

@@ -39,6 +39,7 @@ class Checker {
   void queue_deleted(QueueId queue) { deleted_.insert(queue); }
   void set_producer_idle(DurationMs idle) { producer_idle_ = idle; }
   void set_clocks_jump() { clocks_jump_ = true; }
+  void set_dead_letters() { dead_letters_ = true; }
 
   // --- what the cluster did ---
   void observe(Node& node);
@@ -74,8 +75,12 @@ class Checker {
     MessageOptions options;
     bool idempotent = false;
     bool confirmed = false;
-    std::optional<RecordPlace> place;  // once committed
-    int acks_open = 0;                 // asked, and the outcome is not known
+    std::optional<RecordPlace> place;  // once committed; the last one
+    std::optional<RecordPlace> first;  // where it was sent to
+    QueueId sent_to;
+    std::map<PartitionId, Epoch> left;            // in these terms and later ones it is no longer where it was
+    std::map<RecordPlace, std::uint64_t> before;  // where it was until this mark
+    int acks_open = 0;                            // asked, and the outcome is not known
     bool acked = false;
     std::uint64_t acked_mark = 0;
     Epoch acked_epoch;
@@ -87,6 +92,9 @@ class Checker {
   };
   // A committed record.
   struct Slot {
+    RecordPlace place;
+    QueueId queue;      // of a message
+    QueueId leaves_to;  // by a committed record; 0: it does not
     std::string bytes;  // empty: a record that only its effect tells of
     std::optional<MessageIndex> message;
     Lsn settled{UINT64_MAX};  // by the committed record there
@@ -113,13 +121,15 @@ class Checker {
   Slot read_slot(const Node& node, RecordPlace place);
   void learn_control(RecordPlace place, const RecordView& record);
   void repeated(Message& message, RecordPlace place, TimeMs sent_ms) const;
+  void arrived(Message& message, RecordPlace place, const RecordHeader& header);
+  void learn_return(Slot& slot, const ReturnedMessage& returned, Epoch epoch);
   void check_options(const Message& message, RecordPlace place, const RecordHeader& header) const;
   bool is_expired(const Message& message) const;
   bool may_be_gone(const Message& message) const;
   void check_live(const Node& node, const Partition& partition) const;
   bool must_have(const PartitionInfo& info, const Node& node) const;
   [[noreturn]] static void lacks(const Node& node, RecordPlace place);
-  static void check_lease(const Hold& earlier, const Hold& later, const std::string& which);
+  void check_lease(const Hold& earlier, const Hold& later, const std::string& which) const;
   void check_copies_enough(RecordPlace place, const Slot& slot, std::size_t least) const;
   static std::size_t least_in_sync(const Log& log, PartitionVersion before, PartitionVersion now);
   void compare(const Node& node, const Partition& partition, Seen& seen);
@@ -142,6 +152,7 @@ class Checker {
   std::map<std::pair<Endpoint, RecordPlace>, Flip> flips_;
   DurationMs producer_idle_{INT64_MAX};
   bool clocks_jump_ = false;
+  bool dead_letters_ = false;
   std::map<PartitionId, Log> logs_;
   std::map<std::pair<Endpoint, PartitionId>, Seen> seen_;
   std::uint64_t committed_ = 0;

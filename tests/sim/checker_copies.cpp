@@ -35,7 +35,7 @@ void Checker::lacks(const Node& node, RecordPlace place) {
 bool Checker::may_be_absent(const Slot& slot) const {
   if (!slot.message || slot.is_settled()) return true;
   const Message& message = messages_[*slot.message];
-  return may_be_gone(message) || deleted_.contains(message.queue);
+  return may_be_gone(message) || deleted_.contains(slot.queue) || message.place != slot.place;
 }
 
 void Checker::check_copies(const PartitionInfo& info) const {

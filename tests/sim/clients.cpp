@@ -34,6 +34,24 @@ void Clients::probe() {
   }
 }
 
+void Clients::set_dead_letters() {
+  with_dead_letters_ = true;
+  world_.in(world_.random.below(500), [this] { redrive(); });
+}
+
+// Of messages whose dead-letter queue was deleted nobody else takes care.
+void Clients::redrive() {
+  for (const QueueName& queue : queues_) {
+    if (!draining_ && world_.random.chance(0.5)) continue;
+    RequestHeader header;
+    header.op = Op::kQueueRedrive;
+    header.queue = queue.name;
+    header.max = static_cast<std::uint64_t>(world_.random.between(1, 20));
+    ask(header, {}, OtherAsked{});
+  }
+  world_.in(world_.random.between(200, 800), [this] { redrive(); });
+}
+
 void Clients::move(QueueId from, const QueueName& to) {
   const auto moves = [&](QueueName& queue) {
     const bool concerned = queue.id == from;
@@ -220,7 +238,7 @@ void Clients::treat(const QueueName& queue, std::vector<Held> held, std::int64_t
       later(world_.random.below(lease_ms), Op::kExtend, one);
       later(lease_ms + world_.random.below(lease_ms), Op::kAck, one);
     } else if (habit == 16 || habit == 17) {
-      settle(queue, Op::kNack, {std::move(one)}, world_.random.chance(0.5) ? 0 : world_.random.between(1, 500));
+      nack(queue, std::move(one));
     } else if (habit < 18) {
       at_once.push_back(std::move(one));
     }
@@ -228,11 +246,23 @@ void Clients::treat(const QueueName& queue, std::vector<Held> held, std::int64_t
   if (!at_once.empty()) settle(queue, Op::kAck, std::move(at_once));
 }
 
-void Clients::settle(const QueueName& queue, Op op, std::vector<Held> held, std::int64_t delay_ms) {
+void Clients::nack(const QueueName& queue, Held held) {
+  RequestHeader header;
+  header.op = Op::kNack;
+  header.queue = queue.name;
+  if (with_dead_letters_) header.kind = static_cast<NackKind>(world_.random.below(3));
+  if (header.kind != NackKind::kFatal) {
+    header.delay_ms = DurationMs{world_.random.chance(0.5) ? 0 : world_.random.between(1, 500)};
+  }
+  checker_.lease_changed(held.message, *parse_receipt(held.receipt));
+  world_.note("nack", static_cast<std::uint64_t>(header.kind), held.message);
+  ask(header, encode_receipts(std::vector<std::string>{held.receipt}), OtherAsked{});
+}
+
+void Clients::settle(const QueueName& queue, Op op, std::vector<Held> held) {
   RequestHeader header;
   header.op = op;
   header.queue = queue.name;
-  if (op == Op::kNack) header.delay_ms = DurationMs{delay_ms};
   if (op == Op::kExtend) header.lease_ms = DurationMs{world_.random.between(100, 300)};
   std::vector<std::string> receipts;
   for (const Held& one : held) {

@@ -27,6 +27,7 @@ class Clients {
   void begin(std::vector<QueueName> queues, std::size_t producers, std::size_t consumers);
   // No new messages, and from now on consumers ack at once all that they get.
   void set_options() { with_options_ = true; }  // messages have priorities, delays, and times to live
+  void set_dead_letters();                      // consumers reject messages, and operators redrive them
   void drain();
   // One more message to each queue.
   void probe();
@@ -83,7 +84,9 @@ class Clients {
   std::int64_t rest_ms() const;
   void send_batch(std::size_t producer);
   void receive(std::size_t consumer);
-  void settle(const QueueName& queue, Op op, std::vector<Held> held, std::int64_t delay_ms = 0);
+  void redrive();
+  void nack(const QueueName& queue, Held held);
+  void settle(const QueueName& queue, Op op, std::vector<Held> held);
   void treat(const QueueName& queue, std::vector<Held> held, std::int64_t lease_ms);
   void answered(const SendAsked& asked, const ReplyHeader& header, const ClientFrames& reply);
   void answered(const ReceiveAsked& asked, const ReplyHeader& header, const ClientFrames& reply, Moment sent);
@@ -100,6 +103,7 @@ class Clients {
   std::uint64_t last_id_ = 0;
   bool draining_ = false;
   bool with_options_ = false;
+  bool with_dead_letters_ = false;
   double vanishing_ = 0;
   std::int64_t producer_idle_ms_ = INT64_MAX;
 };

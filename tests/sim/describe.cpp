@@ -49,6 +49,13 @@ struct Body {
   std::string operator()(const RangeDiffers& body) const {
     return "differs in [" + text(body.first) + ", " + text(body.end) + ")";
   }
+  std::string operator()(const TransferRecords& body) const {
+    return "transfer from queue " + text(body.from) + " of p" + text(body.source) + " to queue " + text(body.to);
+  }
+  std::string operator()(const TransferredRecords& body) const {
+    return "transferred from queue " + text(body.from) + " to queue " + text(body.to) + " up to " +
+           std::to_string(body.mark >> 40) + "/" + std::to_string(body.mark & 0xffffffffff);
+  }
 };
 
 }  // namespace

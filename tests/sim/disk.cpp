@@ -46,7 +46,7 @@ void Disk::write(const WriteBatch& batch) {
   for (const auto& [id, state] : batch.partitions) partitions[id] = state;
   for (const auto& [id, table] : batch.epochs) epochs[id] = table;
   for (const auto& [place, state] : batch.returns) {
-    if (state.deliveries == 0) {
+    if (state.is_empty()) {
       returns.erase(place);
     } else {
       returns[place] = state;

@@ -60,6 +60,8 @@ Plan plan_of(Random& random, std::uint64_t seed) {
     plan.node.limits.producer_idle = DurationMs{random.between(400, 1500)};
   }
   plan.options = random.chance(0.6);
+  plan.dead_letters = random.chance(0.4);
+  if (plan.dead_letters && random.chance(0.7)) plan.partitions = 2;
   plan.node.seen_early = random.chance(0.3);
   if (plan.faults.contains(Fault::kFlip)) plan.node.limits.scrub_bytes_per_s = 1'000'000'000;
   plan.fault_gap_ms = random.between(20, 200);

@@ -13,6 +13,8 @@ constexpr std::int64_t kHealMsMax = 30'000;
 constexpr std::int64_t kRestMsMax = 5'000;
 constexpr std::uint64_t kEventsMax = 400'000;
 
+std::string queue_name(int partition) { return "q" + std::to_string(partition); }
+
 }  // namespace
 
 Simulation::Simulation(std::uint64_t seed, bool trace)
@@ -91,17 +93,19 @@ void Simulation::begin() {
   run_until(50);
   std::vector<QueueName> queues;
   for (std::uint16_t i = 0; i < plan_.partitions; ++i) {
-    const auto created = metad_.ask(CreateQueue{"q" + std::to_string(i), {}, false});
+    const auto created = metad_.ask(CreateQueue{queue_name(i), {}, false});
     const auto* queue = std::get_if<QueueInfo>(&created);
     must(queue != nullptr, "a queue can be created while all is well");
     queues.push_back({queue->id, queue->name});
     checker_.partition_settled(queue->partition, metad_.partition(queue->partition).epoch);
   }
+  if (plan_.dead_letters) set_dead_letters();
   const auto producers = static_cast<std::size_t>(world_.random.between(1, 4));
   const auto consumers = queues.size() + static_cast<std::size_t>(world_.random.below(2));
   if (plan_.options) clients_.set_options();
   if (plan_.faults.contains(Fault::kClock)) checker_.set_clocks_jump();
   clients_.begin(std::move(queues), producers, consumers);
+  if (plan_.dead_letters) clients_.set_dead_letters();
   for (std::size_t i = plan_.nodes - plan_.late_nodes; i < plan_.nodes; ++i) {
     world_.in(world_.random.between(100, plan_.random_ms), [this, i] {
       if (!nodes_[i]->up()) nodes_[i]->start();
@@ -112,6 +116,20 @@ void Simulation::begin() {
   if (plan_.forgets) clients_.set_producer_idle(plan_.node.limits.producer_idle.value);
   if (plan_.forgets) checker_.set_producer_idle(plan_.node.limits.producer_idle);
   clients_.set_vanishing(plan_.vanishing);
+}
+
+// Each queue's dead letters go to the next one, in another partition where there is one.
+void Simulation::set_dead_letters() {
+  checker_.set_dead_letters();
+  for (std::uint16_t i = 0; i < plan_.partitions; ++i) {
+    QueueSettings settings;
+    settings.retry.max_deliveries = static_cast<std::uint64_t>(world_.random.between(1, 3));
+    settings.retry.delay_ms = DurationMs{world_.random.between(0, 100)};
+    settings.retry.jitter = 50;
+    if (plan_.partitions > 1) settings.dead_letter = queue_name((i + 1) % plan_.partitions);
+    const auto updated = metad_.ask(UpdateQueue{queue_name(i), 1, settings});
+    must(std::holds_alternative<QueueInfo>(updated), "a queue can be changed while all is well");
+  }
 }
 
 // Everything works again, and nothing new is sent but one probe a queue.

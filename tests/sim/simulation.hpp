@@ -45,6 +45,7 @@ struct Plan {
   NodeSettings node;
   double vanishing = 0;
   bool options = false;  // of messages
+  bool dead_letters = false;
   bool forgets = false;  // idle producers
   std::int64_t random_ms = 3000;
   std::int64_t fault_gap_ms = 200;  // between two faults, at the most
@@ -69,6 +70,7 @@ class Simulation {
   void connect();
   void send_peer(Node& from, PeerFrame&& frame);
   void run_until(std::int64_t time);
+  void set_dead_letters();
   void heal();
   void await(const char* what, bool (Simulation::*holds)() const);
   bool is_whole() const;

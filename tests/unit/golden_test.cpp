@@ -188,7 +188,7 @@ TEST_CASE("golden payloads of receive", "[protocol][golden]") {
   const std::string bytes = golden("receive.reply.payload");
   DeliveryWriter writer(0);
   const std::string attributes = pack_attributes({.headers = {{"colour", "red"}}});
-  writer.begin({{{59}, {1}, {1}, {7}}, 2, TimeMs{1763000000123}, 0, {}, attributes, 5});
+  writer.begin({{{59}, {1}, {1}, {7}}, 2, TimeMs{1763000000123}, 0, {}, {}, {}, {}, attributes, 5});
   writer.out() += "hello";
   CHECK(to_hex(writer.finish()) == to_hex(bytes));
   MsgpackReader reader;
@@ -244,7 +244,7 @@ TEST_CASE("golden payloads of hello and of the queue operations", "[protocol][go
   REQUIRE(changed);
   paused.settings = *changed;
   CHECK(to_hex(encode_queue_info(paused)) == to_hex(golden("queue.update.reply.payload")));
-  CHECK(to_hex(encode_queue_status(kOrders, {"w1", 3, 1, 0, 4711, 0})) ==
+  CHECK(to_hex(encode_queue_status(kOrders, {"w1", 3, 1, 0, 2, 4711, 0})) ==
         to_hex(golden("queue.describe.reply.payload")));
   CHECK(to_hex(encode_queue_list({&kOrders})) == to_hex(golden("queue.list.reply.payload")));
 }

@@ -8,15 +8,6 @@ namespace {
 
 QueueInfo queue_with(QueueSettings settings) { return {{1}, "q", {0}, {0}, settings}; }
 
-// Another process over the same store.
-void restart(ServiceScript& from, ServiceScript& to) {
-  to.now = from.now;
-  to.records.bytes = from.records.bytes;
-  for (const auto& [place, bytes] : from.records.bytes) {
-    to.service.partition({0}).restore_message(place.lsn, *read_record_header(bytes), {}, to.now);
-  }
-}
-
 }  // namespace
 
 TEST_CASE("messages with higher priorities are received first", "[storage][service]") {

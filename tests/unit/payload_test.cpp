@@ -62,7 +62,7 @@ std::string repeated(std::size_t count, std::string_view item_hex) {
 
 std::string one_delivery(const std::string& body, std::string_view attributes) {
   DeliveryWriter writer(64);
-  writer.begin({{{3}, {1}, {42}, {7}}, 2, TimeMs{1700000000123}, 0, {}, attributes, body.size()});
+  writer.begin({{{3}, {1}, {42}, {7}}, 2, TimeMs{1700000000123}, 0, {}, {}, {}, {}, attributes, body.size()});
   writer.out() += body;
   return writer.finish();
 }
@@ -358,10 +358,10 @@ TEST_CASE("a delivery comes back from its bytes", "[protocol][payload]") {
 
 TEST_CASE("a message that was begun can be taken back", "[protocol][payload]") {
   DeliveryWriter writer(0);
-  writer.begin({{{3}, {1}, {42}, {7}}, 1, TimeMs{1}, 0, {}, {}, 1});
+  writer.begin({{{3}, {1}, {42}, {7}}, 1, TimeMs{1}, 0, {}, {}, {}, {}, {}, 1});
   writer.out() += 'a';
   const std::size_t mark = writer.bytes();
-  writer.begin({{{3}, {1}, {43}, {8}}, 1, TimeMs{1}, 0, {}, {}, 1000});
+  writer.begin({{{3}, {1}, {43}, {8}}, 1, TimeMs{1}, 0, {}, {}, {}, {}, {}, 1000});
   writer.take_back(mark);
   CHECK(writer.count() == 1);
   MsgpackReader reader;
@@ -379,7 +379,8 @@ TEST_CASE("the largest reply that a broker makes is read", "[protocol][payload]"
   const std::size_t body_bytes = kReceiveBytesMax / kBatchMessagesMax;
   DeliveryWriter writer(0);
   for (std::size_t i = 0; i < kBatchMessagesMax; ++i) {
-    writer.begin({{{65535}, {4294967295U}, {i}, {4294967295U}}, 1, TimeMs{1}, 0, {}, attributes, body_bytes});
+    writer.begin(
+        {{{65535}, {4294967295U}, {i}, {4294967295U}}, 1, TimeMs{1}, 0, {}, {}, {}, {}, attributes, body_bytes});
     writer.out().append(body_bytes, 'b');
   }
   const std::string payload = writer.finish();
@@ -467,7 +468,7 @@ TEST_CASE("labels travel with the message", "[protocol][payload]") {
   CHECK(items[0].options.priority == 3);
   CHECK(items[0].attributes == pack_attributes(attributes));
   DeliveryWriter out(0);
-  out.begin({{{1}, {1}, {1}, {1}}, 1, TimeMs{1}, 3, TimeMs{6}, items[0].attributes, 1});
+  out.begin({{{1}, {1}, {1}, {1}}, 1, TimeMs{1}, 3, TimeMs{6}, {}, {}, {}, items[0].attributes, 1});
   out.out() += 'b';
   const std::string payload = out.finish();
   std::vector<Delivery> deliveries;

@@ -5,12 +5,18 @@
 #include <catch2/catch.hpp>
 #include <map>
 #include <random>
+#include <set>
 
 namespace dmq {
 namespace {
 
 constexpr TimeMs kStart{1000};
 TimeMs after(std::int64_t ms) { return kStart + DurationMs{ms}; }
+ReturnState counted(std::uint32_t deliveries) {
+  ReturnState state;
+  state.deliveries = deliveries;
+  return state;
+}
 
 }  // namespace
 
@@ -18,10 +24,10 @@ TEST_CASE("messages are handed out in order, each once", "[storage][queue]") {
   Queue queue;
   for (std::uint64_t lsn = 1; lsn <= 3; ++lsn) queue.append({lsn}, {.bytes = 10}, kStart);
   CHECK(queue.first_ready() == Lsn{1});
-  CHECK(queue.lease_first(after(100), 10).deliveries == 1);
+  CHECK(queue.lease_first(after(100), 10, {}).deliveries == 1);
   CHECK(queue.first_ready() == Lsn{2});
-  queue.lease_first(after(100), 10);
-  queue.lease_first(after(100), 10);
+  queue.lease_first(after(100), 10, {});
+  queue.lease_first(after(100), 10, {});
   CHECK_FALSE(queue.has_ready());
   CHECK(queue.counts().leased == 3);
   CHECK(queue.counts().bytes == 30);
@@ -30,23 +36,23 @@ TEST_CASE("messages are handed out in order, each once", "[storage][queue]") {
 TEST_CASE("a message that was given back takes its old place and is counted", "[storage][queue]") {
   Queue queue;
   for (std::uint64_t lsn = 1; lsn <= 3; ++lsn) queue.append({lsn}, {.bytes = 1}, kStart);
-  const Lease first = queue.lease_first(after(100), 1);
+  const Lease first = queue.lease_first(after(100), 1, {});
   const auto settling = queue.begin_settle({1}, first.number);
   REQUIRE(settling);
-  queue.give_back({1}, settling->deliveries, kStart, kStart);
+  queue.give_back({1}, counted(settling->deliveries), kStart, kStart);
   CHECK(queue.first_ready() == Lsn{1});
-  CHECK(queue.lease_first(after(100), 1).deliveries == 2);
+  CHECK(queue.lease_first(after(100), 1, {}).deliveries == 2);
 }
 
 TEST_CASE("an ack on a lease that was re-issued is refused", "[storage][queue]") {
   Queue queue;
   queue.append({1}, {.bytes = 1}, kStart);
-  const Lease old = queue.lease_first(after(100), 1);
+  const Lease old = queue.lease_first(after(100), 1, {});
   std::vector<Queue::Expired> expired;
   queue.expire(after(100), 10, expired);
   REQUIRE(expired.size() == 1);
-  queue.give_back({1}, expired[0].lease.deliveries, after(100), after(100));
-  const Lease again = queue.lease_first(after(200), 1);
+  queue.give_back({1}, counted(expired[0].lease.deliveries), after(100), after(100));
+  const Lease again = queue.lease_first(after(200), 1, {});
   CHECK_FALSE(queue.begin_settle({1}, old.number));
   CHECK(queue.begin_settle({1}, again.number));
 }
@@ -54,7 +60,7 @@ TEST_CASE("an ack on a lease that was re-issued is refused", "[storage][queue]")
 TEST_CASE("a lease ends at its deadline and not before", "[storage][queue]") {
   Queue queue;
   queue.append({1}, {.bytes = 1}, kStart);
-  queue.lease_first(after(100), 1);
+  queue.lease_first(after(100), 1, {});
   std::vector<Queue::Expired> expired;
   queue.expire(after(99), 10, expired);
   CHECK(expired.empty());
@@ -66,7 +72,7 @@ TEST_CASE("a lease ends at its deadline and not before", "[storage][queue]") {
 TEST_CASE("an extended lease ends later, a wrong number extends nothing", "[storage][queue]") {
   Queue queue;
   queue.append({1}, {.bytes = 1}, kStart);
-  const Lease lease = queue.lease_first(after(100), 1);
+  const Lease lease = queue.lease_first(after(100), 1, {});
   CHECK_FALSE(queue.extend({1}, {lease.number.value + 1}, after(300)));
   CHECK(queue.extend({1}, lease.number, after(300)));
   std::vector<Queue::Expired> expired;
@@ -79,7 +85,7 @@ TEST_CASE("an extended lease ends later, a wrong number extends nothing", "[stor
 TEST_CASE("while a settlement is on its way to the disk nothing else settles the message", "[storage][queue]") {
   Queue queue;
   queue.append({1}, {.bytes = 7}, kStart);
-  const Lease lease = queue.lease_first(after(100), 7);
+  const Lease lease = queue.lease_first(after(100), 7, {});
   const auto settling = queue.begin_settle({1}, lease.number);
   REQUIRE(settling);
   CHECK_FALSE(queue.begin_settle({1}, lease.number));
@@ -100,10 +106,10 @@ TEST_CASE("while a settlement is on its way to the disk nothing else settles the
 TEST_CASE("a hand-out that reached nobody is not counted", "[storage][queue]") {
   Queue queue;
   queue.append({1}, {.bytes = 1}, kStart);
-  const Lease lease = queue.lease_first(after(100), 1);
+  const Lease lease = queue.lease_first(after(100), 1, {});
   CHECK(queue.undo_lease({1}, lease.number));
   CHECK_FALSE(queue.undo_lease({1}, lease.number));
-  const Lease next = queue.lease_first(after(100), 1);
+  const Lease next = queue.lease_first(after(100), 1, {});
   CHECK(next.deliveries == 1);
   CHECK_FALSE(queue.begin_settle({1}, lease.number));
 }
@@ -111,13 +117,13 @@ TEST_CASE("a hand-out that reached nobody is not counted", "[storage][queue]") {
 TEST_CASE("a delayed message is ready at its time", "[storage][queue]") {
   Queue queue;
   queue.append({1}, {.bytes = 1}, kStart);
-  const Lease lease = queue.lease_first(after(100), 1);
-  queue.give_back({1}, queue.begin_settle({1}, lease.number)->deliveries, after(50), kStart);
+  const Lease lease = queue.lease_first(after(100), 1, {});
+  queue.give_back({1}, counted(queue.begin_settle({1}, lease.number)->deliveries), after(50), kStart);
   CHECK(queue.counts().delayed == 1);
   CHECK(queue.next_deadline() == after(50));
   CHECK_FALSE(queue.wake(after(49)));
   CHECK(queue.wake(after(50)));
-  CHECK(queue.lease_first(after(100), 1).deliveries == 2);
+  CHECK(queue.lease_first(after(100), 1, {}).deliveries == 2);
 }
 
 TEST_CASE("higher priorities go first, and within one the order stays", "[storage][queue]") {
@@ -127,7 +133,7 @@ TEST_CASE("higher priorities go first, and within one the order stays", "[storag
   std::vector<std::uint64_t> order;
   while (const auto lsn = queue.first_ready()) {
     order.push_back(lsn->value);
-    queue.lease_first(after(100), 1);
+    queue.lease_first(after(100), 1, {});
   }
   CHECK(order == std::vector<std::uint64_t>{3, 2, 4, 1, 5});
 }
@@ -137,9 +143,9 @@ TEST_CASE("a redelivered message keeps its priority and place", "[storage][queue
   for (std::uint64_t lsn = 1; lsn <= 4; ++lsn) {
     queue.append({lsn}, {.bytes = 1, .priority = static_cast<Priority>(lsn % 2)}, kStart);
   }
-  const Lease lease = queue.lease_first(after(100), 1);
+  const Lease lease = queue.lease_first(after(100), 1, {});
   queue.begin_settle({1}, lease.number);
-  queue.give_back({1}, 1, after(10), kStart);
+  queue.give_back({1}, counted(1), after(10), kStart);
   CHECK(queue.first_ready() == Lsn{3});
   queue.wake(after(10));
   CHECK(queue.first_ready() == Lsn{1});
@@ -155,7 +161,7 @@ TEST_CASE("a message that was sent with a delay comes at its time, in its place"
   CHECK_FALSE(queue.wake(after(49)));
   CHECK(queue.wake(after(50)));
   CHECK(queue.first_ready() == Lsn{1});
-  CHECK(queue.lease_first(after(100), 1).deliveries == 1);
+  CHECK(queue.lease_first(after(100), 1, {}).deliveries == 1);
 }
 
 TEST_CASE("an expired message is not handed out, whether ready or delayed", "[storage][queue]") {
@@ -182,12 +188,12 @@ TEST_CASE("an expired message is not handed out, whether ready or delayed", "[st
 TEST_CASE("a leased message expires when it comes back, and not while it is held", "[storage][queue]") {
   Queue queue;
   queue.append({1}, {.bytes = 1, .expires_at = after(50)}, kStart);
-  const Lease lease = queue.lease_first(after(100), 1);
+  const Lease lease = queue.lease_first(after(100), 1, {});
   queue.wake(after(60));
   REQUIRE(queue.begin_settle({1}, lease.number));
   SECTION("acked") { CHECK(queue.remove({1}, 1)); }
   SECTION("given back") {
-    queue.give_back({1}, 1, after(60), after(60));
+    queue.give_back({1}, counted(1), after(60), after(60));
     queue.wake(after(60));
     CHECK_FALSE(queue.has_ready());
     std::vector<Lsn> expired;
@@ -210,9 +216,9 @@ TEST_CASE("what expired and was not removed expires again in the next term", "[s
 TEST_CASE("what is acked elsewhere goes from any state", "[storage][queue]") {
   Queue queue;
   for (std::uint64_t lsn = 1; lsn <= 6; ++lsn) queue.append({lsn}, {.bytes = 10}, kStart);
-  queue.lease_first(after(100), 10);
-  queue.give_back({5}, 2, after(50), kStart);
-  queue.give_back({6}, 1, kStart, kStart);
+  queue.lease_first(after(100), 10, {});
+  queue.give_back({5}, counted(2), after(50), kStart);
+  queue.give_back({6}, counted(1), kStart, kStart);
   for (const std::uint64_t lsn : {3, 1, 5, 6}) {  // ready in the middle, leased, delayed, returned
     INFO("lsn " << lsn);
     CHECK(queue.remove({lsn}, 10));
@@ -222,20 +228,20 @@ TEST_CASE("what is acked elsewhere goes from any state", "[storage][queue]") {
   CHECK(queue.all() == std::vector<Lsn>{{2}, {4}});
   CHECK(queue.counts().ready == 2);
   CHECK(queue.counts().bytes == 20);
-  CHECK(queue.lease_first(after(100), 10).deliveries == 1);
+  CHECK(queue.lease_first(after(100), 10, {}).deliveries == 1);
   CHECK(queue.first_ready() == Lsn{4});
 }
 
 TEST_CASE("a term's end gives back what was leased, uncounted", "[storage][queue]") {
   Queue queue;
   for (std::uint64_t lsn = 1; lsn <= 3; ++lsn) queue.append({lsn}, {.bytes = 1}, kStart);
-  const Lease first = queue.lease_first(after(100), 1);
-  queue.lease_first(after(100), 1);
+  const Lease first = queue.lease_first(after(100), 1, {});
+  queue.lease_first(after(100), 1, {});
   queue.begin_settle({1}, first.number);
   queue.end_leases();
   queue.check_invariants();
   CHECK(queue.counts().ready == 3);
-  CHECK(queue.lease_first(after(100), 1).deliveries == 1);
+  CHECK(queue.lease_first(after(100), 1, {}).deliveries == 1);
   CHECK_FALSE(queue.begin_settle({1}, first.number));
 }
 
@@ -243,12 +249,14 @@ TEST_CASE("a term's end gives back what was leased, uncounted", "[storage][queue
 namespace {
 
 struct Modelled {
-  enum class State { kReady, kLeased, kSettling, kDelayed, kExpired } state = State::kReady;
+  enum class State { kReady, kLeased, kSettling, kDelayed, kExpired, kDead } state = State::kReady;
   std::uint32_t deliveries = 0;
   TimeMs until{};
   LeaseNumber number{};
   Priority priority = 0;
   TimeMs expires{INT64_MAX};
+  QueueId to;  // of a dead one
+  std::uint64_t mark = 0;
 };
 
 struct Model {
@@ -295,9 +303,48 @@ void random_walk(std::uint64_t seed, int steps) {
   std::map<Lsn, Lease> settling;
   TimeMs now = kStart;
   std::uint64_t next_lsn = 1;
+  std::uint64_t next_mark = 1;
   for (int step = 0; step < steps; ++step) {
     now = now + DurationMs{static_cast<std::int64_t>(pick(5))};
-    switch (pick(14)) {
+    switch (pick(16)) {
+      case 14: {  // dead ones that another queue has by now
+        const QueueId to{1 + pick(2)};
+        const std::uint64_t mark = pick(next_mark);
+        std::vector<Lsn> left;
+        queue.take_left(to, mark, left);
+        std::set<Lsn> expected;
+        for (auto& [lsn, each] : model.messages) {
+          if (each.state == State::kDead && each.to == to && each.mark <= mark) expected.insert(lsn);
+        }
+        REQUIRE(std::set<Lsn>(left.begin(), left.end()) == expected);
+        for (const Lsn lsn : left) {
+          if (pick(3) == 0) {
+            queue.restore(lsn);
+          } else {
+            REQUIRE(queue.remove(lsn, 1));
+            model.messages.erase(lsn);
+          }
+        }
+        break;
+      }
+      case 15: {  // taken out, and back as it was or anew
+        const Lsn lsn{1 + pick(next_lsn)};
+        const auto known = model.messages.find(lsn);
+        const bool can =
+            known != model.messages.end() && (known->second.state == State::kReady ||
+                                              (known->second.state == State::kDead && known->second.to.value == 0));
+        REQUIRE(queue.withdraw(lsn) == can);
+        if (!can) break;
+        REQUIRE_FALSE(queue.withdraw(lsn));
+        if (pick(2) == 0) {
+          queue.restore(lsn);
+        } else {
+          queue.give_back(lsn, {}, now, now);
+          known->second.state = State::kReady;
+          known->second.deliveries = 0;
+        }
+        break;
+      }
       case 12: {  // what expired is removed, or cannot be
         std::vector<Lsn> expired;
         queue.take_expired(1 + pick(3), expired);
@@ -317,8 +364,7 @@ void random_walk(std::uint64_t seed, int steps) {
         queue.end_leases();
         settling.clear();
         for (auto& [lsn, each] : model.messages) {
-          if (each.state == State::kLeased || each.state == State::kSettling) --each.deliveries;
-          if (each.state != State::kDelayed) each.state = State::kReady;
+          if (each.state != State::kDelayed && each.state != State::kDead) each.state = State::kReady;
         }
         break;
       case 10: {  // acked under another leader
@@ -331,7 +377,7 @@ void random_walk(std::uint64_t seed, int steps) {
         const Lsn lsn{1 + pick(next_lsn)};
         const auto known = model.messages.find(lsn);
         const TimeMs ready = now + DurationMs{static_cast<std::int64_t>(pick(2) * 9)};
-        REQUIRE(queue.give_back(lsn, 3, ready, now) == (known != model.messages.end()));
+        REQUIRE(queue.give_back(lsn, counted(3), ready, now) == (known != model.messages.end()));
         if (known == model.messages.end()) break;
         known->second.state = ready <= now ? State::kReady : State::kDelayed;
         known->second.deliveries = 3;
@@ -347,14 +393,13 @@ void random_walk(std::uint64_t seed, int steps) {
       case 3:
         REQUIRE(queue.first_ready().value_or(Lsn{}) == model.first_ready());
         if (const Lsn lsn = model.first_ready(); lsn.value != 0) {
-          const Lease lease = queue.lease_first(now + DurationMs{20}, 1);
+          const Lease lease = queue.lease_first(now + DurationMs{20}, 1, {});
           Modelled& each = model.messages[lsn];
           each.state = State::kLeased;
-          ++each.deliveries;
           each.until = now + DurationMs{20};
           each.number = lease.number;
           REQUIRE(lease.priority == each.priority);
-          REQUIRE(lease.deliveries == each.deliveries);
+          REQUIRE(lease.deliveries == each.deliveries + 1);
         }
         break;
       case 4:
@@ -377,7 +422,7 @@ void random_walk(std::uint64_t seed, int steps) {
           const auto [lsn, lease] = *settling.begin();
           settling.erase(settling.begin());
           Modelled& each = model.messages[lsn];
-          switch (pick(4)) {
+          switch (pick(6)) {
             case 0:
               REQUIRE(queue.remove(lsn, 1));
               model.messages.erase(lsn);
@@ -387,13 +432,25 @@ void random_walk(std::uint64_t seed, int steps) {
               each.state = State::kLeased;
               break;
             case 2:
-              queue.give_back(lsn, lease.deliveries, now, now);
+              queue.give_back(lsn, counted(lease.deliveries), now, now);
               each.state = State::kReady;
+              each.deliveries = lease.deliveries;
               break;
-            default:
-              queue.give_back(lsn, lease.deliveries, now + DurationMs{7}, now);
+            case 3:
+              queue.give_back(lsn, counted(lease.deliveries), now + DurationMs{7}, now);
               each.state = State::kDelayed;
               each.until = now + DurationMs{7};
+              each.deliveries = lease.deliveries;
+              break;
+            default: {
+              each.to = {pick(3)};
+              each.mark = next_mark++;
+              ReturnState state = counted(lease.deliveries);
+              state.move = {MoveCause::kMaxDeliveries, each.to, each.mark};
+              queue.give_back(lsn, state, now, now);
+              each.state = State::kDead;
+              each.deliveries = lease.deliveries;
+            }
           }
         }
         break;
@@ -404,8 +461,9 @@ void random_walk(std::uint64_t seed, int steps) {
         for (auto& [lsn, each] : model.messages) due += each.state == State::kLeased && each.until <= now;
         REQUIRE(expired.size() == due);
         for (const auto& [lsn, lease] : expired) {
-          queue.give_back(lsn, lease.deliveries, now, now);
+          queue.give_back(lsn, counted(lease.deliveries), now, now);
           model.messages[lsn].state = State::kReady;
+          model.messages[lsn].deliveries = lease.deliveries;
         }
         break;
       }
@@ -428,7 +486,6 @@ void random_walk(std::uint64_t seed, int steps) {
         } else {
           REQUIRE(queue.undo_lease(lsn, known->second.number));
           known->second.state = State::kReady;
-          --known->second.deliveries;
         }
       }
     }
@@ -438,6 +495,7 @@ void random_walk(std::uint64_t seed, int steps) {
     REQUIRE(counts.leased ==
             model.count(State::kLeased) + model.count(State::kSettling) + model.count(State::kExpired));
     REQUIRE(counts.delayed == model.count(State::kDelayed));
+    REQUIRE(counts.dead == model.count(State::kDead));
     REQUIRE(counts.bytes == model.messages.size());
   }
 }

@@ -66,18 +66,18 @@ TEST_CASE("who fetched the log up to a place has no word on what was there", "[s
   CHECK(text_of(comparison.take("b", {12}, 2, {"b"})) == "b");
 }
 
-TEST_CASE("a range's hash tells places, contents and delivery counts apart", "[storage][comparison]") {
-  const auto hash = [](Lsn lsn, std::string_view record, std::uint32_t deliveries) {
+TEST_CASE("a range's hash tells places, contents and states apart", "[storage][comparison]") {
+  const auto hash = [](Lsn lsn, std::string_view record, std::string_view state) {
     RangeHasher hasher;
-    hasher.add(lsn, record, deliveries);
+    hasher.add(lsn, record, state);
     return hasher.finish();
   };
-  const std::uint64_t one = hash({1}, "checksumbody", 0);
+  const std::uint64_t one = hash({1}, "checksumbody", "");
   CHECK(one < kNumberMax);
-  CHECK(one == hash({1}, "checksumrest", 0));  // the checksum stands for all of it
-  CHECK(one != hash({2}, "checksumbody", 0));
-  CHECK(one != hash({1}, "checksunbody", 0));
-  CHECK(one != hash({1}, "checksumbody", 1));
+  CHECK(one == hash({1}, "checksumrest", ""));  // the checksum stands for all of it
+  CHECK(one != hash({2}, "checksumbody", ""));
+  CHECK(one != hash({1}, "checksunbody", ""));
+  CHECK(one != hash({1}, "checksumbody", "once"));
   CHECK(RangeHasher().finish() != one);
 }
 

@@ -49,6 +49,8 @@ struct Node {
   // Not the replica core's.
   bool hear(const PeerMessage&, const RangeHash&) { return false; }
   bool hear(const PeerMessage&, const RangeDiffers&) { return false; }
+  bool hear(const PeerMessage&, const TransferRecords&) { return false; }
+  bool hear(const PeerMessage&, const TransferredRecords&) { return false; }
   void publish(std::uint32_t count) { out.sends.push_back(replica.publish(replica.append(count), count, kNow)); }
   void sync() { replica.on_disk(replica.end(), kNow, out); }
   // Answers the last fetch with all that there is.

@@ -41,6 +41,8 @@ class MemoryRecords : public RecordSource {
       }
       bytes[put.place] = std::move(record);
     }
+    for (const auto& [place, state] : writes.returns) returns[place] = state;
+    std::erase_if(returns, [](const auto& row) { return row.second.is_empty(); });
     for (const auto& [id, table] : writes.epochs) epochs[id] = table;
     for (const ProducerKey& key : writes.forgotten_producers) producers.erase(key);
     for (const auto& [key, state] : writes.producers) producers[key] = state;
@@ -48,6 +50,7 @@ class MemoryRecords : public RecordSource {
     std::erase_if(dropped, [](const auto& entry) { return entry.second.value == 0; });
   }
   std::map<RecordPlace, std::string> bytes;
+  std::map<RecordPlace, ReturnState> returns;
   std::map<PartitionId, EpochTable> epochs;
   std::map<ProducerKey, ProducerState> producers;
   std::map<QueuePlace, Lsn> dropped;
@@ -175,6 +178,7 @@ class ServiceScript {
   std::deque<std::string> payloads;
   std::vector<std::string> receipts;      // of the messages that were delivered last
   std::uint32_t deliveries = 0;           // of the last message
+  std::string last_payload;               // of the last deliveries
   std::optional<Confirmation> confirmed;  // as the last reply says
   bool gathering = false;                 // keep the turn open until commit() or fail_commit()
   Result<void> followed;
@@ -191,6 +195,7 @@ class ServiceScript {
     std::vector<Delivery> messages;
     if (decode_deliveries(reply.payload, reader, messages)) {
       receipts.clear();
+      last_payload = reply.payload;
       for (const Delivery& message : messages) {
         out += (receipts.empty() ? ": " : " ") + std::string(message.body.substr(0, 20));
         receipts.emplace_back(message.receipt);
@@ -210,5 +215,18 @@ class ServiceScript {
     return out + ": " + list;
   }
 };
+
+// Another process over the same store.
+inline void restart(const ServiceScript& from, ServiceScript& to) {
+  to.now = from.now;
+  to.records.bytes = from.records.bytes;
+  to.records.returns = from.records.returns;
+  for (const auto& [place, bytes] : from.records.bytes) {
+    const auto returned = from.records.returns.find(place);
+    to.service.partition({0}).restore_message(place.lsn, *read_record_header(bytes),
+                                              returned == from.records.returns.end() ? ReturnState{} : returned->second,
+                                              to.now);
+  }
+}
 
 }  // namespace dmq

@@ -392,11 +392,12 @@ struct FollowerScript : ServiceScript {
   // Asks as often as it must, and is answered by one part of a snapshot stamped 9.
   void snapshot(Lsn first, Lsn end, const std::vector<std::uint64_t>& offsets, std::uint32_t returned = 0) {
     wait(1000);
-    std::string parts = shipped(offsets);
-    for (std::string_view rest = parts; !rest.empty();) {
-      const char* at = rest.data();
-      (void)take_shipped_record(rest);
-      parts[static_cast<std::size_t>(at - parts.data()) + 8] = static_cast<char>(returned);
+    const std::string fresh = shipped(offsets);
+    const std::string state = encode_return_state({.deliveries = returned});
+    std::string parts;
+    for (std::string_view rest = fresh; !rest.empty();) {
+      const auto record = take_shipped_record(rest);
+      ship_record(parts, {record->lsn, state, record->bytes});
     }
     hear(SnapshotRecords{last_fetch().nonce, first, end, {9}, {{{2}, {1}}}, {}}, parts, {7});
   }

@@ -1,0 +1,227 @@
+// Each setting of a queue: its name, what it may be, and its place.
+#include "protocol/queue_settings.hpp"
+
+#include <algorithm>
+#include <array>
+#include <type_traits>
+
+#include "protocol/catalog_records.hpp"
+#include "protocol/msgpack_reader.hpp"
+#include "protocol/packing.hpp"
+
+namespace dmq {
+namespace {
+
+constexpr ReadLimits kSettingsLimits{.array_items = 16, .map_keys = 64, .string_bytes = 1024, .binary_bytes = 1024};
+
+struct Setting {
+  std::string_view key;
+  bool always;  // written also when it is its default
+  bool (*is_default)(const QueueSettings& settings);
+  void (*pack)(const QueueSettings& settings, Packer& packer);
+  Result<void> (*read)(const msgpack::object& value, QueueSettings& out);  // Errors: invalid_argument
+};
+
+const QueueSettings kDefaults;
+
+tl::unexpected<Error> bad(std::string_view key, std::string_view what) {
+  return fail(Errc::kInvalidArgument, "`" + std::string(key) + "` must be " + std::string(what));
+}
+
+template <class Number>
+std::uint64_t number_of(const Number& value) {
+  if constexpr (std::is_integral_v<Number>) {
+    return value;
+  } else {
+    return static_cast<std::uint64_t>(value.value);
+  }
+}
+
+template <class Number>
+void set_number(Number& place, std::uint64_t value) {
+  if constexpr (std::is_integral_v<Number>) {
+    place = static_cast<Number>(value);
+  } else {
+    place.value = static_cast<std::int64_t>(value);
+  }
+}
+
+// `place` gives the number in the settings; `key`, the limits and the unit are of the type, so that plain functions do.
+template <class Name, std::uint64_t kLeast, std::uint64_t kMost, class Place>
+constexpr Setting number(Name, Place, bool always = false) {
+  return {Name{}(), always,
+          [](const QueueSettings& settings) { return number_of(Place{}(settings)) == number_of(Place{}(kDefaults)); },
+          [](const QueueSettings& settings, Packer& packer) { packer.number(number_of(Place{}(settings))); },
+          [](const msgpack::object& value, QueueSettings& out) -> Result<void> {
+            const auto given = as_number(value);
+            if (!given || *given < kLeast || *given > kMost) {
+              return bad(Name{}(), "an integer from " + std::to_string(kLeast) + " to " + std::to_string(kMost));
+            }
+            set_number(Place{}(out), *given);
+            return {};
+          }};
+}
+
+template <class Name, class Place>
+constexpr Setting flag(Name, Place) {
+  return {Name{}(), false, [](const QueueSettings& settings) { return !Place{}(settings); },
+          [](const QueueSettings& settings, Packer& packer) { packer.boolean(Place{}(settings)); },
+          [](const msgpack::object& value, QueueSettings& out) -> Result<void> {
+            if (value.type != msgpack::type::BOOLEAN) return bad(Name{}(), "true or false");
+            Place{}(out) = value.via.boolean;
+            return {};
+          }};
+}
+
+constexpr std::array<std::string_view, 3> kBackoffNames{"fixed", "linear", "exponential"};
+
+Result<void> read_backoff(const msgpack::object& value, QueueSettings& out) {
+  const auto name = std::find(kBackoffNames.begin(), kBackoffNames.end(), as_text(value).value_or(""));
+  if (name == kBackoffNames.end()) return bad("retry_backoff", R"("fixed", "linear" or "exponential")");
+  out.retry.backoff = static_cast<Backoff>(name - kBackoffNames.begin());
+  return {};
+}
+
+Result<void> read_confirm(const msgpack::object& value, QueueSettings& out) {
+  const auto confirmation = confirmation_from_name(as_text(value).value_or(""));
+  if (!confirmation) return bad("confirm", R"("in_sync" or "leader")");
+  out.confirm = *confirmation;
+  return {};
+}
+
+Result<void> read_dead_letter(const msgpack::object& value, QueueSettings& out) {
+  if (value.type == msgpack::type::NIL) {
+    out.dead_letter.clear();
+    return {};
+  }
+  const auto name = as_text(value);
+  if (!name) return bad("dead_letter", "the name of a queue, or nil");
+  if (auto good = check_queue_name(*name); !good) {
+    return fail(Errc::kInvalidArgument, "`dead_letter`: " + good.error().context);
+  }
+  out.dead_letter = *name;
+  return {};
+}
+
+Result<void> read_weights(const msgpack::object& value, QueueSettings& out) {
+  PriorityWeights weights{};
+  const auto wrong = [] { return bad("priority_weights", "10 integers from 1 to 100, priority 0 first, or nil"); };
+  if (value.type == msgpack::type::NIL) {
+    out.priority_weights = weights;
+    return {};
+  }
+  if (value.type != msgpack::type::ARRAY || value.via.array.size != kPriorities) return wrong();
+  for (std::uint32_t i = 0; i < kPriorities; ++i) {
+    const auto weight = as_number(value.via.array.ptr[i]);
+    if (!weight || *weight < 1 || *weight > kPriorityWeightMax) return wrong();
+    weights[i] = static_cast<std::uint8_t>(*weight);
+  }
+  out.priority_weights = weights;
+  return {};
+}
+
+void pack_weights(const QueueSettings& settings, Packer& packer) {
+  packer.array(kPriorities);
+  for (const std::uint8_t weight : settings.priority_weights) packer.number(weight);
+}
+
+#define DMQ_SETTING(key, place) \
+  [] { return std::string_view(key); }, [](auto& settings) -> auto& { return settings.place; }
+
+template <std::uint64_t kLeast, std::uint64_t kMost, class Name, class Place>
+constexpr Setting number_from(Name name, Place place, bool always = false) {
+  return number<Name, kLeast, kMost>(name, place, always);
+}
+
+constexpr auto kYear = static_cast<std::uint64_t>(kRetryDelayMost.value);
+
+const std::array<Setting, 13> kSettings{{
+    number_from<kLeaseMsMin, kLeaseMsMax>(DMQ_SETTING("lease_ms", lease_ms), true),
+    {"confirm", true, [](const QueueSettings& settings) { return settings.confirm == kDefaults.confirm; },
+     [](const QueueSettings& settings, Packer& packer) { packer.text(confirmation_name(settings.confirm)); },
+     read_confirm},
+    number_from<0, kNumberMax>(DMQ_SETTING("delay_ms", delay_ms)),
+    number_from<0, kNumberMax>(DMQ_SETTING("ttl_ms", ttl_ms)),
+    flag(DMQ_SETTING("pause_send", pause_send)),
+    flag(DMQ_SETTING("pause_receive", pause_receive)),
+    {"priority_weights", false,
+     [](const QueueSettings& settings) { return settings.priority_weights == kDefaults.priority_weights; },
+     pack_weights, read_weights},
+    number_from<0, kMaxDeliveriesMost>(DMQ_SETTING("max_deliveries", retry.max_deliveries)),
+    {"retry_backoff", false, [](const QueueSettings& settings) { return settings.retry.backoff == Backoff::kFixed; },
+     [](const QueueSettings& settings, Packer& packer) {
+       packer.text(kBackoffNames[static_cast<std::size_t>(settings.retry.backoff)]);
+     },
+     read_backoff},
+    number_from<0, kYear>(DMQ_SETTING("retry_delay_ms", retry.delay_ms)),
+    number_from<0, kYear>(DMQ_SETTING("retry_delay_max_ms", retry.max_delay_ms)),
+    number_from<0, 100>(DMQ_SETTING("retry_jitter", retry.jitter)),
+    {"dead_letter", false, [](const QueueSettings& settings) { return settings.dead_letter.empty(); },
+     [](const QueueSettings& settings, Packer& packer) { packer.text(settings.dead_letter); }, read_dead_letter},
+}};
+
+#undef DMQ_SETTING
+
+const Setting* find_setting(std::string_view key) {
+  const auto found =
+      std::find_if(kSettings.begin(), kSettings.end(), [key](const Setting& setting) { return setting.key == key; });
+  return found == kSettings.end() ? nullptr : found;
+}
+
+Error unknown_setting(std::string_view key) {
+  std::string known;
+  for (const Setting& setting : kSettings) known += (known.empty() ? "" : ", ") + std::string(setting.key);
+  return {Errc::kInvalidArgument, "there is no setting '" + std::string(repeatable(key)) + "'; known: " + known};
+}
+
+}  // namespace
+
+SettingPairs pack_setting_pairs(const QueueSettings& settings) {
+  SettingPairs pairs;
+  Packer packer(pairs.packed);
+  for (const Setting& setting : kSettings) {
+    if (!setting.always && setting.is_default(settings)) continue;
+    packer.text(setting.key);
+    setting.pack(settings, packer);
+    ++pairs.count;
+  }
+  return pairs;
+}
+
+std::string encode_queue_settings(const QueueSettings& settings) {
+  const SettingPairs pairs = pack_setting_pairs(settings);
+  std::string out;
+  Packer packer(out);
+  packer.map(pairs.count);
+  packer.raw(pairs.packed);
+  return out;
+}
+
+Result<QueueSettings> decode_queue_settings(std::string_view payload, MsgpackReader& reader, QueueSettings settings) {
+  if (payload.empty()) return settings;
+  const auto object = reader.read(payload, kSettingsLimits);
+  if (!object) return tl::unexpected<Error>(object.error());
+  if (auto map = check_map(*object); !map) return fail(Errc::kMalformed, "settings: " + map.error().context);
+  for (std::uint32_t i = 0; i < object->via.map.size; ++i) {
+    const auto& pair = object->via.map.ptr[i];
+    const std::string_view key = as_text(pair.key).value_or("");
+    const Setting* setting = find_setting(key);
+    if (setting == nullptr) return tl::unexpected<Error>(unknown_setting(key));
+    if (auto read = setting->read(pair.val, settings); !read) return tl::unexpected<Error>(read.error());
+  }
+  return settings;
+}
+
+Result<QueueSettings> read_settings(const msgpack::object& object) {
+  QueueSettings settings;
+  for (const Setting& setting : kSettings) {
+    const msgpack::object* value = find_key(object, setting.key);
+    if (value == nullptr) continue;
+    if (auto read = setting.read(*value, settings); !read) {
+      return fail(Errc::kMalformed, "settings: " + read.error().context);
+    }
+  }
+  return settings;
+}
+
+}  // namespace dmq

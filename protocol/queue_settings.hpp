@@ -1,0 +1,49 @@
+// What can be set of a queue: the values, their ranges, and how they are written.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "protocol/confirmation.hpp"
+#include "protocol/error.hpp"
+#include "protocol/ids.hpp"
+#include "protocol/limits.hpp"
+#include "protocol/retry_policy.hpp"
+
+namespace dmq {
+
+class MsgpackReader;
+
+// How many of so many messages each priority gives while all have some; zeros: a higher one goes first always.
+using PriorityWeights = std::array<std::uint8_t, kPriorities>;
+
+struct QueueSettings {
+  DurationMs lease_ms{kLeaseMsDefault};  // lease of a receive that names none
+  Confirmation confirm = Confirmation::kInSync;
+  DurationMs delay_ms;                 // of messages that say nothing of a delay
+  DurationMs ttl_ms;                   // of messages that say nothing of it; 0: they do not expire
+  PriorityWeights priority_weights{};  // each from 1, or all 0
+  bool pause_send = false;             // nothing is taken
+  bool pause_receive = false;          // nothing is handed out; what is out can be settled
+  RetryPolicy retry;
+  std::string dead_letter;  // the queue for messages that cannot be done; empty: they stay, dead
+  bool operator==(const QueueSettings&) const = default;
+};
+
+// Settings as pairs of a map; those that are their defaults are left out, but for lease_ms and confirm.
+struct SettingPairs {
+  std::size_t count = 0;
+  std::string packed;
+};
+SettingPairs pack_setting_pairs(const QueueSettings& settings);
+
+// queue.create: an optional map of settings; an absent or empty payload means the defaults.
+// queue.update: what the map does not name stays as it is in `settings`.
+// Errors: malformed, invalid_argument (a value out of range, an unknown setting: a typing error must not be silent).
+Result<QueueSettings> decode_queue_settings(std::string_view payload, MsgpackReader& reader,
+                                            QueueSettings settings = {});
+std::string encode_queue_settings(const QueueSettings& settings);
+
+}  // namespace dmq

@@ -1,0 +1,58 @@
+// What a message has been through, beyond its record: kept from when it first comes back until it is gone.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "protocol/error.hpp"
+#include "protocol/ids.hpp"
+
+namespace dmq {
+
+// Why a message is no longer given out.
+enum class MoveCause : std::uint8_t {
+  kNone = 0,           // it is
+  kMaxDeliveries = 1,  // it came back too often
+  kRejected = 2,       // a consumer said that it can never be done
+  kExpired = 3,
+  kRedrive = 4,  // it goes back to where it came from
+};
+std::string_view move_cause_name(MoveCause cause);
+
+// Out of its queue, to another one or to none.
+struct Move {
+  MoveCause cause = MoveCause::kNone;
+  QueueId to;              // 0: it stays, dead
+  std::uint64_t mark = 0;  // of the record that said so: grows along the log of its partition, whoever leads
+
+  bool is_set() const { return cause != MoveCause::kNone; }
+  bool operator==(const Move&) const = default;
+};
+
+// Terms grow, and so do places within one; a leader that was forced may give a place again, in a later term.
+inline std::uint64_t move_mark(Epoch epoch, Lsn lsn) {
+  constexpr unsigned kPlaceBits = 40;
+  return (std::uint64_t{epoch.value} << kPlaceBits) | (lsn.value & ((std::uint64_t{1} << kPlaceBits) - 1));
+}
+
+struct ReturnState {
+  std::uint32_t deliveries = 0;  // that counted until now
+  TimeMs ready_ms;               // since 1970; 0: at once
+  TimeMs first_ms;               // of the first delivery that counted; 0: there was none
+  TimeMs last_ms;                // of the last one
+  std::string reason;            // that the last nack gave
+  Move move;
+
+  // As if it had never been given out: nothing of it is kept.
+  bool is_empty() const { return deliveries == 0 && ready_ms.value == 0 && !move.is_set(); }
+  bool operator==(const ReturnState&) const = default;
+};
+
+// Little-endian, without padding: deliveries u32, ready_ms i64, first_ms i64, last_ms i64, cause u8, to u64, mark u64,
+// and the reason's bytes. Of an empty state: nothing.
+std::string encode_return_state(const ReturnState& state);
+// Errors: malformed.
+Result<ReturnState> decode_return_state(std::string_view bytes);
+
+}  // namespace dmq
