@@ -71,6 +71,15 @@ void update(const Flags& flags, const CLI::App& command, Client& client) {
   print_fields(client.update_queue(flags.queue, changes), flags.json);
 }
 
+// Neither the queue's name nor a condition is something to change.
+void check_something_changes(const CLI::App& command) {
+  for (const CLI::Option* option : command.get_options()) {
+    if (option->count() > 0 && option->nonpositional() && !option->check_lname("if-version")) return;
+  }
+  throw CLI::ValidationError(
+      "nothing to change: give a setting, like --lease 2m or --ttl 1d (dmq queue update --help)");
+}
+
 // Both ways unless one is named.
 void pause(const Flags& flags, bool on, Client& client) {
   QueueChanges changes;
@@ -176,13 +185,15 @@ void add_queue_commands(CLI::App& app, Flags& flags, const Interrupt& interrupt,
   add_settings(*creating, flags);
   CLI::App& updating = *queue.add_subcommand("update", "Change settings of a queue, also while it is used");
   updating.fallthrough();
-  updating.callback([&] { action = [&](Client& client) { update(flags, updating, client); }; });
+  updating.callback([&] {
+    check_something_changes(updating);
+    action = [&](Client& client) { update(flags, updating, client); };
+  });
   add_queue_argument(updating, flags.queue, "Its name");
   add_settings(updating, flags);
   updating.add_flag("--strict-priorities", flags.strict, "No weights any more: higher priorities always go first")
       ->excludes("--priority-weights");
   updating.add_option("--if-version", flags.if_version, "Only while the settings have this version (queue describe)");
-  updating.require_option(2, 0);  // the queue, and something to change
   for (const bool on : {true, false}) {
     CLI::App* pausing =
         add_command(queue, on ? "pause" : "resume", on ? "Refuse sends and hand nothing out" : "End a pause", action,

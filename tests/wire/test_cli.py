@@ -73,7 +73,10 @@ class Programs(BrokerTest):
         code, _, err = self.run_program("dmq", "queue", "update", self.queue, "--ttl", "0s", "--if-version", "1")
         self.assertEqual(code, 1)
         self.assertIn("have version 2 by now", err)
-        self.assertEqual(self.run_program("dmq", "queue", "update", self.queue)[0], 2)
+        for nothing in ([], ["--if-version", "2"]):
+            code, _, err = self.run_program("dmq", "queue", "update", self.queue, *nothing)
+            self.assertEqual(code, 2)
+            self.assertIn("nothing to change: give a setting, like --lease 2m", err)
         info = json.loads(self.run_program("dmq", "queue", "pause", self.queue, "--receive")[1])
         self.assertEqual((info.get("pause_receive"), info.get("pause_send")), (True, None))
         info = json.loads(self.run_program("dmq", "queue", "pause", self.queue)[1])
