@@ -112,7 +112,7 @@ bool ClientLoop::step(TimeMs until) {
     throw ClientError({"interrupted", "interrupted", false});
   }
   send_refused_ = false;
-  now = steady_now();
+  now = drained_at_ = steady_now();
   came = read_replies(now);
   check_time(now);
   send_due(now);
@@ -154,7 +154,11 @@ bool ClientLoop::read_replies(TimeMs now) {
   zmq::message_t payload;
   bool came = false;
   // Bounded by the window and by the receives under way; the bound here is for a router that talks without end.
-  for (int i = 0; i < 1000 && link_.receive(header, payload); ++i) {
+  for (int i = 0; i < 1000; ++i) {
+    if (!link_.receive(header, payload)) {
+      drained_at_ = now;
+      break;
+    }
     came = true;
     on_reply(bytes_of(header), std::move(payload), now);
   }
@@ -183,11 +187,7 @@ void ClientLoop::on_reply(std::string_view bytes, zmq::message_t payload, TimeMs
 
 void ClientLoop::finish(Request& request, Reply reply) {
   if (!request.done) return;
-  in_callback_ = true;
-  struct Leave {
-    bool& flag;
-    ~Leave() { flag = false; }
-  } leave{in_callback_};
+  const InCallback in_callback(in_callback_);
   request.done(reply);
 }
 
@@ -210,11 +210,7 @@ void ClientLoop::finish_batch(BatchOutcome& outcome, std::string_view payload) {
   if (!outcome.failure) {
     if (auto decoded = decode_results(payload, reader_)) items = std::move(*decoded);
   }
-  in_callback_ = true;
-  struct Leave {
-    bool& flag;
-    ~Leave() { flag = false; }
-  } leave{in_callback_};
+  const InCallback in_callback(in_callback_);
   SendResult result;
   for (std::size_t i = 0; i < outcome.callbacks.size(); ++i) {
     result.failure = outcome.failure;
@@ -249,6 +245,7 @@ void ClientLoop::check_time(TimeMs now) {
     reply.failure = out_of_time(*request);
     finish(*request, std::move(reply));
   }
+  renew_due(now);
 }
 
 void ClientLoop::on_link_lost(TimeMs now) {
@@ -263,7 +260,7 @@ TimeMs ClientLoop::next_deadline() const {
   TimeMs next = std::min(sends.value_or(kNever), others.value_or(kNever));
   // While nothing is asked for, the link may stay down: no wake-ups for nobody.
   if (sends || others) next = std::min(next, link_.next_deadline());
-  return next;
+  return std::min(next, renewals_.next_deadline().value_or(kNever));
 }
 
 std::string ClientLoop::unreachable_text() const {
@@ -283,6 +280,7 @@ bool ClientLoop::idle(bool with_receives) const {
 
 void ClientLoop::close() {
   closed_ = true;
+  renewals_.clear();
   while (auto request = requests_.take_any()) {
     Reply reply;
     reply.failure = Failure{"closed", "the client was closed before the reply came", false};

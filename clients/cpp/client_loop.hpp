@@ -10,12 +10,26 @@
 
 #include "clients/cpp/link.hpp"
 #include "clients/cpp/producer_core.hpp"
+#include "clients/cpp/renewal_table.hpp"
 #include "clients/cpp/request_table.hpp"
 #include "dmq/client.hpp"
 #include "protocol/header.hpp"
 #include "protocol/msgpack_reader.hpp"
 
 namespace dmq {
+
+// Says that a callback of the user's runs, which must not call what waits.
+class InCallback {
+ public:
+  explicit InCallback(bool& flag) : flag_(flag), before_(std::exchange(flag, true)) {}
+  ~InCallback() { flag_ = before_; }
+  InCallback(const InCallback&) = delete;
+  InCallback& operator=(const InCallback&) = delete;
+
+ private:
+  bool& flag_;
+  const bool before_;
+};
 
 // Owned by a Client; leases know it weakly. Not thread-safe.
 class ClientLoop : public std::enable_shared_from_this<ClientLoop> {
@@ -42,6 +56,9 @@ class ClientLoop : public std::enable_shared_from_this<ClientLoop> {
   // A batch of leases has messages to give back; they leave with the next step. `now_or_never`: leave at once.
   void note_released(const std::shared_ptr<LeaseHolder>& holder, bool at_once);
 
+  // A lease of a batch that is renewed has ended.
+  void drop_renewal(std::uint64_t batch, std::string_view receipt) { renewals_.drop(batch, receipt); }
+
   // Is nothing under way? Parked receives count only `with_receives`.
   bool idle(bool with_receives) const;
   // From now on waiting is not interrupted: what remains is bounded and gives back what is held.
@@ -65,6 +82,10 @@ class ClientLoop : public std::enable_shared_from_this<ClientLoop> {
   void on_link_lost(TimeMs now);
   void give_back_released();
   std::vector<Lease> make_leases(std::string_view queue, const Reply& reply);
+  void keep_leases(const std::vector<Lease>& leases, DurationMs lease, LostCallback on_lost);
+  void renew_due(TimeMs now);
+  void on_renewed(const Renewal& renewal, const Reply& reply);
+  void tell_lost(const LostLeases& lost);
   Failure out_of_time(const Request& request) const;
   std::string unreachable_text() const;
   TimeMs next_deadline() const;
@@ -73,12 +94,14 @@ class ClientLoop : public std::enable_shared_from_this<ClientLoop> {
   Link link_;
   ProducerCore producer_;
   RequestTable requests_;
+  RenewalTable renewals_;
   MsgpackReader reader_;
   std::uint64_t next_id_ = 1;
   std::vector<BatchOutcome> outcomes_;
   std::vector<std::shared_ptr<LeaseHolder>> released_;
   std::optional<Failure> unattended_;
   TimeMs time_checked_;
+  TimeMs drained_at_;          // what is read from now on came after this
   bool send_refused_ = false;  // the link takes no more until it is writable again
   bool in_callback_ = false;
   bool closed_ = false;

@@ -45,8 +45,14 @@ std::shared_ptr<ClientLoop> LeaseHolder::loop() const {
   return loop;
 }
 
-void LeaseHolder::on_released(std::string_view receipt) {
+void LeaseHolder::on_settled(std::string_view receipt) {
   --held_;
+  const auto loop = loop_.lock();
+  if (loop != nullptr && renewal_ != 0) loop->drop_renewal(renewal_, receipt);
+}
+
+void LeaseHolder::on_released(std::string_view receipt) {
+  on_settled(receipt);
   const auto loop = loop_.lock();
   if (loop == nullptr) return;
   released_.push_back(receipt);
@@ -88,6 +94,8 @@ void Lease::release() noexcept {
 }
 
 std::string_view Lease::queue() const { return holder_->queue(); }
+
+bool Lease::lost() const { return holder_->is_lost(receipt_); }
 
 std::optional<std::string_view> Lease::header(std::string_view name) const {
   for (const auto& [key, value] : headers_) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -25,7 +26,12 @@ class LeaseHolder : public std::enable_shared_from_this<LeaseHolder> {
   // Throws ClientError when the client is gone.
   std::shared_ptr<ClientLoop> loop() const;
 
-  void on_settled() { --held_; }
+  // Its leases are renewed under this number, as long as they are held.
+  void set_renewal(std::uint64_t renewal) { renewal_ = renewal; }
+  void note_lost(std::string_view receipt) { lost_.emplace(receipt); }
+  bool is_lost(std::string_view receipt) const { return lost_.contains(receipt); }
+
+  void on_settled(std::string_view receipt);
   // Remembers a receipt to give back; the last lease of the batch takes all of them along.
   void on_released(std::string_view receipt);
   std::vector<std::string_view> take_released() { return std::exchange(released_, {}); }
@@ -35,6 +41,8 @@ class LeaseHolder : public std::enable_shared_from_this<LeaseHolder> {
   std::string queue_;
   std::shared_ptr<const void> bytes_;
   std::size_t held_ = 0;
+  std::uint64_t renewal_ = 0;  // 0: none
+  std::set<std::string, std::less<>> lost_;
   std::vector<std::string_view> released_;
 };
 

@@ -45,18 +45,22 @@ void ClientLoop::receive(std::string_view queue, const ReceiveOptions& options, 
   const DurationMs wait{std::clamp<std::int64_t>(options.wait.count(), 0, kWaitMsMax)};
   if (wait.value != 0) header.wait_ms = wait;
   if (options.lease.count() != 0) header.lease_ms = DurationMs{options.lease.count()};
-  start(header, nullptr, wait, [this, name = std::string(queue), done = std::move(done)](const Reply& reply) {
-    ReceiveResult result;
-    result.failure = reply.failure;
-    if (!result.failure) {
-      try {
-        result.leases = make_leases(name, reply);
-      } catch (const ClientError& error) {
-        result.failure = error.failure();
-      }
-    }
-    done(std::move(result));
-  });
+  if (options.auto_extend && !header.lease_ms) header.lease_ms = DurationMs{kLeaseMsDefault};
+  const auto keep = options.auto_extend ? header.lease_ms : std::nullopt;
+  start(header, nullptr, wait,
+        [this, name = std::string(queue), keep, on_lost = options.on_lost, done = std::move(done)](const Reply& reply) {
+          ReceiveResult result;
+          result.failure = reply.failure;
+          if (!result.failure) {
+            try {
+              result.leases = make_leases(name, reply);
+            } catch (const ClientError& error) {
+              result.failure = error.failure();
+            }
+          }
+          if (keep) keep_leases(result.leases, *keep, on_lost);
+          done(std::move(result));
+        });
 }
 
 std::vector<Lease> ClientLoop::make_leases(std::string_view queue, const Reply& reply) {
@@ -97,7 +101,7 @@ void ClientLoop::settle(RequestHeader header, Lease* leases, std::size_t count, 
         });
   if (!ends) return;
   for (Lease* lease = leases; lease != leases + count; ++lease) {
-    if (lease->held_) lease->holder_->on_settled();
+    if (lease->held_) lease->holder_->on_settled(lease->receipt_);
     lease->held_ = false;
   }
 }

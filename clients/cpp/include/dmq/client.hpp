@@ -44,7 +44,13 @@ struct ReceiveOptions {
   std::size_t max = 1;                 // messages, at most 1,000
   std::size_t max_bytes = 0;           // sum of bodies; 0: the broker's default. The first one always comes.
   std::chrono::milliseconds wait{0};   // for the first message
-  std::chrono::milliseconds lease{0};  // 0: the queue's own
+  std::chrono::milliseconds lease{0};  // 0: the queue's own, or 30 s with auto_extend
+  // Renews each lease when half of it is over, until it is settled or destroyed, so that it may be short however long
+  // the work takes. As all that the client does this happens inside calls to it: a program that works for long calls
+  // poll() more often than that. A lease that is lost all the same is not renewed any more: `on_lost` is called, once
+  // for each, and Lease::lost() is true.
+  bool auto_extend = false;
+  LostCallback on_lost;
 };
 
 struct QueueOptions {

@@ -44,6 +44,17 @@ struct SendResult {
 };
 using SendCallback = std::function<void(const SendResult&)>;
 
+// A lease that was to be kept by ReceiveOptions::auto_extend and is over, or may be.
+struct LostLease {
+  std::string queue;
+  std::string id;       // of the message
+  std::string receipt;  // of the lease
+  // stale_receipt: the broker says that the lease was over. Otherwise why it was not renewed while it lasted; it may
+  // be over then, and an ack will tell.
+  Failure failure;
+};
+using LostCallback = std::function<void(const LostLease&)>;
+
 class LeaseHolder;  // one received batch: the bytes, and the way back to the client
 
 // One received message, held for a limited time. Views stay valid as long as the Lease, also after it is settled
@@ -79,6 +90,8 @@ class Lease {
   std::string_view correlation_id() const { return correlation_id_; }
   std::string_view traceparent() const { return traceparent_; }
   bool held() const { return held_; }
+  // With ReceiveOptions::auto_extend: it could not be kept, so another consumer may have the message.
+  bool lost() const;
 
   // Waits until the broker removed the message for good. Throws ClientError; stale_receipt: the lease was over.
   void ack();
