@@ -24,6 +24,13 @@ Interrupt::Interrupt() {
 
 Interrupt::~Interrupt() { ::close(fd_); }
 
+int Interrupt::take() {
+  int signals = 0;
+  signalfd_siginfo signal;
+  while (came() && ::read(fd_, &signal, sizeof signal) > 0) ++signals;
+  return signals;
+}
+
 bool Interrupt::came() const {
   pollfd item{fd_, POLLIN, 0};
   return ::poll(&item, 1, 0) == 1;

@@ -12,8 +12,10 @@ class Interrupt {
   Interrupt(const Interrupt&) = delete;
   Interrupt& operator=(const Interrupt&) = delete;
 
-  int fd() const { return fd_; }  // readable for good once a signal came
+  int fd() const { return fd_; }  // readable once a signal came, until it is taken
   bool came() const;
+  // How many signals came since the last call; the same one twice may count once.
+  int take();
 
  private:
   int fd_;

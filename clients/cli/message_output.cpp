@@ -75,14 +75,7 @@ void write_json(std::string& out, const Lease& message) {
   if (message.priority() != 0) line += ",\"priority\":" + std::to_string(message.priority());
   if (const auto expires = message.expires_at()) line += ",\"expires_ms\":" + std::to_string(ms_since_1970(*expires));
   for (const auto& [name, text] : labels_of(message)) line += "," + json_quoted(name) + ":" + json_quoted(text);
-  if (!message.headers().empty()) {
-    line += ",\"headers\":{";
-    for (const auto& header : message.headers()) {
-      if (&header != &message.headers().front()) line += ",";
-      line += json_bytes(header.first, header.second);
-    }
-    line += "}";
-  }
+  if (!message.headers().empty()) line += ",\"headers\":" + headers_json(message);
   out += line + "," + json_bytes("body", message.body()) + "}\n";
 }
 
@@ -110,6 +103,15 @@ void wait_for_reader(int interrupt_fd) {
 }
 
 }  // namespace
+
+std::string headers_json(const Lease& message) {
+  std::string json = "{";
+  for (const auto& header : message.headers()) {
+    if (&header != &message.headers().front()) json += ",";
+    json += json_bytes(header.first, header.second);
+  }
+  return json + "}";
+}
 
 void write_message(std::string& out, const Lease& message, OutputForm form, bool coloured) {
   switch (form) {

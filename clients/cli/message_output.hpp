@@ -13,6 +13,9 @@ enum class OutputForm { kPeople, kJson, kLines, kRaw };
 // terminal. JSON holds a body that is no UTF-8 as "body_base64".
 void write_message(std::string& out, const Lease& message, OutputForm form, bool coloured);
 
+// The headers as one JSON object; a value that is no UTF-8 is "name_base64".
+std::string headers_json(const Lease& message);
+
 // Writes `out` to standard output and empties it. False: standard output is gone (a closed pipe, a full disk). Throws
 // ClientError (interrupted) when the reader lets it wait and `interrupt_fd` becomes readable.
 bool flush_output(std::string& out, int interrupt_fd);

@@ -1,12 +1,15 @@
-// dmq-recv: takes messages out of a queue and writes them to standard output.
+// dmq-recv: takes messages out of a queue and writes them to standard output, or runs a command for each.
 #include <unistd.h>
 
 #include <chrono>
 #include <deque>
 #include <iostream>
 
+#include "clients/cli/exec_command.hpp"
+#include "clients/cli/exec_loop.hpp"
 #include "clients/cli/interrupt.hpp"
 #include "clients/cli/message_output.hpp"
+#include "clients/cli/recv_flags.hpp"
 #include "clients/cli/session.hpp"
 
 namespace dmq::cli {
@@ -16,39 +19,12 @@ using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
 constexpr const char* kProgram = "dmq-recv";
-constexpr const char* kExamples = R"(
-Examples:
-  dmq-recv jobs                             one message, if there is one now
-  dmq-recv --wait 10s jobs                  one message, waiting for it
-  dmq-recv --count 100 --lines jobs         up to 100 bodies, one a line
-  dmq-recv --follow jobs | jq .body         all messages as they come, as JSON lines
-  dmq-recv --ack none --count 5 jobs        look at five messages and give them back
-  dmq-recv --raw jobs > cat.png             the bare bytes of one message
-
-On a terminal messages are shown for people; in a pipe they are JSON lines unless --lines or --raw is given.
-Ctrl-C gives back at once what is not acked. With --ack auto a message is removed once it is written and flushed: what
-then happens in a pipe is up to the reader.
-Exit codes: 0 received, 1 error, 2 usage, 3 nothing there, 4 broker unreachable, 5 denied, 6 no such queue.)";
-
 constexpr milliseconds kSlice{1000};      // of a long wait; how long Ctrl-C may wait for a receive under way
 constexpr milliseconds kCloseWait{1500};  // longer than a slice, so that what it brings goes back
 constexpr std::int64_t kWaitMsLimit = std::int64_t{100} * 365 * 24 * 3600 * 1000;  // what clocks can add
 constexpr std::size_t kBatch = 100;
 
-struct Flags {
-  BrokerFlags broker;
-  std::string queue;
-  std::uint64_t count = 0;
-  DurationMs wait{0};
-  DurationMs lease{0};
-  bool follow = false;
-  bool lines = false;
-  bool json = false;
-  bool raw = false;
-  std::string ack = "auto";
-};
-
-OutputForm form_of(const Flags& flags) {
+OutputForm form_of(const RecvFlags& flags) {
   if (flags.lines) return OutputForm::kLines;
   if (flags.raw) return OutputForm::kRaw;
   return flags.json || !is_terminal(STDOUT_FILENO) ? OutputForm::kJson : OutputForm::kPeople;
@@ -56,7 +32,7 @@ OutputForm form_of(const Flags& flags) {
 
 class Receiver {
  public:
-  Receiver(const Flags& flags, const Interrupt& interrupt, Client& client)
+  Receiver(const RecvFlags& flags, const Interrupt& interrupt, Client& client)
       : flags_(flags), interrupt_fd_(interrupt.fd()), client_(client), form_(form_of(flags)) {}
 
   // Until the count is reached, nothing came in time, or the output is gone.
@@ -113,7 +89,7 @@ class Receiver {
     for (auto& batch : kept_) client_.extend(batch, lease);
   }
 
-  const Flags& flags_;
+  const RecvFlags& flags_;
   int interrupt_fd_;
   Client& client_;
   OutputForm form_;
@@ -125,7 +101,7 @@ class Receiver {
   steady_clock::time_point renew_at_ = steady_clock::now() + milliseconds(1000);
 };
 
-int receive(const Flags& flags, const Interrupt& interrupt) {
+int receive(const RecvFlags& flags, const Interrupt& interrupt) {
   Client client(client_options(flags.broker, interrupt.fd()));
   std::uint64_t received = 0;
   bool output_gone = false;
@@ -153,25 +129,22 @@ int receive(const Flags& flags, const Interrupt& interrupt) {
   return received == 0 ? kExitNothing : kExitOk;
 }
 
+int exec(const RecvFlags& flags, Interrupt& interrupt) {
+  if (const auto fault = command_fault(flags.exec)) {
+    std::cerr << kProgram << ": " << *fault << "\n";
+    return kExitUsage;
+  }
+  return ExecLoop(kProgram, flags, interrupt).run();
+}
+
 int run(int argc, char** argv) {
-  const Interrupt interrupt;
-  Flags flags;
-  CLI::App app{"Receives messages from a dmq queue, one unless --count or --follow says otherwise.", kProgram};
-  app.footer(kExamples);
-  add_queue_argument(app, flags.queue, "The queue");
-  auto* count = app.add_option("--count", flags.count, "At most so many messages")->check(CLI::Range(1, 1'000'000'000));
-  add_duration(app, "--wait", flags.wait, "How long to wait for each next message");
-  auto* follow = app.add_flag("--follow", flags.follow, "Go on until Ctrl-C")->excludes(count);
-  auto* lines = app.add_flag("--lines", flags.lines, "Write each body and a newline");
-  auto* json = app.add_flag("--json", flags.json, "Write each message as one line of JSON")->excludes(lines);
-  app.add_flag("--raw", flags.raw, "Write the bare bodies, nothing between them")->excludes(lines)->excludes(json);
-  app.add_option("--ack", flags.ack, "auto: remove what was written; after: all at the end; none: give all back")
-      ->check(CLI::IsMember({"auto", "after", "none"}))
-      ->capture_default_str();
-  add_duration(app, "--lease", flags.lease, "How long others do not get the messages; 0s: as the queue says");
-  add_broker_flags(app, flags.broker);
+  Interrupt interrupt;
+  RecvFlags flags;
+  CLI::App app{"", kProgram};
+  add_recv_flags(app, flags);
   if (const auto code = parse_flags(app, argc, argv)) return *code;
-  if (*follow && flags.ack != "auto") {
+  if (!flags.exec.empty()) return exec(flags, interrupt);
+  if (flags.follow && flags.ack != "auto") {
     std::cerr << kProgram << ": --follow never comes to an end, so only --ack auto fits\n";
     return kExitUsage;
   }

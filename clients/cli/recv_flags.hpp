@@ -1,0 +1,29 @@
+// The command line of dmq-recv.
+#pragma once
+
+#include <string>
+
+#include "clients/cli/session.hpp"
+
+namespace dmq::cli {
+
+struct RecvFlags {
+  BrokerFlags broker;
+  std::string queue;
+  std::uint64_t count = 0;
+  DurationMs wait{0};
+  DurationMs lease{0};
+  bool follow = false;
+  bool lines = false;
+  bool json = false;
+  bool raw = false;
+  std::string ack = "auto";
+  std::string exec;  // empty: messages are written to standard output
+  std::size_t concurrency = 1;
+  DurationMs nack_delay{1000};
+};
+
+// All of it, help too. `flags` must outlive the app.
+void add_recv_flags(CLI::App& app, RecvFlags& flags);
+
+}  // namespace dmq::cli
