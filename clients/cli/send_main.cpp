@@ -7,6 +7,8 @@
 
 #include "clients/cli/interrupt.hpp"
 #include "clients/cli/message_input.hpp"
+#include "clients/cli/pacer.hpp"
+#include "clients/cli/send_flags.hpp"
 #include "clients/cli/session.hpp"
 #include "clients/cli/time_text.hpp"
 
@@ -14,37 +16,6 @@ namespace dmq::cli {
 namespace {
 
 constexpr const char* kProgram = "dmq-send";
-constexpr const char* kExamples = R"(
-Examples:
-  dmq-send jobs 'resize cat.png'            one message
-  dmq-send jobs < report.pdf                the whole input as one message, up to 16 MiB
-  tail -f app.log | dmq-send --lines log    each line is a message, sent as it comes
-  dmq-send -H type:image/png jobs < cat.png with a header
-  dmq-send --count 1000 jobs ping           the same message 1,000 times
-  dmq-send --priority 9 jobs 'now, please'  received before all others
-  dmq-send --delay 30m jobs 'remind me'     not received before half an hour has passed
-  dmq-send --at '2026-12-24 18:00' --ttl 6h jobs 'light the candles'
-  DMQ_ENDPOINT=queue1:7310,queue2:7310 dmq-send jobs hello
-
-A message counts as sent once the broker confirmed that it is stored. Repeats after a lost connection are stored once.
-Exit codes: 0 all sent, 1 error, 2 usage, 4 broker unreachable, 5 denied, 6 no such queue, 7 only a part was sent.)";
-
-struct Flags {
-  BrokerFlags broker;
-  std::string queue;
-  std::optional<std::string> body;
-  bool lines = false;
-  std::string delimiter;
-  std::uint64_t count = 0;
-  std::vector<std::string> headers;
-  OutgoingMessage message;  // what needs no conversion
-  DurationMs delay{0};
-  std::string at;
-  DurationMs ttl{0};
-  std::uint64_t window = 1000;
-  bool quiet = false;
-  bool json = false;
-};
 
 struct Tally {
   std::uint64_t confirmed = 0;
@@ -69,7 +40,7 @@ std::pair<std::string, std::string> parse_header(const std::string& text) {
   return {text.substr(0, at), text.substr(at + 1)};
 }
 
-OutgoingMessage message_of(const Flags& flags, bool delayed) {
+OutgoingMessage message_of(const SendFlags& flags, bool delayed) {
   OutgoingMessage message = flags.message;
   for (const std::string& header : flags.headers) message.headers.push_back(parse_header(header));
   if (delayed) message.delay = std::chrono::milliseconds(flags.delay.value);
@@ -121,12 +92,13 @@ bool is_plain(const OutgoingMessage& message) {
 
 class Sender {
  public:
-  Sender(const Flags& flags, const Interrupt& interrupt, OutgoingMessage message)
+  Sender(const SendFlags& flags, const Interrupt& interrupt, OutgoingMessage message)
       : flags_(flags),
         client_(options_for(flags, interrupt)),
         message_(std::move(message)),
         plain_(is_plain(message_)),
         interrupt_fd_(interrupt.fd()),
+        pacer_(flags.rate, std::chrono::steady_clock::now()),
         progress_(is_terminal(STDERR_FILENO) && !flags.quiet) {}
 
   void run() {
@@ -152,13 +124,14 @@ class Sender {
   std::size_t unconfirmed() const { return client_.unconfirmed(); }
 
  private:
-  static ClientOptions options_for(const Flags& flags, const Interrupt& interrupt) {
+  static ClientOptions options_for(const SendFlags& flags, const Interrupt& interrupt) {
     ClientOptions options = client_options(flags.broker, interrupt.fd());
     options.window = flags.window;
     return options;
   }
 
   void send(std::string_view body) {
+    keep_pace();
     const auto note = [this](const SendResult& result) { tally_.note(result); };
     if (plain_) {
       client_.send_async(flags_.queue, body, note);
@@ -167,6 +140,17 @@ class Sender {
       client_.send_async(flags_.queue, message_, note);
     }
     progress_.show(tally_.confirmed);
+  }
+
+  // Confirmations are read meanwhile.
+  void keep_pace() {
+    using std::chrono::milliseconds;
+    using std::chrono::steady_clock;
+    for (auto now = steady_clock::now(); now < pacer_.due() && !tally_.first_failure; now = steady_clock::now()) {
+      client_.poll(std::min(std::chrono::ceil<milliseconds>(pacer_.due() - now), milliseconds(200)));
+      progress_.show(tally_.confirmed);
+    }
+    pacer_.on_sent(steady_clock::now());
   }
 
   // While the input is silent, confirmations are read; with none to come, this sleeps until input comes.
@@ -182,16 +166,17 @@ class Sender {
     return false;
   }
 
-  const Flags& flags_;
+  const SendFlags& flags_;
   Tally tally_;  // before the client, whose destructor may still call back
   Client client_;
   OutgoingMessage message_;
   bool plain_;  // a body alone
   int interrupt_fd_;
+  Pacer pacer_;
   Progress progress_;
 };
 
-int finish(const Flags& flags, const Tally& tally, std::size_t unconfirmed, std::optional<Failure> failure) {
+int finish(const SendFlags& flags, const Tally& tally, std::size_t unconfirmed, std::optional<Failure> failure) {
   if (!failure) failure = tally.first_failure;
   if (flags.json) {
     std::cout << "{\"queue\":" << json_quoted(flags.queue) << ",\"sent\":" << tally.confirmed
@@ -215,32 +200,9 @@ int finish(const Flags& flags, const Tally& tally, std::size_t unconfirmed, std:
 
 int run(int argc, char** argv) {
   const Interrupt interrupt;
-  Flags flags;
-  CLI::App app{"Sends messages to a dmq queue: BODY, or standard input as one message.", kProgram};
-  app.footer(kExamples);
-  add_queue_argument(app, flags.queue, "The queue; it is created by its first message");
-  app.add_option("BODY", flags.body, "The message; without it, standard input");
-  app.add_flag("--lines", flags.lines, "Each line of the input is a message; empty lines too");
-  app.add_option("--delimiter", flags.delimiter, "Like --lines, cut at this character instead (\\0, \\t)");
-  app.add_option("--count", flags.count, "Send the message so many times; with --lines: stop after so many lines")
-      ->check(CLI::Range(1, 1'000'000'000));
-  app.add_option("-H,--header", flags.headers, "A header, name:value; repeatable")->allow_extra_args(false);
-  app.add_option("--priority", flags.message.priority, "0 to 9: messages with higher ones are received first")
-      ->check(CLI::Range(0, 9));
-  add_duration(app, "--delay", flags.delay, "Receivers get it after so long");
-  app.add_option("--at", flags.at, "Receivers get it at this time: '2026-12-24 18:00', 2026-12-24T17:00:00Z")
-      ->excludes("--delay");
-  add_duration(app, "--ttl", flags.ttl, "Receivers do not get it after so long; 0s: as the queue says");
-  app.add_option("--content-type", flags.message.content_type, "What the body is, for the receiver");
-  app.add_option("--reply-to", flags.message.reply_to, "Where an answer is awaited, for the receiver");
-  app.add_option("--correlation-id", flags.message.correlation_id, "What it belongs to, for the receiver");
-  app.add_option("--traceparent", flags.message.traceparent, "W3C Trace Context, for the receiver");
-  app.add_option("--window", flags.window, "Messages that may be unconfirmed at once")
-      ->capture_default_str()
-      ->check(CLI::Range(1, 1'000'000));
-  app.add_flag("--json", flags.json, "Print a summary as one line of JSON");
-  app.add_flag("-q,--quiet", flags.quiet, "No progress and no summary");
-  add_broker_flags(app, flags.broker);
+  SendFlags flags;
+  CLI::App app{"", kProgram};
+  add_send_flags(app, flags);
   if (const auto code = parse_flags(app, argc, argv)) return *code;
   OutgoingMessage message;
   try {

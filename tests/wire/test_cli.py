@@ -31,6 +31,35 @@ class Programs(BrokerTest):
         self.assertEqual((code, message["body"], message["headers"]), (0, "hello", {"type": "text"}))
         self.assertEqual(self.counts(), (0, 0, 0))
 
+    def test_several_headers_in_both_forms_arrive(self):
+        self.assertEqual(self.run_program("dmq-send", "-H", "type:a=b", "--header", "size=1:2", "--header", "empty:",
+                                          self.queue, "x")[0], 0)
+        self.assertEqual(self.receive()[0]["headers"], {"type": b"a=b", "size": b"1:2", "empty": b""})
+        for wrong in ("nothing", ":value", "=value"):
+            code, _, err = self.run_program("dmq-send", "-H", wrong, self.queue, "x")
+            self.assertEqual(code, 2)
+            self.assertIn(f"'{wrong}' is not name:value or name=value", err)
+
+    def test_messages_leave_at_their_rate(self):
+        for given, flags in ((b"", ["--count", "31", self.queue, "x"]), (b"x\n" * 31, ["--lines", self.queue])):
+            begin = time.monotonic()
+            self.assertEqual(self.run_program("dmq-send", "--rate", "100", *flags, given=given)[0], 0)
+            self.assertGreater(time.monotonic() - begin, 0.25)
+            self.assertEqual(self.bodies(max=100), [b"x"] * 31)
+        for wrong in ("0", "-1", "fast", "1e9"):
+            code, _, err = self.run_program("dmq-send", "--rate", wrong, self.queue, "x")
+            self.assertEqual(code, 2)
+            self.assertIn("--rate", err)
+
+    def test_ctrl_c_is_heard_between_two_messages_of_a_slow_rate(self):
+        sender = start("dmq-send", "--rate", "0.001", "--count", "2", self.queue, "x", endpoint=self.broker.endpoint)
+        self.addCleanup(sender.stdout.close)
+        self.addCleanup(sender.stderr.close)
+        wait_until(lambda: self.client.request("queue.describe", queue=self.queue)[0]["code"] == "ok"
+                   and self.counts() == (1, 0, 0), what="the first message")
+        sender.send_signal(signal.SIGINT)
+        self.assertEqual(sender.wait(10), 7)
+
     def test_options_of_a_message(self):
         self.assertEqual(self.run_program("dmq-send", self.queue, "low")[0], 0)
         self.assertEqual(self.run_program("dmq-send", "--priority", "9", "--content-type", "text/plain", "--reply-to",
