@@ -1,11 +1,12 @@
-// dmq: looks after queues (dmq queue ...) and a cluster (dmq cluster ...), and asks whether a broker is there (dmq
-// ping).
+// dmq: looks after queues (dmq queue ...) and a cluster (dmq cluster ...), asks whether a broker is there (dmq ping),
+// and lets shells complete (dmq completion ...).
 #include <unistd.h>
 
 #include <functional>
 #include <iostream>
 
 #include "clients/cli/cluster_commands.hpp"
+#include "clients/cli/completion_commands.hpp"
 #include "clients/cli/interrupt.hpp"
 #include "clients/cli/session.hpp"
 #include "clients/cli/value_table.hpp"
@@ -27,6 +28,7 @@ Examples:
   dmq queue pause jobs --receive            nothing is handed out until: dmq queue resume jobs
   dmq queue delete jobs                     removes the queue and its messages, for good
   dmq cluster status                        are all partitions served and in sync? (dmq cluster --help)
+  source <(dmq completion bash)             bash then completes what is typed; also zsh, fish
 
 The broker is found by --broker or DMQ_ENDPOINT, its administrators' endpoint by --admin or DMQ_ADMIN_ENDPOINT.
 Send and receive with dmq-send and dmq-recv.
@@ -232,9 +234,14 @@ int run(int argc, char** argv) {
   add_queue_commands(app, flags, interrupt, action);
   add_cluster_commands(app, cluster, flags.json, cluster_action);
   add_command(app, "ping", "Ask a broker whether it is there", action, [&](Client& client) { ping(flags, client); });
+  std::vector<std::string> words;
+  std::function<void()> local_action;  // needs nobody else
+  add_completion_commands(app, flags.broker, words, local_action);
 
   if (const auto code = parse_flags(app, argc, argv)) return *code;
-  if (cluster_action) {
+  if (local_action) {
+    local_action();
+  } else if (cluster_action) {
     MetadSession metad(cluster.metad, flags.broker.timeout, interrupt.fd());
     cluster_action(metad);
   } else {
