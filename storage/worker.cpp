@@ -163,7 +163,10 @@ bool Worker::turn(TimeMs) {
   return moved;
 }
 
-Now Worker::now() const { return {steady_now(), wall_now()}; }
+Now Worker::now() const {
+  const ClockReading clocks = read_clocks();
+  return {clocks.steady, clocks.wall};
+}
 
 bool Worker::turn_is_full() const {
   const Turn& turn = gathering_->turn;
