@@ -61,7 +61,8 @@ void add_recv_flags(CLI::App& app, RecvFlags& flags) {
   app.add_option("--ack", flags.ack, "auto: remove what was written; after: all at the end; none: give all back")
       ->check(CLI::IsMember({"auto", "after", "none"}))
       ->capture_default_str();
-  add_duration(app, "--lease", flags.lease, "How long others do not get the messages; 0s: as the queue says");
+  add_duration(app, "--lease", flags.lease,
+               "How long others do not get the messages; 0s: as the queue says, with --exec 30s");
   add_exec_flags(app, flags);
   add_broker_flags(app, flags.broker);
 }

@@ -118,6 +118,15 @@ class Exec(BrokerTest):
         self.assertEqual(self.end(process)[0], 0)
         self.assertEqual(self.counts(), (0, 0, 0))
 
+    def test_a_receiver_that_is_killed_leaves_the_message_to_others(self):
+        self.send(b"x")
+        process = self.start("--exec", self.gate(), "--lease", "300ms")
+        wait_until(lambda: self.started() == 1, what="the command")
+        process.kill()
+        process.wait()
+        self.assertEqual([message["deliveries"] for message in self.receive(wait_ms=10_000)], [2])
+        self.release()  # its command has gone on meanwhile
+
     def test_commands_run_at_once_and_not_more_than_wanted(self):
         self.send(*[b"x"] * 5)
         process = self.start("--exec", self.gate(), "--concurrency", "3", "--count", "5")
