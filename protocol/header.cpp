@@ -11,9 +11,11 @@
 namespace dmq {
 namespace {
 
-constexpr std::array<std::string_view, 13> kOpNames{
-    "hello",        "ping",           "send",       "receive",      "ack",          "nack",         "extend",
-    "queue.create", "queue.describe", "queue.list", "queue.delete", "queue.update", "queue.redrive"};
+constexpr std::array<std::string_view, 16> kOpNames{
+    "hello",        "ping",         "send",         "receive",        "ack",
+    "nack",         "extend",       "queue.create", "queue.describe", "queue.list",
+    "queue.delete", "queue.update", "browse",       "queue.purge",    "queue.stats",
+    "queue.redrive"};
 
 constexpr std::size_t kWordMax = 64;                                                   // of an id
 constexpr std::array<std::string_view, 3> kNackKinds{"failed", "give_back", "fatal"};  // by NackKind
@@ -53,6 +55,20 @@ class Fields {
     std::uint64_t value = 0;
     number(key, static_cast<std::uint64_t>(least), static_cast<std::uint64_t>(most), value);
     out = DurationMs{static_cast<std::int64_t>(value)};
+  }
+  // One of a table of names, in the order of the enum.
+  template <class Enum, std::size_t kCount>
+  void choice(std::string_view key, const std::array<std::string_view, kCount>& names, Enum& out) {
+    const msgpack::object* value = find(key);
+    if (value == nullptr) return;
+    const auto chosen = value_named<Enum>(names, as_text(*value).value_or(""));
+    if (chosen) {
+      out = *chosen;
+      return;
+    }
+    std::string known;
+    for (const std::string_view name : names) known += (known.empty() ? "\"" : "\" or \"") + std::string(name);
+    set_error(bad_value(key, known + "\""));
   }
   void set_error(Error error) {
     if (result_) result_ = tl::unexpected<Error>(std::move(error));
@@ -98,6 +114,19 @@ void read_nack(Fields& fields, RequestHeader& out) {
   }
 }
 
+void read_browse(Fields& fields, RequestHeader& out) {
+  fields.choice("state", kMessageStateNames, out.state);
+  fields.choice("order", kBrowseOrderNames, out.order);
+  if (out.order == BrowseOrder::kNext && out.state != MessageState::kReady) {
+    fields.set_error({Errc::kInvalidArgument, "`order` \"next\" is of ready messages only: no others are next"});
+  }
+  fields.number("max", 1, kBatchMessagesMax, out.max);
+  fields.number("max_bytes", 1, kReceiveBytesMax, out.max_bytes);
+  fields.text("after", kQueueNameBytesMax, out.after);
+  if (fields.find("body_bytes") == nullptr) return;
+  fields.number("body_bytes", 0, kMessageBytesMax, out.body_bytes.emplace());
+}
+
 // Only the keys that the operation knows are read: others are unknown keys, which are ignored.
 void read_options(Fields& fields, RequestHeader& out) {
   switch (out.op) {
@@ -136,6 +165,9 @@ void read_options(Fields& fields, RequestHeader& out) {
       break;
     case Op::kQueueUpdate:
       fields.number("version", 1, kNumberMax, out.version);
+      break;
+    case Op::kBrowse:
+      read_browse(fields, out);
       break;
     default:
       break;
@@ -194,7 +226,8 @@ std::string encode_request_header(const RequestHeader& header) {
              given(header.max != 0) + given(header.max_bytes != 0) + given(header.wait_ms.has_value()) +
              given(header.lease_ms.has_value()) + given(header.delay_ms.has_value()) + given(!header.prefix.empty()) +
              given(!header.after.empty()) + given(header.version != 0) + given(header.kind != NackKind::kFailed) +
-             given(!header.reason.empty()));
+             given(!header.reason.empty()) + given(header.state != MessageState::kReady) +
+             given(header.order != BrowseOrder::kOldest) + given(header.body_bytes.has_value()));
   const auto text = [&](std::string_view key, std::string_view value) {
     if (value.empty()) return;
     packer.text(key);
@@ -226,6 +259,12 @@ std::string encode_request_header(const RequestHeader& header) {
   text("reason", header.reason);
   text("prefix", header.prefix);
   text("after", header.after);
+  if (header.state != MessageState::kReady) text("state", state_name(header.state));
+  if (header.order != BrowseOrder::kOldest) text("order", order_name(header.order));
+  if (header.body_bytes) {
+    packer.text("body_bytes");
+    packer.number(*header.body_bytes);
+  }
   return out;
 }
 

@@ -3,6 +3,7 @@
 
 #include <array>
 
+#include "protocol/attributes_codec.hpp"
 #include "protocol/limits.hpp"
 #include "protocol/msgpack_reader.hpp"
 #include "protocol/packing.hpp"
@@ -94,7 +95,8 @@ Result<std::vector<HeaderView>> read_headers(const msgpack::object& object) {
   return headers;
 }
 
-// Headers and labels of a message. Errors: malformed, too_large, invalid_argument.
+}  // namespace
+
 Result<Attributes> read_attributes(const msgpack::object& object) {
   Attributes attributes;
   if (const msgpack::object* headers = find_key(object, "headers")) {
@@ -114,6 +116,8 @@ Result<Attributes> read_attributes(const msgpack::object& object) {
   }
   return attributes;
 }
+
+namespace {
 
 // The number under `key`, from `least` on; empty: there is none.
 Result<std::optional<std::uint64_t>> read_option(const msgpack::object& object, std::string_view key,
@@ -247,6 +251,15 @@ Result<std::optional<Origin>> read_origin(const msgpack::object& message) {
 }
 
 }  // namespace
+
+Result<Attributes> read_shown_attributes(const msgpack::object& object) {
+  auto attributes = read_attributes(object);
+  if (!attributes) return attributes;
+  const auto origin = read_origin(object);
+  if (!origin) return tl::unexpected<Error>(origin.error());
+  attributes->origin = *origin;
+  return attributes;
+}
 
 std::string pack_moved_attributes(std::string_view stored, std::string_view id, const Origin* origin,
                                   MsgpackReader& reader) {
@@ -517,12 +530,9 @@ Result<void> decode_deliveries(std::string_view payload, MsgpackReader& reader, 
     message.first_ms = TimeMs{static_cast<std::int64_t>(get_number("first_ms"))};
     message.last_ms = TimeMs{static_cast<std::int64_t>(get_number("last_ms"))};
     message.reason = get("reason").value_or("");
-    auto attributes = read_attributes(item);
+    auto attributes = read_shown_attributes(item);
     if (!attributes) return tl::unexpected<Error>(attributes.error());
     message.attributes = std::move(*attributes);
-    const auto origin = read_origin(item);
-    if (!origin) return tl::unexpected<Error>(origin.error());
-    message.attributes.origin = *origin;
   }
   return {};
 }

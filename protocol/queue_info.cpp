@@ -11,9 +11,9 @@
 namespace dmq {
 namespace {
 
-constexpr std::array<std::string_view, 10> kFeatures{
-    "headers", "idempotent_producer", "nack_delay", "priority",   "delay", "ttl",
-    "labels",  "queue_update",        "retry",      "dead_letter"};
+constexpr std::array<std::string_view, 13> kFeatures{
+    "headers", "idempotent_producer", "nack_delay", "priority", "delay",       "ttl",   "labels",
+    "queue_update", "retry",          "dead_letter", "browse",  "purge",       "queue_stats"};
 constexpr std::size_t kInfoKeys = 5;  // and the settings
 
 void put(Packer& packer, std::string_view key, std::uint64_t value) {

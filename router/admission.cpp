@@ -43,17 +43,22 @@ Decision Admission::decide(const RequestHeader& header, std::string_view payload
     case Op::kQueueUpdate:
       return update(header, payload);
     case Op::kQueueDelete:
-      if (!admin && !settings_.allow_delete) {
-        return Error{Errc::kDenied,
-                     "queues are deleted on the administrators' socket" +
-                         (settings_.admin_endpoint.empty() ? std::string() : " (" + settings_.admin_endpoint + ")") +
-                         ", or with --allow-delete"};
-      }
+      if (!admin && !settings_.allow_delete) return denied("deleted");
       if (catalog_.find_queue(header.queue) == nullptr) return no_such_queue(header.queue);
       return AskMetad{DeleteQueue{std::string(header.queue)}};
+    case Op::kQueuePurge:
+      if (!admin && !settings_.allow_delete) return denied("purged");
+      return decide_for_queue(header);
     default:
       return decide_for_queue(header);
   }
+}
+
+Error Admission::denied(std::string_view what) const {
+  return {Errc::kDenied,
+          "queues are " + std::string(what) + " on the administrators' socket" +
+              (settings_.admin_endpoint.empty() ? std::string() : " (" + settings_.admin_endpoint + ")") +
+              ", or with --allow-delete"};
 }
 
 Decision Admission::decide_for_queue(const RequestHeader& header) {

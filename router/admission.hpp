@@ -52,6 +52,7 @@ class Admission {
   Result<Route> route(PartitionId partition, QueueId queue) const;
 
  private:
+  Error denied(std::string_view what) const;
   Decision decide_for_queue(const RequestHeader& header);
   Decision create(const RequestHeader& header, std::string_view payload);
   Decision update(const RequestHeader& header, std::string_view payload);

@@ -37,8 +37,12 @@ std::string random_name() {
 
 SocketLimits client_limits() { return {kPipeMessagesMax, kFrameBytesMax}; }
 
-std::size_t asked_bytes(const RequestHeader& receive) {
-  return receive.max_bytes == 0 ? kReceiveBytesDefault : static_cast<std::size_t>(receive.max_bytes);
+// Is it answered with messages?
+bool asks_for_messages(const RequestHeader& header) { return header.op == Op::kReceive || header.op == Op::kBrowse; }
+
+std::size_t asked_bytes(const RequestHeader& header) {
+  if (!asks_for_messages(header)) return 0;
+  return header.max_bytes == 0 ? kReceiveBytesDefault : static_cast<std::size_t>(header.max_bytes);
 }
 
 Error too_much_unread() {
@@ -157,7 +161,7 @@ void Router::dispatch(Incoming request) {
     return refuse(request, header_.id, decoded.error());
   }
   Decision decision = admission_->decide(header_, bytes_of(request.payload), request.client.admin);
-  if (header_.op == Op::kReceive) request.drop_payload();  // has no meaning
+  if (asks_for_messages(header_)) request.drop_payload();  // has no meaning
   if (auto* route = std::get_if<Route>(&decision)) {
     if (!has_room_for_reply(request.client)) return refuse(request, header_.id, too_much_unread());
     if (holds(header_.queue)) return hold_again(std::move(request), "requests before it wait for the queue's worker");
@@ -176,7 +180,7 @@ void Router::dispatch(Incoming request) {
 
 // Without room the reply would be given back, and the worker would have read its messages for nothing.
 bool Router::has_room_for_reply(const Client& client) const {
-  if (header_.op != Op::kReceive || unread_.bytes() == 0) return true;
+  if (!asks_for_messages(header_) || unread_.bytes() == 0) return true;
   return unread_.has_room(client.key(), asked_bytes(header_));
 }
 
@@ -204,7 +208,7 @@ void Router::forward(Incoming request, const Route& route) {
   if (request.has_payload) frames.push_back(std::move(request.payload));
   if (worker.link.send(frames) == SendOutcome::kSent) {
     worker.under_way.sent(bytes);
-    if (receive) asked_bytes_ += asked_bytes(header_);
+    asked_bytes_ += asked_bytes(header_);
     return;
   }
   request.header = std::move(frames[1]);

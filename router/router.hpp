@@ -135,7 +135,7 @@ class Router : public Part {
   std::map<std::string, WorkerEnd> workers_;  // by endpoint
   TimeMs watched_;                            // when they were last asked whether their connections broke
   UnreadReplies unread_;
-  std::size_t asked_bytes_ = 0;  // of messages, by receives that were passed on in this turn
+  std::size_t asked_bytes_ = 0;  // of messages, by requests that were passed on in this turn
   MsgpackReader reader_;
   RequestHeader header_;
   std::deque<Held> held_;

@@ -134,6 +134,7 @@ Result<ControlBody> decode_control(RecordType type, std::string_view bytes) {
       return decode_range(bytes);
     case RecordType::kEpochStart:
     case RecordType::kDropQueue:
+    case RecordType::kPurge:
       if (bytes.empty()) return ControlBody{};
       break;
     case RecordType::kMessage:

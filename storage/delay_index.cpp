@@ -87,6 +87,17 @@ void DelayIndex::all(std::vector<Lsn>& out) const {
   for (const auto& [lsn, when] : others_) out.push_back(lsn);
 }
 
+bool DelayIndex::add_to(PageBuilder& page) const {
+  if (others_.size() > kPageLooksMax) return false;
+  const auto first = std::upper_bound(list_.begin(), list_.end(), page.after(),
+                                      [](Lsn after, const Entry& entry) { return after < entry.lsn; });
+  page.add_sorted(
+      first, list_.end(), [](const Entry& entry) { return entry.lsn; },
+      [](const Entry& entry) { return entry.when != kGone; });
+  for (const auto& [lsn, when] : others_) page.add(lsn);
+  return true;
+}
+
 bool DelayIndex::is_sound() const {
   std::vector<Entry> live;
   std::copy_if(heap_.begin(), heap_.end(), std::back_inserter(live),

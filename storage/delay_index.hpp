@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "protocol/ids.hpp"
+#include "storage/state_page.hpp"
 
 namespace dmq {
 
@@ -35,6 +36,8 @@ class DelayIndex {
   // When wake() may have one; it may be early, never late.
   std::optional<TimeMs> next() const;
   void all(std::vector<Lsn>& out) const;
+  // Looking without taking. False: too many of them are in no order.
+  bool add_to(PageBuilder& page) const;
   bool is_sound() const;  // O(n log n)
 
  private:

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <deque>
+#include <initializer_list>
 #include <map>
 #include <memory>
 #include <optional>
@@ -137,6 +138,11 @@ class Partition {
       LogRange range;
     };
     std::optional<Compare> compare;
+    struct Purged {
+      Lsn at;
+      std::uint64_t messages;  // that were there
+    };
+    std::vector<Purged> purged;
   };
   void advance(const Now& now, Turn& turn, Applied& applied);
   void hold_trim(Lsn end, TimeMs until);  // a snapshot stamped with `end` is under way
@@ -144,7 +150,9 @@ class Partition {
   // A deleted queue goes by a record of the log, at once from the queues, and then a part at a time from the store.
   bool has(QueueId queue) const { return queues_.contains(queue) || producers_.has(queue); }
   bool is_dropping(QueueId queue) const { return dropping_.contains(queue); }  // the record is not applied yet
+  // A purged queue loses its messages in the same way, and keeps all else.
   bool has_dropped() const { return !dropped_.empty(); }
+  bool has_removable() const;  // otherwise they wait for the turn that is being written
   void remove_dropped(std::size_t most, WriteBatch& effects);
 
   PartitionState state() const;  // for the transaction that ends a turn
@@ -201,6 +209,8 @@ class Partition {
   ReturnState state_of(const ReturnedMessage& message, Lsn record) const;
   void apply_forget(const LogEntry& entry, WriteBatch& effects);
   void apply_drop(const LogEntry& entry, WriteBatch& effects);
+  std::uint64_t take_out_all(const LogEntry& entry, WriteBatch& effects);
+  bool is_stored_ahead(QueueId queue, std::initializer_list<RecordType> types) const;
   void store_producers(WriteBatch& effects);
   void store_effect(const LogEntry& entry, WriteBatch& writes);
   bool trim(TimeMs now, WriteBatch& effects);

@@ -53,6 +53,10 @@ void Partition::apply(const LogEntry& entry, const Now& now, WriteBatch& effects
       applied.touched.erase(entry.queue);
       applied.dropped = true;
       break;
+    case RecordType::kPurge:
+      applied.purged.push_back({entry.lsn, take_out_all(entry, effects)});
+      applied.dropped = true;
+      break;
     case RecordType::kCompare:
       applied.compare = {entry.lsn, std::get<LogRange>(*entry.control)};
       break;
@@ -110,20 +114,41 @@ void Partition::apply_forget(const LogEntry& entry, WriteBatch& effects) {
 void Partition::apply_drop(const LogEntry& entry, WriteBatch& effects) {
   store_producers(effects);  // the rows are there still
   dropping_.erase(entry.queue);
+  take_out_all(entry, effects);
+  producers_.forget_queue(entry.queue, entry.lsn, effects);
+}
+
+// How many they are.
+std::uint64_t Partition::take_out_all(const LogEntry& entry, WriteBatch& effects) {
   Dropped& dropped = dropped_[entry.queue];
   dropped.below = entry.lsn;
+  std::size_t count = 0;
   if (const Queue* queue = find_queue(entry.queue)) {
     const std::vector<Lsn> all = queue->all();
     dropped.lsns.insert(dropped.lsns.end(), all.begin(), all.end());
     dropped.stored += queue->counts().stored;
+    count = all.size();
     queues_.erase(entry.queue);
   }
-  producers_.forget_queue(entry.queue, entry.lsn, effects);
   if (!entry.effect_stored) effects.dropped[{id_, entry.queue}] = entry.lsn;
+  return count;
+}
+
+// Is there a record of the queue that is not applied yet, but whose effect may be in the store already?
+bool Partition::is_stored_ahead(QueueId queue, std::initializer_list<RecordType> types) const {
+  return std::any_of(tail_.begin(), tail_.end(), [&](const LogEntry& entry) {
+    return entry.effect_stored && entry.queue == queue &&
+           std::find(types.begin(), types.end(), entry.type) != types.end();
+  });
+}
+
+// What is stored of a message that was being given back would come behind its removal, and stay.
+bool Partition::has_removable() const {
+  return !dropped_.empty() && !is_stored_ahead(dropped_.begin()->first, {RecordType::kReturns});
 }
 
 void Partition::remove_dropped(std::size_t most, WriteBatch& effects) {
-  if (dropped_.empty()) return;
+  if (!has_removable()) return;
   auto& [queue, dropped] = *dropped_.begin();
   for (std::size_t i = 0; i < most && !dropped.lsns.empty(); ++i) {
     const RecordPlace place{id_, dropped.lsns.back()};
@@ -133,7 +158,8 @@ void Partition::remove_dropped(std::size_t most, WriteBatch& effects) {
   }
   if (!dropped.lsns.empty()) return;
   stored_ -= std::min(stored_, dropped.stored);
-  effects.dropped[{id_, queue}] = {};
+  // Another purge has written its row over this one's.
+  if (!is_stored_ahead(queue, {RecordType::kPurge, RecordType::kDropQueue})) effects.dropped[{id_, queue}] = {};
   dropped_.erase(queue);
 }
 
@@ -154,8 +180,8 @@ void Partition::store_effect(const LogEntry& entry, WriteBatch& writes) {
       writes.producers.erase({id_, entry.queue, name});
       writes.forgotten_producers.emplace_back(id_, entry.queue, name);
     }
-  } else if (entry.type == RecordType::kDropQueue) {
-    producers_.unstore_queue(entry.queue, writes);
+  } else if (entry.type == RecordType::kDropQueue || entry.type == RecordType::kPurge) {
+    if (entry.type == RecordType::kDropQueue) producers_.unstore_queue(entry.queue, writes);
     writes.dropped[{id_, entry.queue}] = entry.lsn;
   }
 }

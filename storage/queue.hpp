@@ -12,9 +12,11 @@
 
 #include "protocol/error.hpp"
 #include "protocol/ids.hpp"
+#include "protocol/message_state.hpp"
 #include "storage/delay_index.hpp"
 #include "storage/ready_lanes.hpp"
 #include "storage/return_state.hpp"
+#include "storage/state_page.hpp"
 
 namespace dmq {
 
@@ -119,6 +121,18 @@ class Queue {
   // Ready or dead ones, the oldest first, at most `most`. O(n) in what is skipped of them.
   void dead(std::size_t most, std::vector<Lsn>& out) const;
   void ready(std::vector<Lsn>& out) const { ready_.all(out); }
+
+  // Looking without taking. What is SETTLING is in none of the states that can be looked at.
+  struct Look {
+    MessageState state = MessageState::kReady;
+    std::uint32_t deliveries = 0;  // how often it was handed out until now
+    std::optional<TimeMs> until;   // delayed: when it is ready; leased: when the lease ends
+  };
+  std::optional<Look> look(Lsn lsn) const;
+  // At most `most` of a state behind `after`. A page costs O(most * log n) and up to kPageLooksMax looks. Empty: so
+  // many messages of the state are here in no order that looking for the next ones is left to who can walk the log.
+  // After wake(), nothing that expired is among them.
+  std::optional<StatePage> page(MessageState state, BrowseOrder order, PagePlace after, std::size_t most) const;
 
   bool extend(Lsn lsn, LeaseNumber number, TimeMs deadline);
   // The hand-out reached nobody: ready again, not counted. False: no such lease.

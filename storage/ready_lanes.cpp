@@ -45,6 +45,13 @@ void ReadyLanes::Lane::skip_gone() {
   while (!fresh.empty() && !gone.empty() && gone.erase(fresh.front()) > 0) fresh.pop_front();
 }
 
+void ReadyLanes::Lane::add_to(PageBuilder& page) const {
+  const auto same = [](Lsn lsn) { return lsn; };
+  page.add_sorted(std::upper_bound(fresh.begin(), fresh.end(), page.after()), fresh.end(), same,
+                  [this](Lsn lsn) { return gone.empty() || !gone.contains(lsn); });
+  page.add_sorted(returned.upper_bound(page.after()), returned.end(), same, [](Lsn) { return true; });
+}
+
 // --- all of them -----------------------------------------------------------------------------------------------------
 
 void ReadyLanes::append(Lsn lsn, Priority priority) {
@@ -121,6 +128,32 @@ void ReadyLanes::all(std::vector<Lsn>& out) const {
   };
   add(plain_);
   for (const auto& [priority, lane] : above_) add(lane);
+}
+
+void ReadyLanes::add_to(PageBuilder& page) const {
+  plain_.add_to(page);
+  for (const auto& [priority, lane] : above_) lane.add_to(page);
+}
+
+// Lane by lane, from the one on in which the page before ended.
+StatePage ReadyLanes::next_page(PagePlace after, std::size_t most) const {
+  StatePage page;
+  const auto add = [&](Priority priority, const Lane& lane) {
+    if (priority > after.priority || page.reached || lane.empty()) return;
+    if (page.lsns.size() == most) {
+      page.reached = {page.lsns.back(), after.priority};
+      return;
+    }
+    PageBuilder builder(priority == after.priority ? after.lsn : Lsn{0}, most - page.lsns.size());
+    lane.add_to(builder);
+    const StatePage part = builder.finish();
+    page.lsns.insert(page.lsns.end(), part.lsns.begin(), part.lsns.end());
+    if (part.reached) page.reached = {part.reached->lsn, priority};
+    after = {part.lsns.empty() ? Lsn{0} : part.lsns.back(), priority};
+  };
+  for (const auto& [priority, lane] : above_) add(priority, lane);
+  add(0, plain_);
+  return page;
 }
 
 bool ReadyLanes::is_sound() const {

@@ -12,6 +12,7 @@
 
 #include "protocol/catalog.hpp"
 #include "protocol/ids.hpp"
+#include "storage/state_page.hpp"
 
 namespace dmq {
 
@@ -40,6 +41,9 @@ class ReadyLanes {
   // Zeros: strict.
   void set_weights(const PriorityWeights& weights) { weights_ = weights; }
   void all(std::vector<Lsn>& out) const;
+  // Looking without taking: in the order of the log, or as they are handed out without weights.
+  void add_to(PageBuilder& page) const;
+  StatePage next_page(PagePlace after, std::size_t most) const;
   bool is_sound() const;  // O(n)
 
  private:
@@ -54,6 +58,7 @@ class ReadyLanes {
     bool contains(Lsn lsn) const { return returned.contains(lsn) || has_fresh(lsn); }
     bool remove(Lsn lsn);
     void skip_gone();
+    void add_to(PageBuilder& page) const;
   };
   // Most queues have one priority: its lane costs no look-up.
   Lane& lane(Priority priority) { return priority == 0 ? plain_ : above_[priority]; }

@@ -62,7 +62,7 @@ Result<RecordHeader> read_record_header(std::string_view bytes) {
   }
   if (bytes.size() < header_bytes(header)) return fail(Errc::kInternal, "record is shorter than its header");
   header.type = get<RecordType>(at, 9);
-  if (header.type < RecordType::kMessage || header.type > RecordType::kReturns) {
+  if (header.type < RecordType::kMessage || header.type > RecordType::kPurge) {
     return fail(Errc::kInternal, "record is of an unknown type");
   }
   header.priority = get<std::uint8_t>(at, 11);

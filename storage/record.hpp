@@ -20,6 +20,7 @@ enum class RecordType : std::uint8_t {
   kDropQueue = 6,        // a queue was deleted: its messages and producers go; no body
   kCompare = 7,          // the replicas compare what they have of a range; body: first and end
   kReturns = 8,          // messages came back, or leave; body: returns
+  kPurge = 9,            // all messages of a queue before this record go; no body
 };
 
 inline constexpr std::uint8_t kRecordVersion = 2;

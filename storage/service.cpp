@@ -112,6 +112,15 @@ bool Service::handle(const Request& request, const Now& now, Turn& turn, Outbox&
     case Op::kQueueRedrive:
       redrive(call);
       break;
+    case Op::kBrowse:
+      browse(call);
+      break;
+    case Op::kQueuePurge:
+      purge(call);
+      break;
+    case Op::kQueueStats:
+      stats(call);
+      break;
     default:
       refuse(call, {Errc::kInternal, std::string(op_name(header_.op)) + " is no operation of a worker"});
   }
@@ -184,6 +193,7 @@ void Service::append(const Call& call, const std::vector<const SendItem*>& good)
     }
   }
   answer_later(call, results.finish());
+  count_later(call, Traffic::kSent, good.size() - appended->duplicates);
 }
 
 bool Service::is_full(const Now& now, std::uint64_t more) const {
@@ -216,8 +226,7 @@ void Service::committed(Turn& turn, const Now& now, Turn& next, Outbox& out) {
     if (!same_term && !core.replica().alone()) {
       out.replies.push_back({std::move(reply.to), encode_reply_header(reply.id, leader_changed()), {}});
     } else if (reply.confirm == Confirmation::kLeader) {
-      std::string header = reply.header();
-      out.replies.push_back({std::move(reply.to), std::move(header), std::move(reply.payload)});
+      let_go(reply, now, out);
     } else {
       core.waiting().push_back(std::move(reply));
     }
@@ -231,7 +240,7 @@ void Service::committed(Turn& turn, const Now& now, Turn& next, Outbox& out) {
     advance(core, now, next, out);
     watch(core);
   }
-  for (const PendingReply& reply : turn.replies) release(partitions_.at(reply.partition), out);
+  for (const PendingReply& reply : turn.replies) release(partitions_.at(reply.partition), now, out);
 }
 
 // What the replicas have committed shows in queues, and lets replies go.
@@ -242,7 +251,8 @@ void Service::advance(Partition& partition, const Now& now, Turn& turn, Outbox& 
     compare(partition, *std::exchange(applied.compare, std::nullopt), now, out);
     partition.advance(now, turn, applied);
   }
-  release(partition, out);
+  for (const auto& purged : applied.purged) tell_purged(partition, purged);
+  release(partition, now, out);
   if (applied.delivers_now) {
     serve_all_parked(partition.id(), now, out);
     for (const auto& [id, queue] : partition.queues()) {
@@ -268,14 +278,18 @@ void Service::advance(Partition& partition, const Now& now, Turn& turn, Outbox& 
   }
 }
 
-void Service::release(Partition& partition, Outbox& out) {
+void Service::release(Partition& partition, const Now& now, Outbox& out) {
   auto& waiting = partition.waiting();
-  for (; !waiting.empty() && waiting.front().end <= partition.applied(); waiting.pop_front()) {
-    PendingReply& reply = waiting.front();
-    std::string header = reply.header();
-    out.replies.push_back({std::move(reply.to), std::move(header), std::move(reply.payload)});
-  }
+  for (; !waiting.empty() && waiting.front().end <= partition.applied(); waiting.pop_front())
+    let_go(waiting.front(), now, out);
   release_taken(partition, out);
+}
+
+void Service::let_go(PendingReply& reply, const Now& now, Outbox& out) {
+  if (reply.counted.messages > 0)
+    count({reply.partition, reply.counted.queue}, reply.counted.kind, reply.counted.messages, now);
+  std::string header = reply.header();
+  out.replies.push_back({std::move(reply.to), std::move(header), std::move(reply.payload)});
 }
 
 void Service::failed(Turn& turn, const Error& error, const Now& now, Turn& next, Outbox& out) {
@@ -329,7 +343,7 @@ void Service::tick(const Now& now, Turn& turn, Outbox& out) {
     // Rule 3: what an earlier leader decided about these messages may not be applied yet. Then advance() looks again.
     if (queue == nullptr || !partitions_.at(key.partition).replica().delivers()) continue;
     expire_leases(key, *queue, now, turn);
-    if (queue->wake(now.steady)) serve_parked(key, now, out);
+    wake(key, *queue, now, out);
     remove_expired(key, *queue, now, turn, out);
     watch(key, *queue);
   }
@@ -381,7 +395,7 @@ void Service::scrub(const Now& now, Turn& turn, Outbox& out) {
 }
 
 std::optional<TimeMs> Service::next_deadline() const {
-  if (!emptied_.empty() || !own_.empty()) return TimeMs{0};
+  if (next_removable() || !own_.empty()) return TimeMs{0};
   std::optional<TimeMs> next;
   const auto sooner = [&next](TimeMs time) {
     if (!next || time < *next) next = time;

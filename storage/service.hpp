@@ -16,6 +16,7 @@
 #include "protocol/msgpack_reader.hpp"
 #include "storage/outbox.hpp"
 #include "storage/partition.hpp"
+#include "storage/queue_meter.hpp"
 #include "storage/range_comparison.hpp"
 #include "storage/record_source.hpp"
 #include "storage/scrub.hpp"
@@ -123,7 +124,8 @@ class Service {
   void append(const Call& call, const std::vector<const SendItem*>& good);
   void describe(const Call& call);
   void advance(Partition& partition, const Now& now, Turn& turn, Outbox& out);
-  void release(Partition& partition, Outbox& out);
+  void release(Partition& partition, const Now& now, Outbox& out);
+  void let_go(PendingReply& reply, const Now& now, Outbox& out);
   void scrub(const Now& now, Turn& turn, Outbox& out);
   void tick_replicas(const Now& now, Outbox& out);
   void watch(const Partition& partition);  // after all that may bring its replica's deadline nearer
@@ -131,11 +133,27 @@ class Service {
   Queue* find_queue(const QueuePlace& key);
   const QueueSettings& settings_of(QueueId queue) const;
 
+  // service_browse.cpp
+  bool may_deliver(const Partition& partition, const Now& now) const;
+  void browse(const Call& call);
+  StatePage look_for(PagePlace after, std::size_t most, const Call& call);
+  std::string show(const Call& call, PagePlace after, const StatePage& page);
+  void purge(const Call& call);
+  static void tell_purged(Partition& partition, const Partition::Applied::Purged& purged);
+
+  // service_stats.cpp
+  void stats(const Call& call);
+  TimeMs oldest_ready(const QueuePlace& key);
+  void count(const QueuePlace& key, Traffic kind, std::uint64_t messages, const Now& now);
+  void count_later(const Call& call, Traffic kind, std::uint64_t messages);
+
   // service_delivery.cpp
   void receive(const Call& call);
   void park(const Call& call, const Parked& parked);
   // Leases up to `parked.max` messages; the payload of the reply, empty when nothing is ready.
   std::string deliver(const QueuePlace& key, const Parked& parked, const Now& now, Outbox& out);
+  // What is ready by now goes to those who wait before anybody else sees it.
+  void wake(const QueuePlace& key, Queue& queue, const Now& now, Outbox& out);
   void serve_parked(const QueuePlace& key, const Now& now, Outbox& out);
   void serve_all_parked(PartitionId partition, const Now& now, Outbox& out);
   void unpark(PartitionId partition, Outbox& out);
@@ -196,6 +214,7 @@ class Service {
   void note_deleted(QueueId queue, Outbox& out);
   void drop_deleted(const Now& now, Turn& turn);
   void forget_dropped();
+  std::optional<PartitionId> next_removable() const;
   void remove_dropped(WriteBatch& effects);
 
   // service_peers.cpp
@@ -238,6 +257,11 @@ class Service {
   std::set<std::tuple<TimeMs, QueuePlace, Ticket>> parked_until_;
   TimeMs replicas_due_;  // none of them has a deadline before; it may be early, never late
   Ticket next_ticket_ = 1;
+  struct Metered {
+    Now since;
+    QueueMeter meter;
+  };
+  std::map<QueuePlace, Metered> meters_;           // of queues that were used since this process began
   std::set<std::pair<TimeMs, QueuePlace>> watch_;  // queues by their next deadline, each once
   std::map<QueuePlace, TimeMs> watched_;
   std::set<QueuePlace> deleted_;                                  // in the catalog, and not in the log yet

@@ -99,6 +99,7 @@ void Service::stop_leading(Partition& partition, Outbox& out) {
 void Service::note_deleted(QueueId queue, Outbox& out) {
   for (const auto& [id, core] : partitions_) {
     const QueuePlace key{id, queue};
+    meters_.erase(key);
     if (core.has(queue)) deleted_.insert(key);
     const auto waiting = parked_.find(key);
     if (waiting == parked_.end()) continue;
@@ -126,9 +127,16 @@ void Service::forget_dropped() {
   std::erase_if(deleted_, [&](const QueuePlace& key) { return !partitions_.at(key.partition).has(key.queue); });
 }
 
+std::optional<PartitionId> Service::next_removable() const {
+  const auto found = std::find_if(emptied_.begin(), emptied_.end(),
+                                  [this](PartitionId id) { return partitions_.at(id).has_removable(); });
+  return found == emptied_.end() ? std::nullopt : std::optional(*found);
+}
+
 void Service::remove_dropped(WriteBatch& effects) {
-  if (emptied_.empty()) return;
-  Partition& core = partitions_.at(*emptied_.begin());
+  const auto next = next_removable();
+  if (!next) return;
+  Partition& core = partitions_.at(*next);
   core.remove_dropped(kRemovePerTick, effects);
   if (!core.has_dropped()) emptied_.erase(core.id());
 }

@@ -19,6 +19,7 @@ void Service::receive(const Call& call) {
                     header_.max_bytes == 0 ? kReceiveBytesDefault : header_.max_bytes,
                     header_.lease_ms.value_or(settings_of(call.queue).lease_ms),
                     call.now.steady + header_.wait_ms.value_or(DurationMs{0})};
+  if (Queue* const queue = call.partition.find_queue(call.queue)) wake(call.key(), *queue, call.now, call.out);
   std::string payload = deliver(call.key(), wish, call.now, call.out);
   if (!payload.empty()) return answer(call, std::move(payload));
   if (wish.until <= call.now.steady) return answer(call, DeliveryWriter(8).finish());
@@ -42,8 +43,7 @@ std::string Service::deliver(const QueuePlace& key, const Parked& wish, const No
   if (settings.pause_receive || !queue->has_ready()) return {};
   queue->set_weights(settings.priority_weights);
   Partition& partition = partitions_.at(key.partition);
-  if (!partition.replica().delivers()) return {};                             // rule 3
-  if (now.steady >= lease_until_ && !partition.replica().alone()) return {};  // rule 11
+  if (!may_deliver(partition, now)) return {};
   std::optional<DeliveryWriter> writer;
   std::uint64_t bytes = 0;
   for (std::uint64_t count = 0; count < wish.max && queue->has_ready();) {
@@ -83,8 +83,13 @@ std::string Service::deliver(const QueuePlace& key, const Parked& wish, const No
     ++count;
   }
   if (!writer) return {};
+  count(key, Traffic::kDelivered, writer->count(), now);
   watch(key, *queue);
   return writer->finish();
+}
+
+void Service::wake(const QueuePlace& key, Queue& queue, const Now& now, Outbox& out) {
+  if (queue.wake(now.steady)) serve_parked(key, now, out);
 }
 
 void Service::serve_parked(const QueuePlace& key, const Now& now, Outbox& out) {

@@ -33,6 +33,7 @@ void Service::settle(const Call& call) {
   Queue* const queue = call.partition.find_queue(call.queue);
   Acks acks;
   Returns returns;
+  std::size_t settled = 0;
   ResultWriter results(receipts_.size());
   for (const std::string_view text : receipts_) {
     const auto receipt = parse_receipt(text);
@@ -48,10 +49,12 @@ void Service::settle(const Call& call) {
       returns.push_back({receipt->lsn, nacked(call, *queue, receipt->lsn, *lease)});
     }
     results.ok();
+    ++settled;
   }
   if (!acks.empty()) call.partition.append_control(RecordType::kAcks, call.queue, std::move(acks), call.now, call.turn);
   append_returns(call.partition, call.queue, std::move(returns), call.now, call.turn);
   answer_later(call, results.finish());
+  count_later(call, ack ? Traffic::kAcked : Traffic::kReturned, settled);
 }
 
 // What a nack makes of a message.
@@ -143,6 +146,7 @@ void Service::expire_leases(const QueuePlace& key, Queue& queue, const Now& now,
   queue.expire(now.steady, kExpirePerTick, expired_);
   Returns returns;
   for (const auto& [lsn, lease] : expired_) returns.push_back({lsn, failed(key, lsn, lease, queue.returned(lsn), now)});
+  count(key, Traffic::kReturned, returns.size(), now);
   append_returns(partitions_.at(key.partition), key.queue, std::move(returns), now, turn);
 }
 
@@ -172,6 +176,7 @@ void Service::remove_expired(const QueuePlace& key, Queue& queue, const Now& now
       queue.set_aside(lsn);
     }
   }
+  count(key, Traffic::kExpired, acks.size(), now);
   if (!acks.empty()) partition.append_control(RecordType::kAcks, key.queue, std::move(acks), now, turn);
   append_returns(partition, key.queue, std::move(returns), now, turn);
 }

@@ -13,6 +13,7 @@
 
 #include "protocol/envelope.hpp"
 #include "protocol/header.hpp"
+#include "protocol/queue_stats.hpp"
 #include "storage/write_batch.hpp"
 
 namespace dmq {
@@ -52,6 +53,12 @@ struct PendingReply {
   Lsn end;
   Confirmation confirm = Confirmation::kInSync;  // kLeader: it waits for the leader's disk alone
   Error error{Errc::kOk, {}};                    // kOk, or what is told instead of the payload
+  bool tells_purged = false;                     // the payload comes when the record before `end` is applied
+  struct Counted {
+    QueueId queue;
+    Traffic kind = Traffic::kSent;
+    std::uint64_t messages = 0;
+  } counted;  // when the reply goes out
 
   std::string header() const {
     return error.code == Errc::kOk ? encode_confirmed_header(id, confirm) : encode_reply_header(id, error);

@@ -10,7 +10,8 @@ using namespace dmq;
 bool same(const RequestHeader& a, const RequestHeader& b) {
   return a.op == b.op && a.id == b.id && a.queue == b.queue && a.producer == b.producer && a.sequence == b.sequence &&
          a.max == b.max && a.max_bytes == b.max_bytes && a.wait_ms == b.wait_ms && a.lease_ms == b.lease_ms &&
-         a.delay_ms == b.delay_ms && a.prefix == b.prefix && a.after == b.after;
+         a.delay_ms == b.delay_ms && a.prefix == b.prefix && a.after == b.after &&
+         a.version == b.version && a.state == b.state && a.order == b.order && a.body_bytes == b.body_bytes;
 }
 
 void check_limits(const RequestHeader& header, std::string_view input) {
@@ -21,6 +22,8 @@ void check_limits(const RequestHeader& header, std::string_view input) {
   must(header.max <= kBatchMessagesMax, "`max` is bounded");
   must(header.wait_ms.value_or(DurationMs{}).value <= kWaitMsMax, "`wait_ms` is bounded");
   must(header.lease_ms.value_or(DurationMs{kLeaseMsMin}).value >= kLeaseMsMin, "`lease_ms` is bounded");
+  must(header.body_bytes.value_or(0) <= kMessageBytesMax, "`body_bytes` is bounded");
+  must(header.order == BrowseOrder::kOldest || header.state == MessageState::kReady, "what is next is ready");
   must(header.producer.empty() == (header.sequence.value == 0), "a producer has a sequence");
 }
 

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "protocol/browse.hpp"
 #include "protocol/envelope.hpp"
 #include "protocol/header.hpp"
 #include "protocol/metad_messages.hpp"
@@ -93,7 +94,21 @@ void write_request_headers(const fs::path& root) {
   corpus.add_frame("nack", encode_request_header({.op = Op::kNack, .queue = "{t}.x", .delay_ms = DurationMs{0}}));
   corpus.add_frame("extend", encode_request_header({.op = Op::kExtend, .queue = "q", .lease_ms = DurationMs{100}}));
   corpus.add_frame("list", encode_request_header({.op = Op::kQueueList, .max = 5, .prefix = "or", .after = "orange"}));
-  for (const Op op : {Op::kHello, Op::kPing, Op::kAck, Op::kQueueCreate, Op::kQueueDescribe, Op::kQueueDelete}) {
+  corpus.add_frame("browse", encode_request_header({.op = Op::kBrowse,
+                                                    .queue = "q",
+                                                    .max = 7,
+                                                    .max_bytes = 1000,
+                                                    .after = "3-77-0",
+                                                    .state = MessageState::kDelayed,
+                                                    .body_bytes = 0}));
+  corpus.add_frame("browse-next",
+                   encode_request_header({.op = Op::kBrowse, .queue = "q", .order = BrowseOrder::kNext}));
+  corpus.add("browse-next-of-leased", encode_request_header({.op = Op::kBrowse,
+                                                             .queue = "q",
+                                                             .state = MessageState::kLeased,
+                                                             .order = BrowseOrder::kNext}));
+  for (const Op op : {Op::kHello, Op::kPing, Op::kAck, Op::kQueueCreate, Op::kQueueDescribe, Op::kQueueDelete,
+                      Op::kQueuePurge, Op::kQueueStats}) {
     corpus.add(std::string(op_name(op)), encode_request_header({.op = op, .queue = "bestellungen-\xc3\xbc"}));
   }
   const auto with = [](std::string_view op, std::string_view queue) {
@@ -195,6 +210,24 @@ void write_payloads(const fs::path& root) {
   deliveries.add("no-receipt",
                  "\x91\x81\xa4"
                  "body\xa2hi");
+}
+
+void write_pages(const fs::path& root) {
+  Corpus corpus(root, "fuzz_browse");
+  add_nasty(corpus);
+  const std::string attributes = pack_attributes({.headers = {{"kind", "order"}}, .traceparent = "00-1"});
+  BrowseWriter writer;
+  writer.add({{7}, {1}, MessageState::kReady, 0, {1767225600000}, 0, {}, {}, 2, {}}, "hi");
+  writer.add({{7}, {2}, MessageState::kDelayed, 1, {1767225600000}, 9, {1767225600000}, {1767225600000}, 9, attributes},
+             "cut");
+  writer.add({{7}, {3}, MessageState::kLeased, 2, {1767225600000}, 0, {}, {1767225600000}, 0, {}}, "");
+  corpus.add_frame("three", writer.finish(BrowseCursor{{7}, {3}, 0}));
+  corpus.add_frame("last", BrowseWriter().finish({}));
+  corpus.add("no-messages", "\x81\xa5" "after\xa1x");
+  corpus.add("cursor", cursor_text({{7}, {1234567890123}, 9}));
+  corpus.add("cursor-longest", "65535-18446744073709551615-9");
+  corpus.add("cursor-leading-zero", "07-1-0");
+  corpus.add("cursor-too-large", "65536-1-0");
 }
 
 void write_queue_settings(const fs::path& root) {
@@ -330,6 +363,7 @@ void write_controls(const fs::path& root) {
   corpus.add_frame("returns", typed(RecordType::kReturns, Returns{{{7}, returned}}));
   corpus.add_frame("forgotten", typed(RecordType::kForgetProducers, ProducerNames{"till-3", ""}));
   corpus.add_frame("dropped", typed(RecordType::kDropQueue, {}));
+  corpus.add_frame("purged", typed(RecordType::kPurge, {}));
   corpus.add_frame("compared", typed(RecordType::kCompare, LogRange{{3}, {9}}));
   corpus.add("epoch-start", typed(RecordType::kEpochStart, std::monostate{}));
   corpus.add("a-message", typed(RecordType::kMessage, std::monostate{}));
@@ -347,6 +381,7 @@ int main(int argc, char** argv) {
   write_request_headers(root);
   write_reply_headers(root);
   write_payloads(root);
+  write_pages(root);
   write_queue_settings(root);
   write_envelopes(root);
   write_records(root);

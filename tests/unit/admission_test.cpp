@@ -121,6 +121,17 @@ TEST_CASE("a queue is deleted by administrators only, unless set otherwise", "[r
   CHECK(open.decide(Op::kQueueDelete, "alpha") == "ask metad");
 }
 
+TEST_CASE("a queue is purged where it could be deleted", "[router][admission]") {
+  House h;
+  h.fill();
+  CHECK(h.decide(Op::kQueuePurge, "alpha") == "denied");
+  CHECK(h.decide(Op::kQueuePurge, "alpha", true) == "to tcp://one queue 1 epoch 4");
+  CHECK(h.decide(Op::kQueuePurge, "none", true) == "no_such_queue");
+  House open({true, true, ""});
+  open.fill();
+  CHECK(open.decide(Op::kQueuePurge, "alpha") == "to tcp://one queue 1 epoch 4");
+}
+
 TEST_CASE("settings of a new queue are checked before metad is asked", "[router][admission]") {
   House h;
   h.fill();

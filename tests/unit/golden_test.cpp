@@ -5,11 +5,13 @@
 #include <set>
 
 #include "hex.hpp"
+#include "protocol/browse.hpp"
 #include "protocol/header.hpp"
 #include "protocol/limits.hpp"
 #include "protocol/msgpack_reader.hpp"
 #include "protocol/payload.hpp"
 #include "protocol/queue_info.hpp"
+#include "protocol/queue_stats.hpp"
 
 using namespace dmq;
 using dmq::test::from_hex;
@@ -50,6 +52,9 @@ void check_request(const std::string& name, const RequestHeader& expected) {
   CHECK(header.delay_ms == expected.delay_ms);
   CHECK(header.prefix == expected.prefix);
   CHECK(header.after == expected.after);
+  CHECK(header.state == expected.state);
+  CHECK(header.order == expected.order);
+  CHECK(header.body_bytes == expected.body_bytes);
 }
 
 // A success that says how far it is confirmed.
@@ -124,6 +129,18 @@ TEST_CASE("golden request headers", "[protocol][golden]") {
   header = request(Op::kQueueUpdate, number(12), "orders");
   header.version = 1;
   check_request("queue.update", header);
+  header = request(Op::kBrowse, number(13), "orders");
+  header.state = MessageState::kLeased;
+  header.max = 2;
+  header.max_bytes = 65536;
+  header.body_bytes = 16;
+  header.after = "59-1-0";
+  check_request("browse", header);
+  header = request(Op::kBrowse, number(14), "orders");
+  header.order = BrowseOrder::kNext;
+  check_request("browse.next", header);
+  check_request("queue.purge", request(Op::kQueuePurge, number(15), "orders"));
+  check_request("queue.stats", request(Op::kQueueStats, number(16), "orders"));
 }
 
 TEST_CASE("golden reply headers", "[protocol][golden]") {
@@ -140,6 +157,9 @@ TEST_CASE("golden reply headers", "[protocol][golden]") {
   check_reply("queue.list", number(10), ok);
   check_reply("queue.delete", number(11), ok);
   check_reply("queue.update", number(12), ok);
+  check_reply("browse", number(13), ok);
+  check_confirmed("queue.purge", number(15));
+  check_reply("queue.stats", number(16), ok);
   check_reply("error.denied", number(11), {Errc::kDenied, {}});
   check_reply("error.unavailable", number(2), {Errc::kUnavailable, {}});
   check_reply("error.malformed", {}, {Errc::kMalformed, {}});
@@ -249,6 +269,52 @@ TEST_CASE("golden payloads of hello and of the queue operations", "[protocol][go
   CHECK(to_hex(encode_queue_list({&kOrders})) == to_hex(golden("queue.list.reply.payload")));
 }
 
+TEST_CASE("golden payloads of browse", "[protocol][golden]") {
+  const std::string bytes = golden("browse.reply.payload");
+  const std::string attributes = pack_attributes({.headers = {{"colour", "red"}}});
+  BrowseWriter writer;
+  writer.add({{59},
+              {2},
+              MessageState::kLeased,
+              2,
+              {1763000000123},
+              3,
+              {1763000060123},
+              {1763000030123},
+              700,
+              attributes},
+             std::string(16, 'h'));
+  writer.add({{59}, {3}, MessageState::kLeased, 1, {1763000000124}, 0, {}, {1763000030124}, 5, {}}, "hello");
+  CHECK(to_hex(writer.finish(BrowseCursor{{59}, {3}, 0})) == to_hex(bytes));
+  MsgpackReader reader;
+  const auto page = decode_browse(bytes, reader);
+  REQUIRE(page);
+  REQUIRE(page->messages.size() == 2);
+  CHECK(page->after == "59-3-0");
+  CHECK(page->messages[0].size == 700);
+  CHECK(page->messages[0].lease_until_ms == TimeMs{1763000030123});
+  CHECK(page->messages[1].body == "hello");
+
+  const std::string last_bytes = golden("browse.last.reply.payload");
+  BrowseWriter last;
+  last.add({{59}, {4}, MessageState::kDelayed, 0, {1763000000125}, 0, {}, {1763000001125}, 5, {}}, "world");
+  CHECK(to_hex(last.finish({})) == to_hex(last_bytes));
+  const auto last_page = decode_browse(last_bytes, reader);
+  REQUIRE(last_page);
+  CHECK(last_page->after.empty());
+  REQUIRE(last_page->messages.size() == 1);
+  CHECK(last_page->messages[0].ready_ms == TimeMs{1763000001125});
+}
+
+TEST_CASE("golden payloads of purge and statistics", "[protocol][golden]") {
+  CHECK(to_hex(encode_purged(4711)) == to_hex(golden("queue.purge.reply.payload")));
+  QueueStats stats{"orders", "w1", 3, 1, 0, 4711, 0, {1763000000123}, {1763000000000}, {1762990000000}};
+  stats.totals = {9000, 8997, 8990, 5, 2};
+  stats.recent_ms = {10'500};
+  stats.recent = {105, 104, 103, 1, 0};
+  CHECK(to_hex(encode_queue_stats(stats)) == to_hex(golden("queue.stats.reply.payload")));
+}
+
 TEST_CASE("there are no golden frames but those checked above", "[protocol][golden]") {
   std::set<std::string> found;
   for (const auto& entry : std::filesystem::directory_iterator(DMQ_GOLDEN_DIR)) {
@@ -258,6 +324,11 @@ TEST_CASE("there are no golden frames but those checked above", "[protocol][gold
                                        "ack.reply.payload",
                                        "ack.request.header",
                                        "ack.request.payload",
+                                       "browse.last.reply.payload",
+                                       "browse.next.request.header",
+                                       "browse.reply.header",
+                                       "browse.reply.payload",
+                                       "browse.request.header",
                                        "error.denied.reply.header",
                                        "error.malformed.reply.header",
                                        "error.unavailable.reply.header",
@@ -282,6 +353,12 @@ TEST_CASE("there are no golden frames but those checked above", "[protocol][gold
                                        "queue.list.reply.header",
                                        "queue.list.reply.payload",
                                        "queue.list.request.header",
+                                       "queue.purge.reply.header",
+                                       "queue.purge.reply.payload",
+                                       "queue.purge.request.header",
+                                       "queue.stats.reply.header",
+                                       "queue.stats.reply.payload",
+                                       "queue.stats.request.header",
                                        "queue.update.reply.header",
                                        "queue.update.reply.payload",
                                        "queue.update.request.header",

@@ -50,9 +50,9 @@ class MemoryRecords : public RecordSource {
     std::erase_if(dropped, [](const auto& entry) { return entry.second.value == 0; });
   }
   std::map<RecordPlace, std::string> bytes;
-  std::map<RecordPlace, ReturnState> returns;
   std::map<PartitionId, EpochTable> epochs;
   std::map<ProducerKey, ProducerState> producers;
+  std::map<RecordPlace, ReturnState> returns;
   std::map<QueuePlace, Lsn> dropped;
   bool unreadable = false;  // the store as a whole
 };
@@ -178,7 +178,7 @@ class ServiceScript {
   std::deque<std::string> payloads;
   std::vector<std::string> receipts;      // of the messages that were delivered last
   std::uint32_t deliveries = 0;           // of the last message
-  std::string last_payload;               // of the last deliveries
+  std::string last_payload;               // of the last reply
   std::optional<Confirmation> confirmed;  // as the last reply says
   bool gathering = false;                 // keep the turn open until commit() or fail_commit()
   Result<void> followed;
@@ -190,12 +190,12 @@ class ServiceScript {
     MsgpackReader reader;
     const auto header = decode_reply_header(reply.header, reader);
     confirmed = header->confirmed;
+    last_payload = reply.payload;
     std::string out(code_name(header->code));
     if (header->code != Errc::kOk || reply.payload.empty()) return out;
     std::vector<Delivery> messages;
     if (decode_deliveries(reply.payload, reader, messages)) {
       receipts.clear();
-      last_payload = reply.payload;
       for (const Delivery& message : messages) {
         out += (receipts.empty() ? ": " : " ") + std::string(message.body.substr(0, 20));
         receipts.emplace_back(message.receipt);

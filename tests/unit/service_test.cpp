@@ -61,6 +61,17 @@ TEST_CASE("a receive waits for a message, in the order of arrival", "[storage][s
   CHECK(s.receive() == "ok: c");
 }
 
+TEST_CASE("messages whose time comes go first to who waits, whoever else asks just then", "[storage][service]") {
+  ServiceScript s;
+  s.send_one("a", {.delay_ms = DurationMs{100}});
+  s.send_one("b", {.delay_ms = DurationMs{100}});
+  CHECK(s.receive(1, 5000).empty());
+  CHECK(s.receive(1, 5000).empty());
+  s.now.steady = s.now.steady + DurationMs{100};
+  s.now.wall = s.now.wall + DurationMs{100};
+  CHECK(s.receive() == "ok: a; ok: b; nothing");
+}
+
 TEST_CASE("a receive that waited long enough is answered with nothing", "[storage][service]") {
   ServiceScript s;
   CHECK(s.receive(1, 500).empty());
@@ -736,6 +747,29 @@ TEST_CASE("a follower removes a deleted queue when the log says so", "[storage][
   s.wait(1);
   s.wait(1);
   CHECK(s.records.bytes.size() == 1);  // the record itself, until all replicas have it
+}
+
+TEST_CASE("a follower purges a queue when the log says so", "[storage][service]") {
+  FollowerScript s;
+  s.publish(3, {0, 1, 2});
+  std::string purge;
+  RecordHeader header;
+  header.type = RecordType::kPurge;
+  header.epoch = {2};
+  header.queue = {1};
+  const std::size_t at = ship_record_space(purge, {4}, record_bytes(header));
+  write_record(purge.data() + at, {{0}, {4}}, {header, {}, {}, {}});
+  s.hear(AppendRecords{{4}, 1, {2}, {4}, {1}}, purge, {8});
+  CHECK(s.counts().ready == 3);
+  s.hear(AppendRecords{{5}, 1, {2}, {5}, {1}}, s.shipped({4}), {8});
+  CHECK(s.counts().ready == 0);
+  CHECK(s.records.dropped.size() == 1);  // for a restart
+  s.hear(AppendRecords{{6}, 0, {2}, {6}, {1}}, {}, {8});
+  CHECK(s.counts().ready == 1);  // what came behind it
+  s.wait(1);
+  s.wait(1);
+  CHECK(s.records.bytes.size() == 2);  // and the record itself, until all replicas have it
+  CHECK(s.records.dropped.empty());
 }
 
 TEST_CASE("a queue of its leader's confirmation answers before the replicas, and says so", "[storage][service]") {
