@@ -12,6 +12,10 @@ void Checker::observe(Node& node) {
   const bool thorough = ++observed_ % 16 == 0;
   const bool exhaustive = observed_ % 64 == 0;
   if (harmed_.contains(node.endpoint())) remember(node);
+  // A replica that is alone has no record of a purge, but its row until the messages are gone.
+  for (const auto& [place, below] : node.disk.dropped) {
+    if (!deleted_.contains(place.queue)) learn_purge(place.queue, {place.partition, below}, false);
+  }
   for (const auto& [id, partition] : node.service()->partitions()) {
     Seen& seen = seen_[{node.endpoint(), id}];
     check_role(node, partition, seen);
@@ -99,7 +103,9 @@ void Checker::arrived(Message& message, RecordPlace place, const RecordHeader& h
   const Slot& before = from.slots.at(message.place->lsn.value);
   if (!from.incomplete) {
     if (before.leaves_to != header.queue) violated("a message came to a queue that it was not to go to" + at(place));
-    if (before.is_settled()) violated("a message came to a queue when its own was done with it" + at(place));
+    const auto purge = purges_.find(before.queue);
+    const bool purged = purge != purges_.end() && before.place.lsn < purge->second;
+    if (before.is_settled() && !purged) violated("a message came to a queue when its own was done with it" + at(place));
   }
   if (message.queue == header.queue) violated("a message came to its queue twice" + at(*message.place) + at(place));
   if (header.priority != message.options.priority || header.ready_ms.value != 0 || header.expires_ms.value != 0) {
@@ -107,6 +113,8 @@ void Checker::arrived(Message& message, RecordPlace place, const RecordHeader& h
   }
   message.queue = header.queue;
   message.before[*message.place] = world_.mark();
+  message.arrived_mark = world_.mark();
+  message.purged = false;  // it had left
   message.holds.clear();
 }
 
@@ -128,6 +136,7 @@ void Checker::repeated(Message& message, RecordPlace place, TimeMs sent_ms) cons
 }
 
 void Checker::learn_control(RecordPlace place, const RecordView& record) {
+  if (record.header.type == RecordType::kPurge) return learn_purge(record.header.queue, place, true);
   const auto body = decode_control(record.header.type, record.body);
   if (!body) violated("a control record cannot be read" + at(place));
   std::vector<Slot>& slots = logs_[place.partition].slots;
@@ -160,6 +169,19 @@ void Checker::learn_return(Slot& slot, const ReturnedMessage& returned, Epoch ep
   slot.deliveries = state.deliveries;
   slot.leaves_to = state.move.to;
   if (state.move.is_set()) messages_[*slot.message].left[slot.place.partition] = epoch;
+}
+
+// What a row alone tells, a loss of power may undo.
+void Checker::learn_purge(QueueId queue, RecordPlace place, bool committed) {
+  const auto asked = purges_.find(queue);
+  if (asked == purges_.end()) violated("a queue is purged that nobody purged" + at(place));
+  asked->second = std::max(asked->second, place.lsn);
+  if (!committed) return;
+  std::vector<Slot>& slots = logs_[place.partition].slots;
+  for (std::size_t lsn = 1; lsn < std::min<std::size_t>(slots.size(), place.lsn.value); ++lsn) {
+    Slot& slot = slots[lsn];
+    if (slot.message && slot.queue == queue) slot.settled = std::min(slot.settled, place.lsn);
+  }
 }
 
 // One turn may bring several versions of the set; a commit under any of them is one.

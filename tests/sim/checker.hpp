@@ -37,6 +37,8 @@ class Checker {
   void ack_done(MessageIndex message, const Receipt& receipt);
   void ack_refused(MessageIndex message) { --messages_[message].acks_open; }  // it did nothing, for sure
   void queue_deleted(QueueId queue) { deleted_.insert(queue); }
+  void purge_asked(QueueId queue) { purges_.try_emplace(queue); }
+  void purge_done(QueueId queue, std::uint64_t asked_mark);  // what was confirmed before it was asked is gone for good
   void set_producer_idle(DurationMs idle) { producer_idle_ = idle; }
   void set_clocks_jump() { clocks_jump_ = true; }
   void set_dead_letters() { dead_letters_ = true; }
@@ -84,6 +86,11 @@ class Checker {
     bool acked = false;
     std::uint64_t acked_mark = 0;
     Epoch acked_epoch;
+    std::uint64_t confirmed_mark = 0;
+    std::uint64_t arrived_mark = 0;  // in the queue where it is, from another one
+    bool purged = false;  // a purge was confirmed that was asked behind its confirmation
+    std::uint64_t purged_mark = 0;
+    Epoch purged_epoch;
     TimeMs sent_ms;  // as the log says, like the next two
     TimeMs ready_ms;
     TimeMs expires_ms;
@@ -120,6 +127,7 @@ class Checker {
   void learn(const Node& node, const Partition& partition, Seen& seen);
   Slot read_slot(const Node& node, RecordPlace place);
   void learn_control(RecordPlace place, const RecordView& record);
+  void learn_purge(QueueId queue, RecordPlace place, bool committed);
   void repeated(Message& message, RecordPlace place, TimeMs sent_ms) const;
   void arrived(Message& message, RecordPlace place, const RecordHeader& header);
   void learn_return(Slot& slot, const ReturnedMessage& returned, Epoch epoch);
@@ -142,8 +150,9 @@ class Checker {
   const std::vector<std::unique_ptr<Node>>& nodes_;
   std::vector<Message> messages_;
   std::set<QueueId> deleted_;
-  std::set<Endpoint> wiped_;                                     // and not registered since
-  std::set<Endpoint> harmed_;                                    // bits on its disk were flipped
+  std::map<QueueId, Lsn> purges_;  // that were asked for: messages before this place are gone
+  std::set<Endpoint> wiped_;       // and not registered since
+  std::set<Endpoint> harmed_;      // bits on its disk were flipped
   std::map<std::pair<Endpoint, RecordPlace>, std::string> had_;  // what was on disks that were wiped or harmed
   struct Flip {
     std::string before;

@@ -17,7 +17,9 @@ bool Checker::is_expired(const Message& message) const {
 }
 
 bool Checker::may_be_gone(const Message& message) const {
-  return message.acked || message.acks_open > 0 || message.repeated || is_expired(message);
+  const auto purge = purges_.find(message.queue);
+  const bool purged = purge != purges_.end() && message.place && message.place->lsn < purge->second;
+  return message.acked || message.acks_open > 0 || message.repeated || is_expired(message) || purged;
 }
 
 std::string Checker::body_of(MessageIndex message) const {
@@ -33,6 +35,7 @@ std::optional<MessageIndex> Checker::index_of(std::string_view body) const {
 
 void Checker::confirmed(MessageIndex index, std::optional<Lsn> lsn) {
   Message& message = messages_[index];
+  if (!message.confirmed) message.confirmed_mark = world_.mark();
   message.confirmed = true;
   const std::string which = " (message " + std::to_string(index) + ")";
   if (!message.place) violated("a message is confirmed that is not committed" + which);
@@ -60,6 +63,9 @@ MessageIndex Checker::delivered(const Delivery& delivery, const Receipt& receipt
   // A deposed leader may deliver again what it does not know to be done.
   if (message.acked && sent.mark > message.acked_mark && receipt.epoch >= message.acked_epoch) {
     violated("a message is delivered after its ack was confirmed" + which);
+  }
+  if (message.purged && sent.mark > message.purged_mark && receipt.epoch >= message.purged_epoch) {
+    violated("a message is delivered after a purge was confirmed" + which);
   }
   const TimeMs wall = kWallStart + DurationMs{sent.ms};
   if (!clocks_jump_ && wall < message.ready_ms) violated("a message is delivered before its time" + which);
@@ -97,6 +103,21 @@ void Checker::ack_done(MessageIndex index, const Receipt& receipt) {
   message.acked = true;
   message.acked_mark = world_.mark();
   message.acked_epoch = receipt.epoch;
+}
+
+void Checker::purge_done(QueueId queue, std::uint64_t asked_mark) {
+  if (deleted_.contains(queue)) return;
+  for (MessageIndex i = 0; i < messages_.size(); ++i) {
+    Message& message = messages_[i];
+    const bool before = message.confirmed && std::max(message.confirmed_mark, message.arrived_mark) < asked_mark;
+    if (message.queue != queue || message.purged || message.repeated || !before) continue;
+    if (message.place->lsn >= purges_.at(queue)) {
+      violated("a purge is confirmed that spares a message (message " + std::to_string(i) + ")");
+    }
+    message.purged = true;
+    message.purged_mark = world_.mark();
+    message.purged_epoch = metad_.partition(message.place->partition).epoch;
+  }
 }
 
 std::size_t Checker::unsettled() const {

@@ -294,6 +294,15 @@ void Clients::answered(const AckAsked& asked, const ReplyHeader& header, const C
   }
 }
 
+void Clients::purge(const QueueName& queue) {
+  RequestHeader header;
+  header.op = Op::kQueuePurge;
+  header.queue = queue.name;
+  checker_.purge_asked(queue.id);
+  world_.note("purge", queue.id.value);
+  ask(header, {}, PurgeAsked{queue.id, world_.mark()});
+}
+
 bool Clients::take_reply(const ClientFrames& reply, Moment sent) {
   const auto header = decode_reply_header(reply.header, reader_);
   must(header && std::holds_alternative<std::uint64_t>(header->id), "a reply is well-formed");
@@ -306,6 +315,8 @@ bool Clients::take_reply(const ClientFrames& reply, Moment sent) {
   if (const auto* what = std::get_if<SendAsked>(&asked)) answered(*what, *header, reply);
   if (const auto* what = std::get_if<ReceiveAsked>(&asked)) answered(*what, *header, reply, sent);
   if (const auto* what = std::get_if<AckAsked>(&asked)) answered(*what, *header, reply);
+  const auto* purge = std::get_if<PurgeAsked>(&asked);
+  if (purge != nullptr && header->code == Errc::kOk) checker_.purge_done(purge->queue, purge->mark);
   return true;
 }
 

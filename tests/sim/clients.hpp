@@ -33,6 +33,8 @@ class Clients {
   void probe();
   bool all_confirmed() const;
   const QueueName& some_queue() { return queues_[static_cast<std::size_t>(world_.random.below(queues_.size()))]; }
+  // Once, whatever becomes of it.
+  void purge(const QueueName& queue);
   // A queue was deleted: its producers and consumers go on with another one.
   void move(QueueId from, const QueueName& to);
 
@@ -73,8 +75,12 @@ class Clients {
   struct AckAsked {
     std::vector<Held> held;
   };
+  struct PurgeAsked {
+    QueueId queue;
+    std::uint64_t mark;
+  };
   struct OtherAsked {};
-  using Asked = std::variant<SendAsked, ReceiveAsked, AckAsked, OtherAsked>;
+  using Asked = std::variant<SendAsked, ReceiveAsked, AckAsked, PurgeAsked, OtherAsked>;
 
   void ask(RequestHeader header, std::string payload, Asked asked);
   void produce(std::size_t producer);

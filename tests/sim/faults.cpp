@@ -66,6 +66,7 @@ Plan plan_of(Random& random, std::uint64_t seed) {
   if (plan.faults.contains(Fault::kFlip)) plan.node.limits.scrub_bytes_per_s = 1'000'000'000;
   plan.fault_gap_ms = random.between(20, 200);
   plan.encode_peers = seed % 50 == 0;
+  plan.purges = random.chance(0.3);
   return plan;
 }
 
@@ -78,6 +79,15 @@ void Simulation::strike() {
     world_.note("fault", static_cast<std::uint64_t>(*fault));
     strike(*fault);
     strike();
+  });
+}
+
+void Simulation::purge() {
+  if (!plan_.purges) return;
+  world_.in(world_.random.between(50, 500), [this] {
+    if (healing_) return;
+    clients_.purge(clients_.some_queue());
+    purge();
   });
 }
 

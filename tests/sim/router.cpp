@@ -18,7 +18,7 @@ Router::Router(World& world, Network& network, Metad& metad, Endpoint self, cons
       self_(self),
       wires_(wires),
       tie_(std::make_shared<MetadTie>(world, network, metad, self, member_of(self))),
-      admission_({.auto_create = false}, tie_->catalog()),
+      admission_({.auto_create = false, .allow_delete = true}, tie_->catalog()),
       alarm_(world, [this] { turn(); }) {
   tie_->begin([](const CatalogChange*) {}, [this] { alarm_.at(world_.now()); });
   alarm_.at(0);

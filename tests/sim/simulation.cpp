@@ -78,6 +78,7 @@ void Simulation::send_peer(Node& from, PeerFrame&& frame) {
 Outcome Simulation::run() {
   begin();
   strike();
+  purge();
   run_until(world_.now() + plan_.random_ms);
   heal();
   return {world_.hash(), world_.mark(), checker_.committed()};

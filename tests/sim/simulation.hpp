@@ -47,6 +47,7 @@ struct Plan {
   bool options = false;  // of messages
   bool dead_letters = false;
   bool forgets = false;  // idle producers
+  bool purges = false;   // of queues, now and then
   std::int64_t random_ms = 3000;
   std::int64_t fault_gap_ms = 200;  // between two faults, at the most
   bool encode_peers = false;        // what replicas say goes through the codec
@@ -83,6 +84,7 @@ class Simulation {
 
   // faults.cpp
   void strike();
+  void purge();
   void strike(Fault fault);
   void kill(Node& node, bool wipe);
   bool may_harm(const Node& node);
