@@ -5,10 +5,13 @@
 #include <functional>
 #include <iostream>
 
+#include "clients/cli/admin_client.hpp"
 #include "clients/cli/cluster_commands.hpp"
 #include "clients/cli/completion_commands.hpp"
 #include "clients/cli/interrupt.hpp"
+#include "clients/cli/look_commands.hpp"
 #include "clients/cli/session.hpp"
+#include "clients/cli/top.hpp"
 #include "clients/cli/value_table.hpp"
 
 namespace dmq::cli {
@@ -26,15 +29,21 @@ Examples:
   dmq queue describe jobs                   how many messages are ready, leased, delayed
   dmq queue update jobs --lease 5m          also while it is used
   dmq queue pause jobs --receive            nothing is handed out until: dmq queue resume jobs
+  dmq queue peek jobs                       the next message, without taking it
+  dmq queue browse jobs --state leased      what consumers hold, and until when
+  dmq queue stats                           all queues: what is in them, how old, how much goes through
+  dmq queue purge jobs                      removes all messages, keeps the queue
+  dmq top                                   the same as a live view, busy queues first
   dmq queue delete jobs                     removes the queue and its messages, for good
   dmq cluster status                        are all partitions served and in sync? (dmq cluster --help)
   source <(dmq completion bash)             bash then completes what is typed; also zsh, fish
 
 The broker is found by --broker or DMQ_ENDPOINT, its administrators' endpoint by --admin or DMQ_ADMIN_ENDPOINT.
 Send and receive with dmq-send and dmq-recv.
-Exit codes: 0 ok, 1 error, 2 usage, 4 broker or metad unreachable, 5 denied, 6 no such queue.)";
+Exit codes: 0 ok, 1 error, 2 usage, 3 nothing there (peek), 4 broker or metad unreachable, 5 denied, 6 no such queue.)";
 
 struct Flags {
+  explicit Flags(int interrupt_fd) : look{broker, json, interrupt_fd}, top{interrupt_fd} {}
   BrokerFlags broker;
   std::string admin;
   std::string queue;
@@ -49,6 +58,8 @@ struct Flags {
   bool receive = false;
   bool yes = false;
   bool json = false;
+  LookFlags look;
+  TopFlags top;
 };
 
 void create(const Flags& flags, Client& client) {
@@ -95,31 +106,6 @@ void describe(const Flags& flags, Client& client) { print_fields(client.describe
 
 void list(const Flags& flags, Client& client) { print_table(client.list_queues(flags.prefix), flags.json); }
 
-// Does an endpoint mean the machine that it is used on, whichever that is?
-bool is_local(std::string_view endpoint) {
-  const std::size_t scheme = endpoint.find("://");
-  if (scheme != std::string_view::npos) {
-    if (endpoint.substr(0, scheme) != "tcp") return true;
-    endpoint.remove_prefix(scheme + 3);
-  }
-  for (const std::string_view host : {"127.", "localhost:", "[::1]:", "0.0.0.0:", "[::]:"}) {
-    if (endpoint.substr(0, host.size()) == host) return true;
-  }
-  return false;
-}
-
-// What a broker elsewhere calls 127.0.0.1 is another broker's here, which would lose its queue.
-void check_admin_is_of(const std::string& admin, const std::string& broker) {
-  if (!is_local(admin)) return;
-  for (const std::string& endpoint : split_endpoints(broker)) {
-    if (is_local(endpoint)) continue;
-    throw ClientError({"denied",
-                       "the admin endpoint of " + endpoint + " is " + admin +
-                           " on its own machine; run this there, or give an endpoint that reaches it with --admin",
-                       false});
-  }
-}
-
 // Deleting is for administrators, who have an endpoint of their own; the broker tells where.
 void remove(const Flags& flags, Client& client, const Interrupt& interrupt) {
   if (!flags.yes && is_terminal(STDIN_FILENO)) {
@@ -127,14 +113,7 @@ void remove(const Flags& flags, Client& client, const Interrupt& interrupt) {
                        "this removes the queue '" + flags.queue + "' and all its messages for good; add --yes to do it",
                        false});
   }
-  const std::string admin = flags.admin.empty() ? client.hello().text("admin") : flags.admin;
-  if (admin.empty()) {
-    throw ClientError({"denied", "this broker names no admin endpoint; give the one that it has with --admin", false});
-  }
-  if (flags.admin.empty()) check_admin_is_of(admin, flags.broker.broker);
-  BrokerFlags there = flags.broker;
-  there.broker = admin;
-  Client(client_options(there, interrupt.fd())).delete_queue(flags.queue);
+  admin_client(client, flags.broker, flags.admin, interrupt.fd()).delete_queue(flags.queue);
   if (is_terminal(STDERR_FILENO)) std::cerr << "queue '" << flags.queue << "' is deleted\n";
 }
 
@@ -178,7 +157,7 @@ void add_settings(CLI::App& command, Flags& flags) {
 }
 
 void add_queue_commands(CLI::App& app, Flags& flags, const Interrupt& interrupt, Action& action) {
-  CLI::App& queue = *app.add_subcommand("queue", "Create, change, pause, describe, list and delete queues");
+  CLI::App& queue = *app.add_subcommand("queue", "Create, change, pause, look at, list, purge and delete queues");
   queue.require_subcommand(1);
   queue.fallthrough();
   CLI::App* creating =
@@ -214,14 +193,13 @@ void add_queue_commands(CLI::App& app, Flags& flags, const Interrupt& interrupt,
                                    [&](Client& client) { remove(flags, client, interrupt); });
   add_queue_argument(*deleting, flags.queue, "Its name");
   deleting->add_flag("--yes", flags.yes, "Do it; needed on a terminal");
-  deleting->add_option("--admin", flags.admin, "The admin endpoint; by default the one that the broker names")
-      ->envname("DMQ_ADMIN_ENDPOINT")
-      ->type_name("ENDPOINT");
+  add_admin_option(*deleting, flags.admin);
+  add_look_commands(queue, flags.look, action);
 }
 
 int run(int argc, char** argv) {
   const Interrupt interrupt;
-  Flags flags;
+  Flags flags(interrupt.fd());
   ClusterFlags cluster;
   Action action;
   ClusterAction cluster_action;
@@ -233,6 +211,9 @@ int run(int argc, char** argv) {
   app.add_flag("--json", flags.json, "Print JSON lines on a terminal too");
   add_queue_commands(app, flags, interrupt, action);
   add_cluster_commands(app, cluster, flags.json, cluster_action);
+  CLI::App* top = add_command(app, "top", "A live view of the queues, busy ones first", action,
+                              [&](Client& client) { run_top(flags.top, flags.json, client); });
+  add_top_options(*top, flags.top);
   add_command(app, "ping", "Ask a broker whether it is there", action, [&](Client& client) { ping(flags, client); });
   std::vector<std::string> words;
   std::function<void()> local_action;  // needs nobody else
@@ -248,7 +229,7 @@ int run(int argc, char** argv) {
     Client client(client_options(flags.broker, interrupt.fd()));
     action(client);
   }
-  return std::cout.flush() ? kExitOk : report_output_gone(kProgram);
+  return std::cout.flush() ? flags.look.exit_code : report_output_gone(kProgram);
 }
 
 }  // namespace

@@ -14,14 +14,6 @@
 namespace dmq::cli {
 namespace {
 
-std::string time_text(std::int64_t ms) {
-  const std::time_t seconds = ms / 1000;
-  std::tm parts{};
-  localtime_r(&seconds, &parts);
-  char text[32];
-  return {text, std::strftime(text, sizeof text, "%F %T", &parts)};
-}
-
 // Times are shown as times; text without the quotes that JSON wants.
 std::string cell_text(const std::string& key, const Value& value) {
   if (const auto* text = std::get_if<std::string>(&value.data())) {
@@ -80,6 +72,14 @@ void add_fields(const Value& value, std::size_t indent, std::string& out) {
 }
 
 }  // namespace
+
+std::string time_text(std::int64_t ms) {
+  const std::time_t seconds = ms / 1000;
+  std::tm parts{};
+  localtime_r(&seconds, &parts);
+  char text[32];
+  return {text, std::strftime(text, sizeof text, "%F %T", &parts)};
+}
 
 std::string fields_text(const Value& value) {
   std::string out;

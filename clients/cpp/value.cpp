@@ -1,6 +1,7 @@
 // Values: from MessagePack, to JSON.
 #include "dmq/value.hpp"
 
+#include <charconv>
 #include <cstdio>
 
 #include "clients/cpp/value_codec.hpp"
@@ -52,9 +53,8 @@ struct JsonText {
   std::string operator()(bool value) const { return value ? "true" : "false"; }
   std::string operator()(std::int64_t value) const { return std::to_string(value); }
   std::string operator()(double value) const {
-    char text[32];
-    std::snprintf(text, sizeof text, "%.17g", value);
-    return text;
+    char text[32];  // the shortest one that reads back as the same number
+    return {text, std::to_chars(text, text + sizeof text, value).ptr};
   }
   std::string operator()(const std::string& value) const { return json_quoted(value); }
   std::string operator()(const Value::List& list) const {

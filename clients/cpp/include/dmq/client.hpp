@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "dmq/browse.hpp"
 #include "dmq/error.hpp"
 #include "dmq/message.hpp"
 #include "dmq/value.hpp"
@@ -133,10 +134,19 @@ class Client {
   Value create_queue(std::string_view name, const QueueOptions& options = {});
   Value update_queue(std::string_view name, const QueueChanges& changes);
   Value describe_queue(std::string_view name);
+  // What is in a queue and what goes through it. Of many queues, asked side by side; those that are not there (any
+  // more) are left out.
+  Value queue_stats(std::string_view name);
+  std::vector<Value> queue_stats(const std::vector<std::string>& names);
   // All queues whose names begin with `prefix`, page by page.
   std::vector<Value> list_queues(std::string_view prefix = {});
-  // Only the broker's admin endpoint takes this.
+  // One page of messages; nothing is taken.
+  BrowseResult browse(std::string_view queue, const BrowseOptions& options = {});
+  // Only the broker's admin endpoint takes these.
   void delete_queue(std::string_view name);
+  // Removes all messages that are in the queue now; how many. A reply that is lost is asked for again, and then it is
+  // the number of those that came meanwhile.
+  std::uint64_t purge_queue(std::string_view name);
   Value hello();
   // The round trip.
   std::chrono::microseconds ping();
