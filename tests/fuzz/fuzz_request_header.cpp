@@ -10,8 +10,8 @@ using namespace dmq;
 bool same(const RequestHeader& a, const RequestHeader& b) {
   return a.op == b.op && a.id == b.id && a.queue == b.queue && a.producer == b.producer && a.sequence == b.sequence &&
          a.max == b.max && a.max_bytes == b.max_bytes && a.wait_ms == b.wait_ms && a.lease_ms == b.lease_ms &&
-         a.delay_ms == b.delay_ms && a.prefix == b.prefix && a.after == b.after &&
-         a.version == b.version && a.state == b.state && a.order == b.order && a.body_bytes == b.body_bytes;
+         a.delay_ms == b.delay_ms && a.prefix == b.prefix && a.after == b.after && a.version == b.version &&
+         a.state == b.state && a.order == b.order && a.body_bytes == b.body_bytes;
 }
 
 void check_limits(const RequestHeader& header, std::string_view input) {

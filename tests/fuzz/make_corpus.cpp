@@ -103,10 +103,9 @@ void write_request_headers(const fs::path& root) {
                                                     .body_bytes = 0}));
   corpus.add_frame("browse-next",
                    encode_request_header({.op = Op::kBrowse, .queue = "q", .order = BrowseOrder::kNext}));
-  corpus.add("browse-next-of-leased", encode_request_header({.op = Op::kBrowse,
-                                                             .queue = "q",
-                                                             .state = MessageState::kLeased,
-                                                             .order = BrowseOrder::kNext}));
+  corpus.add("browse-next-of-leased",
+             encode_request_header(
+                 {.op = Op::kBrowse, .queue = "q", .state = MessageState::kLeased, .order = BrowseOrder::kNext}));
   for (const Op op : {Op::kHello, Op::kPing, Op::kAck, Op::kQueueCreate, Op::kQueueDescribe, Op::kQueueDelete,
                       Op::kQueuePurge, Op::kQueueStats}) {
     corpus.add(std::string(op_name(op)), encode_request_header({.op = op, .queue = "bestellungen-\xc3\xbc"}));
@@ -223,7 +222,9 @@ void write_pages(const fs::path& root) {
   writer.add({{7}, {3}, MessageState::kLeased, 2, {1767225600000}, 0, {}, {1767225600000}, 0, {}}, "");
   corpus.add_frame("three", writer.finish(BrowseCursor{{7}, {3}, 0}));
   corpus.add_frame("last", BrowseWriter().finish({}));
-  corpus.add("no-messages", "\x81\xa5" "after\xa1x");
+  corpus.add("no-messages",
+             "\x81\xa5"
+             "after\xa1x");
   corpus.add("cursor", cursor_text({{7}, {1234567890123}, 9}));
   corpus.add("cursor-longest", "65535-18446744073709551615-9");
   corpus.add("cursor-leading-zero", "07-1-0");

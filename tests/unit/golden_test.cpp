@@ -273,17 +273,9 @@ TEST_CASE("golden payloads of browse", "[protocol][golden]") {
   const std::string bytes = golden("browse.reply.payload");
   const std::string attributes = pack_attributes({.headers = {{"colour", "red"}}});
   BrowseWriter writer;
-  writer.add({{59},
-              {2},
-              MessageState::kLeased,
-              2,
-              {1763000000123},
-              3,
-              {1763000060123},
-              {1763000030123},
-              700,
-              attributes},
-             std::string(16, 'h'));
+  writer.add(
+      {{59}, {2}, MessageState::kLeased, 2, {1763000000123}, 3, {1763000060123}, {1763000030123}, 700, attributes},
+      std::string(16, 'h'));
   writer.add({{59}, {3}, MessageState::kLeased, 1, {1763000000124}, 0, {}, {1763000030124}, 5, {}}, "hello");
   CHECK(to_hex(writer.finish(BrowseCursor{{59}, {3}, 0})) == to_hex(bytes));
   MsgpackReader reader;
