@@ -73,12 +73,10 @@ constexpr Setting flag(Name, Place) {
           }};
 }
 
-constexpr std::array<std::string_view, 3> kBackoffNames{"fixed", "linear", "exponential"};
-
 Result<void> read_backoff(const msgpack::object& value, QueueSettings& out) {
-  const auto name = std::find(kBackoffNames.begin(), kBackoffNames.end(), as_text(value).value_or(""));
-  if (name == kBackoffNames.end()) return bad("retry_backoff", R"("fixed", "linear" or "exponential")");
-  out.retry.backoff = static_cast<Backoff>(name - kBackoffNames.begin());
+  const auto backoff = backoff_from_name(as_text(value).value_or(""));
+  if (!backoff) return bad("retry_backoff", R"("fixed", "linear" or "exponential")");
+  out.retry.backoff = *backoff;
   return {};
 }
 

@@ -1,7 +1,10 @@
 // When a message that came back is given out again.
 #pragma once
 
+#include <array>
 #include <cstdint>
+#include <optional>
+#include <string_view>
 
 #include "protocol/ids.hpp"
 
@@ -17,6 +20,9 @@ struct RetryPolicy {
   std::uint64_t jitter = 0;  // percent of the delay by which it may be shorter
   bool operator==(const RetryPolicy&) const = default;
 };
+
+inline constexpr std::array<std::string_view, 3> kBackoffNames{"fixed", "linear", "exponential"};  // by Backoff
+std::optional<Backoff> backoff_from_name(std::string_view name);  // empty: none is called so
 
 inline constexpr std::uint64_t kMaxDeliveriesMost = 1'000'000;
 inline constexpr DurationMs kRetryDelayMost{std::int64_t{365} * 86'400'000};

@@ -10,6 +10,7 @@
 #include "clients/cli/completion_commands.hpp"
 #include "clients/cli/interrupt.hpp"
 #include "clients/cli/look_commands.hpp"
+#include "clients/cli/redrive_command.hpp"
 #include "clients/cli/session.hpp"
 #include "clients/cli/top.hpp"
 #include "clients/cli/value_table.hpp"
@@ -33,6 +34,8 @@ Examples:
   dmq queue browse jobs --state leased      what consumers hold, and until when
   dmq queue stats                           all queues: what is in them, how old, how much goes through
   dmq queue purge jobs                      removes all messages, keeps the queue
+  dmq queue update jobs --max-deliveries 5 --retry-delay 10s --retry-backoff exponential --dead-letter jobs.dead
+  dmq queue redrive jobs.dead --rate 50     what is in there goes back to where it came from
   dmq top                                   the same as a live view, busy queues first
   dmq queue delete jobs                     removes the queue and its messages, for good
   dmq cluster status                        are all partitions served and in sync? (dmq cluster --help)
@@ -43,7 +46,7 @@ Send and receive with dmq-send and dmq-recv.
 Exit codes: 0 ok, 1 error, 2 usage, 3 nothing there (peek), 4 broker or metad unreachable, 5 denied, 6 no such queue.)";
 
 struct Flags {
-  explicit Flags(int interrupt_fd) : look{broker, json, interrupt_fd}, top{interrupt_fd} {}
+  explicit Flags(int interrupt_fd) : look{broker, json, interrupt_fd}, top{interrupt_fd}, redrive{json, interrupt_fd} {}
   BrokerFlags broker;
   std::string admin;
   std::string queue;
@@ -51,15 +54,19 @@ struct Flags {
   DurationMs lease{0};
   DurationMs delay{0};
   DurationMs ttl{0};
+  DurationMs retry_delay{0};
+  DurationMs retry_delay_max{0};
   QueueOptions options;  // those that need no conversion
   std::uint64_t if_version = 0;
   bool strict = false;
+  bool no_dead_letter = false;
   bool send = false;
   bool receive = false;
   bool yes = false;
   bool json = false;
   LookFlags look;
   TopFlags top;
+  RedriveFlags redrive;
 };
 
 void create(const Flags& flags, Client& client) {
@@ -67,6 +74,8 @@ void create(const Flags& flags, Client& client) {
   options.lease = std::chrono::milliseconds(flags.lease.value);
   options.delay = std::chrono::milliseconds(flags.delay.value);
   options.ttl = std::chrono::milliseconds(flags.ttl.value);
+  options.retry_delay = std::chrono::milliseconds(flags.retry_delay.value);
+  options.retry_delay_max = std::chrono::milliseconds(flags.retry_delay_max.value);
   print_fields(client.create_queue(flags.queue, options), flags.json);
 }
 
@@ -78,6 +87,13 @@ void update(const Flags& flags, const CLI::App& command, Client& client) {
   if (command.count("--lease") > 0) changes.lease = span(flags.lease);
   if (command.count("--delay") > 0) changes.delay = span(flags.delay);
   if (command.count("--ttl") > 0) changes.ttl = span(flags.ttl);
+  if (command.count("--max-deliveries") > 0) changes.max_deliveries = flags.options.max_deliveries;
+  if (command.count("--retry-backoff") > 0) changes.retry_backoff = flags.options.retry_backoff;
+  if (command.count("--retry-delay") > 0) changes.retry_delay = span(flags.retry_delay);
+  if (command.count("--retry-delay-max") > 0) changes.retry_delay_max = span(flags.retry_delay_max);
+  if (command.count("--retry-jitter") > 0) changes.retry_jitter = flags.options.retry_jitter;
+  if (command.count("--dead-letter") > 0) changes.dead_letter = flags.options.dead_letter;
+  if (flags.no_dead_letter) changes.dead_letter.emplace();
   if (command.count("--confirm") > 0) changes.confirm = flags.options.confirm;
   if (command.count("--priority-weights") > 0) changes.priority_weights = flags.options.priority_weights;
   if (flags.strict) changes.priority_weights.emplace();
@@ -154,6 +170,22 @@ void add_settings(CLI::App& command, Flags& flags) {
       ->delimiter(',')
       ->expected(10)
       ->check(CLI::Range(1, 100));
+  command.add_option("--max-deliveries", flags.options.max_deliveries,
+                     "After so many deliveries without an ack a message is dead; 0: never (default)");
+  command
+      .add_option("--dead-letter", flags.options.dead_letter,
+                  "The queue for dead and expired messages; it is created when it is not there")
+      ->type_name("QUEUE");
+  add_duration(command, "--retry-delay", flags.retry_delay, "How long a message waits after a delivery that failed");
+  command
+      .add_option("--retry-backoff", flags.options.retry_backoff,
+                  "How that grows with the deliveries: 'fixed' (the default), 'linear' or 'exponential'")
+      ->check(CLI::IsMember({"fixed", "linear", "exponential"}));
+  add_duration(command, "--retry-delay-max", flags.retry_delay_max, "It grows no further; 0s: no limit");
+  command
+      .add_option("--retry-jitter", flags.options.retry_jitter,
+                  "Each delay is shorter by up to so many percent, at random")
+      ->check(CLI::Range(0, 100));
 }
 
 void add_queue_commands(CLI::App& app, Flags& flags, const Interrupt& interrupt, Action& action) {
@@ -174,6 +206,8 @@ void add_queue_commands(CLI::App& app, Flags& flags, const Interrupt& interrupt,
   add_settings(updating, flags);
   updating.add_flag("--strict-priorities", flags.strict, "No weights any more: higher priorities always go first")
       ->excludes("--priority-weights");
+  updating.add_flag("--no-dead-letter", flags.no_dead_letter, "Dead messages stay in the queue, expired ones are gone")
+      ->excludes("--dead-letter");
   updating.add_option("--if-version", flags.if_version, "Only while the settings have this version (queue describe)");
   for (const bool on : {true, false}) {
     CLI::App* pausing =
@@ -189,6 +223,10 @@ void add_queue_commands(CLI::App& app, Flags& flags, const Interrupt& interrupt,
   add_command(queue, "list", "All queues", action, [&](Client& client) {
     list(flags, client);
   })->add_option("PREFIX", flags.prefix, "Only names that begin so");
+  CLI::App* redriving = add_command(queue, "redrive", "Hand dead messages out again, take dead letters back", action,
+                                    [&](Client& client) { redrive(flags.redrive, client); });
+  add_queue_argument(*redriving, flags.redrive.queue, "A queue with dead messages, or one for dead letters");
+  add_redrive_options(*redriving, flags.redrive);
   CLI::App* deleting = add_command(queue, "delete", "Delete a queue and its messages", action,
                                    [&](Client& client) { remove(flags, client, interrupt); });
   add_queue_argument(*deleting, flags.queue, "Its name");

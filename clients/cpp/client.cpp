@@ -59,6 +59,21 @@ std::string pairs_of(const OutgoingMessage& message) {
   return pack_message_pairs(attributes_of(message), options_of(message));
 }
 
+// The broker checks the numbers, which it knows best.
+RetryPolicy retry_of(const QueueOptions& options) {
+  RetryPolicy retry;
+  if (options.retry_delay.count() < 0 || options.retry_delay_max.count() < 0 || options.retry_jitter < 0)
+    refuse("a delay and a jitter are not negative");
+  const auto backoff = options.retry_backoff.empty() ? Backoff::kFixed : backoff_from_name(options.retry_backoff);
+  if (!backoff) refuse("retry_backoff is 'fixed', 'linear' or 'exponential', not '" + options.retry_backoff + "'");
+  retry.max_deliveries = options.max_deliveries;
+  retry.backoff = *backoff;
+  retry.delay_ms = DurationMs{options.retry_delay.count()};
+  retry.max_delay_ms = DurationMs{options.retry_delay_max.count()};
+  retry.jitter = static_cast<std::uint64_t>(options.retry_jitter);
+  return retry;
+}
+
 QueueSettings settings_of(const QueueOptions& options) {
   QueueSettings settings;
   if (options.lease.count() != 0) settings.lease_ms = DurationMs{options.lease.count()};
@@ -70,6 +85,8 @@ QueueSettings settings_of(const QueueOptions& options) {
   if (options.delay.count() < 0 || options.ttl.count() < 0) refuse("a delay and a time to live are not negative");
   settings.delay_ms = DurationMs{options.delay.count()};
   settings.ttl_ms = DurationMs{options.ttl.count()};
+  settings.retry = retry_of(options);
+  settings.dead_letter = options.dead_letter;
   if (options.priority_weights.empty()) return settings;
   if (options.priority_weights.size() != kPriorities) refuse("there are 10 priorities, and a weight for each");
   for (std::size_t i = 0; i < kPriorities; ++i) {
@@ -89,12 +106,31 @@ std::string encode_changes(const QueueChanges& changes) {
     packer.text(key);
     ++count;
   };
-  for (const auto& [key, span] :
-       {std::pair("lease_ms", changes.lease), {"delay_ms", changes.delay}, {"ttl_ms", changes.ttl}}) {
+  for (const auto& [key, span] : {std::pair("lease_ms", changes.lease),
+                                  {"delay_ms", changes.delay},
+                                  {"ttl_ms", changes.ttl},
+                                  {"retry_delay_ms", changes.retry_delay},
+                                  {"retry_delay_max_ms", changes.retry_delay_max}}) {
     if (!span) continue;
     if (span->count() < 0) refuse("a lease, a delay and a time to live are not negative");
     add(key);
     packer.number(static_cast<std::uint64_t>(span->count()));
+  }
+  if (changes.max_deliveries) {
+    add("max_deliveries");
+    packer.number(*changes.max_deliveries);
+  }
+  if (changes.retry_jitter) {
+    add("retry_jitter");
+    packer.number(static_cast<std::uint64_t>(std::max(*changes.retry_jitter, 0)));
+  }
+  if (changes.retry_backoff) {
+    add("retry_backoff");
+    packer.text(*changes.retry_backoff);
+  }
+  if (changes.dead_letter) {
+    add("dead_letter");
+    changes.dead_letter->empty() ? packer.nil() : packer.text(*changes.dead_letter);
   }
   for (const auto& [key, on] :
        {std::pair("pause_send", changes.pause_send), {"pause_receive", changes.pause_receive}}) {
@@ -144,10 +180,9 @@ std::size_t settle_and_wait(ClientLoop& loop, RequestHeader header, std::vector<
   return (*result)->stale;
 }
 
-RequestHeader nack_header(std::chrono::milliseconds delay) {
-  RequestHeader header = about(Op::kNack, {});
-  if (delay.count() != 0) header.delay_ms = DurationMs{delay.count()};
-  return header;
+// 0: as the queue says.
+NackOptions failed_for(std::chrono::milliseconds delay) {
+  return {Nack::kFailed, delay.count() == 0 ? std::nullopt : std::optional(delay), {}};
 }
 
 }  // namespace
@@ -219,7 +254,11 @@ void Client::receive_async(std::string_view queue, const ReceiveOptions& options
 std::size_t Client::ack(std::vector<Lease>& leases) { return settle_and_wait(*loop_, about(Op::kAck, {}), leases); }
 
 std::size_t Client::nack(std::vector<Lease>& leases, std::chrono::milliseconds delay) {
-  return settle_and_wait(*loop_, nack_header(delay), leases);
+  return nack(leases, failed_for(delay));
+}
+
+std::size_t Client::nack(std::vector<Lease>& leases, const NackOptions& options) {
+  return settle_and_wait(*loop_, nack_header(options), leases);
 }
 
 std::size_t Client::extend(std::vector<Lease>& leases, std::chrono::milliseconds lease) {
@@ -233,7 +272,11 @@ void Client::ack_async(std::vector<Lease>& leases, SettleCallback done) {
 }
 
 void Client::nack_async(std::vector<Lease>& leases, std::chrono::milliseconds delay, SettleCallback done) {
-  loop_->settle(nack_header(delay), leases.data(), leases.size(), std::move(done));
+  nack_async(leases, failed_for(delay), std::move(done));
+}
+
+void Client::nack_async(std::vector<Lease>& leases, const NackOptions& options, SettleCallback done) {
+  loop_->settle(nack_header(options), leases.data(), leases.size(), std::move(done));
 }
 
 Value Client::create_queue(std::string_view name, const QueueOptions& options) {
@@ -245,6 +288,14 @@ Value Client::update_queue(std::string_view name, const QueueChanges& changes) {
   RequestHeader header = about(Op::kQueueUpdate, name);
   header.version = changes.if_version;
   const Reply reply = loop_->ask(header, encode_changes(changes));
+  return decode_value(reply.payload, loop_->reader());
+}
+
+Value Client::redrive_queue(std::string_view name, const RedriveOptions& options) {
+  RequestHeader header = about(Op::kQueueRedrive, name);
+  header.max = std::min<std::size_t>(options.max, kBatchMessagesMax);
+  header.after = options.after;
+  const Reply reply = loop_->ask(header, options.ids.empty() ? std::string() : encode_receipts(options.ids));
   return decode_value(reply.payload, loop_->reader());
 }
 

@@ -31,6 +31,13 @@ std::vector<Lease> LeaseHolder::make_leases(std::vector<Delivery>& deliveries) {
     lease.deliveries_ = delivery.deliveries;
     lease.priority_ = delivery.priority;
     lease.sent_at_ = time_point_of(delivery.sent_ms);
+    if (delivery.first_ms.value != 0) {
+      lease.first_delivered_at_ = time_point_of(delivery.first_ms);
+      lease.last_delivered_at_ = time_point_of(delivery.last_ms);
+    }
+    lease.reason_ = delivery.reason;
+    if (const auto& origin = delivery.attributes.origin)
+      lease.dead_letter_ = DeadLetter{origin->queue, origin->cause, origin->reason, origin->deliveries};
     if (delivery.expires_ms.value != 0) lease.expires_at_ = time_point_of(delivery.expires_ms);
     lease.held_ = true;
     ++held_;
@@ -71,6 +78,10 @@ Lease& Lease::operator=(Lease&& other) noexcept {
   headers_ = std::move(other.headers_);
   sent_at_ = other.sent_at_;
   expires_at_ = other.expires_at_;
+  first_delivered_at_ = other.first_delivered_at_;
+  last_delivered_at_ = other.last_delivered_at_;
+  dead_letter_ = other.dead_letter_;
+  reason_ = other.reason_;
   content_type_ = other.content_type_;
   reply_to_ = other.reply_to_;
   correlation_id_ = other.correlation_id_;
@@ -104,6 +115,15 @@ std::optional<std::string_view> Lease::header(std::string_view name) const {
   return std::nullopt;
 }
 
+RequestHeader nack_header(const NackOptions& options) {
+  RequestHeader header;
+  header.op = Op::kNack;
+  header.kind = static_cast<NackKind>(options.kind);
+  if (options.delay) header.delay_ms = DurationMs{options.delay->count()};
+  header.reason = options.reason;
+  return header;
+}
+
 namespace {
 
 RequestHeader header_for(Op op) {
@@ -129,10 +149,10 @@ void settle_one(ClientLoop& loop, RequestHeader header, Lease& lease) {
 void Lease::ack() { settle_one(*holder_->loop(), header_for(Op::kAck), *this); }
 
 void Lease::nack(std::chrono::milliseconds delay) {
-  RequestHeader header = header_for(Op::kNack);
-  if (delay.count() != 0) header.delay_ms = DurationMs{delay.count()};
-  settle_one(*holder_->loop(), header, *this);
+  nack(NackOptions{Nack::kFailed, delay.count() == 0 ? std::nullopt : std::optional(delay), {}});
 }
+
+void Lease::nack(const NackOptions& options) { settle_one(*holder_->loop(), nack_header(options), *this); }
 
 void Lease::extend(std::chrono::milliseconds lease) {
   RequestHeader header = header_for(Op::kExtend);

@@ -8,11 +8,14 @@
 #include <vector>
 
 #include "dmq/message.hpp"
+#include "protocol/header.hpp"
 #include "protocol/payload.hpp"
 
 namespace dmq {
 
 class ClientLoop;
+
+RequestHeader nack_header(const NackOptions& options);  // without a queue; its views point into `options`
 
 // Lives as long as one of its leases, or until what they released was given back.
 class LeaseHolder : public std::enable_shared_from_this<LeaseHolder> {

@@ -90,7 +90,7 @@ Checker::Slot Checker::read_slot(const Node& node, RecordPlace place) {
     if (message.queue != slot.queue) return slot;  // an old request, of a producer that was forgotten
   }
   message.place = place;
-  message.sent_ms = record->header.sent_ms;
+  if (message.first == place) message.sent_ms = record->header.sent_ms;
   message.ready_ms = record->header.ready_ms;
   message.expires_ms = record->header.expires_ms;
   return slot;

@@ -95,7 +95,8 @@ TEST_CASE("what is being acked, and what has expired, is in no state", "[storage
   CHECK(s.ack(s.receipts[0]).empty());  // not committed
   s.now.steady = s.now.steady + DurationMs{100};
   s.now.wall = s.now.wall + DurationMs{100};
-  for (const MessageState state : {MessageState::kReady, MessageState::kDelayed, MessageState::kLeased})
+  for (const MessageState state :
+       {MessageState::kReady, MessageState::kDelayed, MessageState::kLeased, MessageState::kDead})
     CHECK(s.browse(state).empty());
 }
 
@@ -241,6 +242,17 @@ TEST_CASE("very many leases are shown a part of the log at a time", "[storage][b
 }
 
 // Pages against a look at each message.
+namespace {
+
+// One of five is dead.
+ReturnState some_state(const Lease& lease, std::uint64_t any) {
+  ReturnState state{.deliveries = lease.deliveries};
+  if (any % 5 == 0) state.move = {MoveCause::kMaxDeliveries, {any % 2}, any};
+  return state;
+}
+
+}  // namespace
+
 TEST_CASE("the pages of a state are the messages that are in it", "[storage][browse]") {
   const auto seed = std::random_device{}();
   INFO("seed " << seed);
@@ -258,10 +270,10 @@ TEST_CASE("the pages of a state are the messages that are in it", "[storage][bro
       queue.append({last += 1 + below(3)}, arrival, now);
     } else if (kind < 6 && queue.has_ready()) {
       const Lsn lsn = *queue.first_ready();
-      const Lease lease = queue.lease_first(now + DurationMs{1 + below(300)}, 1);
+      const Lease lease = queue.lease_first(now + DurationMs{1 + below(300)}, 1, {});
       if (below(2) == 0 && queue.begin_settle(lsn, lease.number))
         below(2) == 0 ? (void)queue.remove(lsn, 1)
-                      : (void)queue.give_back(lsn, lease.deliveries, now + DurationMs{below(300)}, now);
+                      : (void)queue.give_back(lsn, some_state(lease, last), now + DurationMs{below(300)}, now);
     } else if (kind == 6 && last > 0) {
       queue.remove({1 + below(static_cast<std::uint32_t>(last))}, 1);
     } else {
@@ -269,10 +281,11 @@ TEST_CASE("the pages of a state are the messages that are in it", "[storage][bro
       queue.wake(now);
       expired.clear();
       queue.expire(now, 10, expired);
-      for (const auto& [lsn, lease] : expired) queue.give_back(lsn, lease.deliveries, now, now);
+      for (const auto& [lsn, lease] : expired) queue.give_back(lsn, some_state(lease, 1), now, now);
     }
     if (step % 100 != 99) continue;
-    for (const MessageState state : {MessageState::kReady, MessageState::kDelayed, MessageState::kLeased}) {
+    for (const MessageState state :
+         {MessageState::kReady, MessageState::kDelayed, MessageState::kLeased, MessageState::kDead}) {
       std::vector<Lsn> wanted;
       for (Lsn lsn{1}; lsn.value <= last; ++lsn.value) {
         const auto look = queue.look(lsn);

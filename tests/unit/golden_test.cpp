@@ -115,6 +115,14 @@ TEST_CASE("golden request headers", "[protocol][golden]") {
   header = request(Op::kNack, RequestId{std::string("n-1")}, "orders");
   header.delay_ms = DurationMs{1500};
   check_request("nack", header);
+  header = request(Op::kNack, RequestId{std::string("n-2")}, "orders");
+  header.kind = NackKind::kFatal;
+  header.reason = "no such article";
+  check_request("nack.fatal", header);
+  header = request(Op::kQueueRedrive, number(8), "orders.dead");
+  header.max = 100;
+  header.after = "12-240";
+  check_request("queue.redrive", header);
   header = request(Op::kExtend, number(7), "orders");
   header.lease_ms = DurationMs{120000};
   check_request("extend", header);
@@ -248,6 +256,49 @@ TEST_CASE("golden payloads of ack", "[protocol][golden]") {
   CHECK((*decoded)[1].code == Errc::kStaleReceipt);
 }
 
+TEST_CASE("golden payloads of dead letters", "[protocol][golden]") {
+  const std::string bytes = golden("receive.dead.reply.payload");
+  const Origin origin{"orders", "max_deliveries", "no stock", 5, {1763000000023}, {1763000000103}, {1762999999123}};
+  MsgpackReader reader;
+  const std::string attributes = pack_moved_attributes({}, "59-1", &origin, reader);
+  DeliveryWriter writer(0);
+  DeliveryHead head{.receipt = {{60}, {1}, {1}, {7}},
+                    .deliveries = 2,
+                    .sent_ms = {1763000000123},
+                    .first_ms = {1763000001123},
+                    .last_ms = {1763000002123},
+                    .reason = "still none",
+                    .attributes = attributes,
+                    .body_bytes = 5};
+  writer.begin(head);
+  writer.out() += "hello";
+  const std::string written = writer.finish();
+  for (const std::string& each : {bytes, written}) {  // in another order of keys
+    std::vector<Delivery> out;
+    REQUIRE(decode_deliveries(each, reader, out));
+    REQUIRE(out.size() == 1);
+    CHECK(out[0].id == "59-1");
+    CHECK(out[0].receipt == "60.1.1.7");
+    CHECK(out[0].reason == "still none");
+    CHECK(out[0].first_ms == TimeMs{1763000001123});
+    CHECK(out[0].last_ms == TimeMs{1763000002123});
+    REQUIRE(out[0].attributes.origin);
+    CHECK(out[0].attributes.origin->queue == "orders");
+    CHECK(out[0].attributes.origin->cause == "max_deliveries");
+    CHECK(out[0].attributes.origin->reason == "no stock");
+    CHECK(out[0].attributes.origin->deliveries == 5);
+    CHECK(out[0].attributes.origin->sent_ms == TimeMs{1762999999123});
+    CHECK(out[0].attributes.origin->first_ms == TimeMs{1763000000023});
+    CHECK(out[0].attributes.origin->last_ms == TimeMs{1763000000103});
+  }
+  // Moved again, the old origin goes; redriven, it has none.
+  const std::string again = pack_moved_attributes(attributes, "59-1", nullptr, reader);
+  CHECK(origin_queue(attributes, reader) == "orders");
+  CHECK(origin_queue(again, reader).empty());
+  CHECK(stored_id(again) == "59-1");
+  CHECK(to_hex(encode_redriven({0, 100, "12-341"})) == to_hex(golden("queue.redrive.reply.payload")));
+}
+
 TEST_CASE("golden payloads of hello and of the queue operations", "[protocol][golden]") {
   CHECK(to_hex(encode_hello({.sync = "commit", .admin = "tcp://127.0.0.1:7311"})) ==
         to_hex(golden("hello.reply.payload")));
@@ -300,7 +351,7 @@ TEST_CASE("golden payloads of browse", "[protocol][golden]") {
 
 TEST_CASE("golden payloads of purge and statistics", "[protocol][golden]") {
   CHECK(to_hex(encode_purged(4711)) == to_hex(golden("queue.purge.reply.payload")));
-  QueueStats stats{"orders", "w1", 3, 1, 0, 4711, 0, {1763000000123}, {1763000000000}, {1762990000000}};
+  QueueStats stats{"orders", "w1", 3, 1, 0, 0, 4711, 0, {1763000000123}, {1763000000000}, {1762990000000}};
   stats.totals = {9000, 8997, 8990, 5, 2};
   stats.recent_ms = {10'500};
   stats.recent = {105, 104, 103, 1, 0};
@@ -329,6 +380,7 @@ TEST_CASE("there are no golden frames but those checked above", "[protocol][gold
                                        "hello.reply.header",
                                        "hello.reply.payload",
                                        "hello.request.header",
+                                       "nack.fatal.request.header",
                                        "nack.reply.header",
                                        "nack.request.header",
                                        "ping.reply.header",
@@ -348,6 +400,8 @@ TEST_CASE("there are no golden frames but those checked above", "[protocol][gold
                                        "queue.purge.reply.header",
                                        "queue.purge.reply.payload",
                                        "queue.purge.request.header",
+                                       "queue.redrive.reply.payload",
+                                       "queue.redrive.request.header",
                                        "queue.stats.reply.header",
                                        "queue.stats.reply.payload",
                                        "queue.stats.request.header",
@@ -355,6 +409,7 @@ TEST_CASE("there are no golden frames but those checked above", "[protocol][gold
                                        "queue.update.reply.payload",
                                        "queue.update.request.header",
                                        "queue.update.request.payload",
+                                       "receive.dead.reply.payload",
                                        "receive.empty.reply.payload",
                                        "receive.reply.header",
                                        "receive.reply.payload",

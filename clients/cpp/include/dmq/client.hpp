@@ -65,6 +65,16 @@ struct QueueOptions {
   // Ten, priority 0 first, each from 1 to 100: of so many messages how many each priority gives while all have some.
   // Empty: higher priorities always go first.
   std::vector<int> priority_weights;
+  // After so many deliveries that counted a message is dead; 0: never.
+  std::uint64_t max_deliveries = 0;
+  // How long a message waits after a delivery that failed, when its nack names no delay: "fixed" (or empty), "linear"
+  // or "exponential" in the number of its deliveries, up to a limit (0: a year), and by up to so many percent shorter.
+  std::string retry_backoff;
+  std::chrono::milliseconds retry_delay{0};
+  std::chrono::milliseconds retry_delay_max{0};
+  int retry_jitter = 0;
+  // The queue where dead and expired messages go; it is created when it is not there. Empty: dead ones stay.
+  std::string dead_letter;
 };
 
 // What is to be different; the rest of a queue's settings stays.
@@ -74,9 +84,21 @@ struct QueueChanges {
   std::optional<std::chrono::milliseconds> delay;
   std::optional<std::chrono::milliseconds> ttl;      // 0: messages do not expire
   std::optional<std::vector<int>> priority_weights;  // empty: higher priorities always go first
-  std::optional<bool> pause_send;                    // sends are refused ("paused") until it is false again
-  std::optional<bool> pause_receive;                 // receives find nothing until it is false again
+  std::optional<std::uint64_t> max_deliveries;       // 0: no limit
+  std::optional<std::string> retry_backoff;
+  std::optional<std::chrono::milliseconds> retry_delay;
+  std::optional<std::chrono::milliseconds> retry_delay_max;
+  std::optional<int> retry_jitter;
+  std::optional<std::string> dead_letter;  // empty: none
+  std::optional<bool> pause_send;          // sends are refused ("paused") until it is false again
+  std::optional<bool> pause_receive;       // receives find nothing until it is false again
   std::uint64_t if_version = 0;  // only while the settings have this version ("version_conflict"); 0: in any case
+};
+
+struct RedriveOptions {
+  std::size_t max = 0;           // messages, at most 1,000; 0: so many
+  std::vector<std::string> ids;  // only these; empty: all
+  std::string after;             // what the last call gave as `next`
 };
 
 // More::kYes: another message follows at once, so this one may wait for it instead of leaving alone. It leaves at the
@@ -128,11 +150,16 @@ class Client {
   std::size_t extend(std::vector<Lease>& leases, std::chrono::milliseconds lease);
   void ack_async(std::vector<Lease>& leases, SettleCallback done = {});
   void nack_async(std::vector<Lease>& leases, std::chrono::milliseconds delay, SettleCallback done = {});
+  std::size_t nack(std::vector<Lease>& leases, const NackOptions& options);
+  void nack_async(std::vector<Lease>& leases, const NackOptions& options, SettleCallback done = {});
 
   // Creating a queue again with the same settings succeeds. The maps that come back are described in
   // docs/protocol.md; keys may be added.
   Value create_queue(std::string_view name, const QueueOptions& options = {});
   Value update_queue(std::string_view name, const QueueChanges& changes);
+  // Dead messages of this queue are ready again (`revived`), dead letters in it go back to where they came from
+  // (`moved`). There is more to do as long as the map has `next`.
+  Value redrive_queue(std::string_view name, const RedriveOptions& options = {});
   Value describe_queue(std::string_view name);
   // What is in a queue and what goes through it. Of many queues, asked side by side; those that are not there (any
   // more) are left out.

@@ -55,6 +55,27 @@ struct LostLease {
 };
 using LostCallback = std::function<void(const LostLease&)>;
 
+// How a message is given back.
+enum class Nack {
+  kFailed,    // the delivery counts, and the queue's retry settings hold
+  kGiveBack,  // as if it had not been handed out
+  kFatal,     // it can never be done: it is dead, and goes to the dead-letter queue
+};
+
+struct NackOptions {
+  Nack kind = Nack::kFailed;
+  std::optional<std::chrono::milliseconds> delay;  // until it is handed out again; empty: as the queue says. Not kFatal
+  std::string reason;                              // up to 1,024 bytes of text; comes with later deliveries
+};
+
+// Where a message was that its queue gave up.
+struct DeadLetter {
+  std::string_view queue;
+  std::string_view cause;   // "max_deliveries", "rejected" or "expired"
+  std::string_view reason;  // that the last nack gave
+  std::uint32_t deliveries = 0;
+};
+
 class LeaseHolder;  // one received batch: the bytes, and the way back to the client
 
 // One received message, held for a limited time. Views stay valid as long as the Lease, also after it is settled
@@ -80,6 +101,13 @@ class Lease {
   std::string_view queue() const;
   // How often the message was handed out, this time included.
   std::uint32_t deliveries() const { return deliveries_; }
+  // Of earlier deliveries; empty: this is the first one.
+  std::optional<std::chrono::system_clock::time_point> first_delivered_at() const { return first_delivered_at_; }
+  std::optional<std::chrono::system_clock::time_point> last_delivered_at() const { return last_delivered_at_; }
+  // That the last nack gave.
+  std::string_view reason() const { return reason_; }
+  // Of a message in a dead-letter queue.
+  const std::optional<DeadLetter>& dead_letter() const { return dead_letter_; }
   std::chrono::system_clock::time_point sent_at() const { return sent_at_; }
   int priority() const { return priority_; }
   // After it the message is not handed out again; empty: it does not expire.
@@ -95,8 +123,9 @@ class Lease {
 
   // Waits until the broker removed the message for good. Throws ClientError; stale_receipt: the lease was over.
   void ack();
-  // Waits until the broker took it back; it is handed out again after `delay`.
+  // Waits until the broker took it back; it is handed out again after `delay`, 0: as the queue says.
   void nack(std::chrono::milliseconds delay = std::chrono::milliseconds{0});
+  void nack(const NackOptions& options);
   // Waits until the lease was renewed to last `lease` from now.
   void extend(std::chrono::milliseconds lease);
 
@@ -113,6 +142,10 @@ class Lease {
   std::vector<std::pair<std::string_view, std::string_view>> headers_;
   std::chrono::system_clock::time_point sent_at_;
   std::optional<std::chrono::system_clock::time_point> expires_at_;
+  std::optional<std::chrono::system_clock::time_point> first_delivered_at_;
+  std::optional<std::chrono::system_clock::time_point> last_delivered_at_;
+  std::optional<DeadLetter> dead_letter_;
+  std::string_view reason_;
   std::string_view content_type_;
   std::string_view reply_to_;
   std::string_view correlation_id_;
