@@ -233,6 +233,7 @@ void Service::redrive(const Call& call, Queue& queue, Lsn after, const std::set<
     if (done.returns.size() == most || looks++ == kRedriveLooksMax) return;
     done.next = message_id_text(call.partition.id(), *lsn);
     const auto record = records_.read({call.partition.id(), *lsn});
+    if (!record) found_damage(call.partition, *lsn, record.error(), call.now, call.out);
     if (!record) continue;
     const std::string_view kept = stored_id(record->attributes);
     if (!ids.empty() && !ids.contains(kept.empty() ? std::string_view(done.next) : kept)) continue;

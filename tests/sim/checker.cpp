@@ -101,7 +101,7 @@ void Checker::arrived(Message& message, RecordPlace place, const RecordHeader& h
   if (message.repeated) return;
   const Log& from = logs_.at(message.place->partition);
   const Slot& before = from.slots.at(message.place->lsn.value);
-  if (!from.incomplete) {
+  if (!from.incomplete && !deleted_.contains(header.queue)) {  // of a deleted queue it may have stayed behind
     if (before.leaves_to != header.queue) violated("a message came to a queue that it was not to go to" + at(place));
     const auto purge = purges_.find(before.queue);
     const bool purged = purge != purges_.end() && before.place.lsn < purge->second;
@@ -114,6 +114,7 @@ void Checker::arrived(Message& message, RecordPlace place, const RecordHeader& h
   message.queue = header.queue;
   message.before[*message.place] = world_.mark();
   message.arrived_mark = world_.mark();
+  message.visited.insert(header.queue);
   message.purged = false;  // it had left
   message.holds.clear();
 }
@@ -162,9 +163,11 @@ void Checker::learn_control(RecordPlace place, const RecordView& record) {
 
 void Checker::learn_return(Slot& slot, const ReturnedMessage& returned, Epoch epoch) {
   const ReturnState& state = returned.state;
-  const bool revived = state.is_empty() && dead_letters_;
+  // Where some records were not seen, one of them may have brought it back to life.
+  const bool revived = dead_letters_ && (state.is_empty() || logs_.at(slot.place.partition).incomplete);
   if (!revived && state.deliveries < slot.deliveries) {
-    violated("the delivery count of a message falls" + at(slot.place));
+    violated("the delivery count of a message falls from " + std::to_string(slot.deliveries) + " to " +
+             std::to_string(state.deliveries) + at(slot.place));
   }
   slot.deliveries = state.deliveries;
   slot.leaves_to = state.move.to;

@@ -87,8 +87,9 @@ class Checker {
     std::uint64_t acked_mark = 0;
     Epoch acked_epoch;
     std::uint64_t confirmed_mark = 0;
+    std::set<QueueId> visited;       // other queues where it came to
     std::uint64_t arrived_mark = 0;  // in the queue where it is, from another one
-    bool purged = false;  // a purge was confirmed that was asked behind its confirmation
+    bool purged = false;             // a purge was confirmed that was asked behind its confirmation
     std::uint64_t purged_mark = 0;
     Epoch purged_epoch;
     TimeMs sent_ms;  // as the log says, like the next two

@@ -1,4 +1,5 @@
 // What clients were told about each message, against what is committed.
+#include <algorithm>
 #include <charconv>
 
 #include "tests/sim/checker.hpp"
@@ -54,8 +55,13 @@ MessageIndex Checker::delivered(const Delivery& delivery, const Receipt& receipt
     const auto before = message.before.find({receipt.partition, receipt.lsn});
     const auto left = message.left.find(receipt.partition);
     if (before != message.before.end() && sent.mark <= before->second) return *index;
-    // Whether the other queue had it already, nobody can tell any more.
-    if (before != message.before.end() && deleted_.contains(message.queue)) return *index;
+    // Whether a queue that is deleted had it already, nobody can tell any more.
+    const bool lost = std::any_of(message.visited.begin(), message.visited.end(),
+                                  [this](QueueId queue) { return deleted_.contains(queue); });
+    if (before != message.before.end() && lost) {
+      message.repeated = true;
+      return *index;
+    }
     if (left != message.left.end() && receipt.epoch < left->second) return *index;
     violated("a message is delivered that is not committed, or from another place" + which +
              (message.place ? at(*message.place) : "") + " delivered" + at({receipt.partition, receipt.lsn}));

@@ -167,9 +167,24 @@ void Simulation::heal() {
 void Simulation::await(const char* what, bool (Simulation::*holds)() const) {
   const std::int64_t until = world_.now() + kHealMsMax;
   while (!(this->*holds)()) {
+    if (world_.now() >= until && world_.tracing()) trace_queues();
     if (world_.now() >= until && is_whole()) checker_.check_nothing_lost();
     if (world_.now() >= until) violated(std::string("after all is well again it does not come to be that ") + what);
     run_until(world_.now() + 20);
+  }
+}
+
+void Simulation::trace_queues() const {
+  for (std::uint16_t i = 0; i < plan_.partitions; ++i) {
+    const Partition* leader = leader_of({i});
+    if (leader == nullptr) continue;
+    for (const auto& [id, queue] : leader->queues()) {
+      const QueueCounts counts = queue.counts();
+      world_.trace("p" + std::to_string(i) + " queue " + std::to_string(id.value) + ": ready " +
+                   std::to_string(counts.ready) + " leased " + std::to_string(counts.leased) + " delayed " +
+                   std::to_string(counts.delayed) + " dead " + std::to_string(counts.dead) + ", leave " +
+                   std::to_string(queue.leaving().size()));
+    }
   }
 }
 

@@ -74,6 +74,7 @@ class Simulation {
   void set_dead_letters();
   void heal();
   void await(const char* what, bool (Simulation::*holds)() const);
+  void trace_queues() const;
   bool is_whole() const;
   bool is_drained() const;
   std::string unrest() const;
