@@ -67,10 +67,9 @@ ReturnState Service::nacked(const Call& call, const Queue& queue, Lsn lsn, const
   }
   ReturnState state = failed(call.key(), lsn, lease, earlier, call.now);
   if (!header_.reason.empty()) state.reason = header_.reason;
-  if (state.move.is_set()) return state;
   if (header_.kind == NackKind::kFatal) {
     state.move = {MoveCause::kRejected, dead_letter_of(call.queue)};
-  } else if (header_.delay_ms) {
+  } else if (header_.delay_ms && !state.move.is_set()) {
     state.ready_ms = header_.delay_ms->value == 0 ? TimeMs{} : call.now.wall + *header_.delay_ms;
   }
   return state;
