@@ -61,7 +61,7 @@ Result<ReturnState> decode_return_state(std::string_view bytes) {
     return fail(Errc::kMalformed, "a message is kept for a cause that is not known");
   state.move.cause = static_cast<MoveCause>(cause);
   state.reason = std::string(bytes);
-  return state;
+  return state.is_empty() ? ReturnState{} : state;
 }
 
 }  // namespace dmq

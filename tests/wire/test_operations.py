@@ -400,7 +400,7 @@ class Queues(BrokerTest):
         receipts = [message["receipt"] for message in self.receive(max=3)]
         self.client.ask("nack", receipts[:1], queue=self.queue, delay_ms=60_000)
         info = self.client.ask("queue.describe", queue=self.queue)
-        self.assertEqual(set(info), {"name", "id", "partition", "created_ms", "version", "lease_ms", "confirm", "worker",
+        self.assertEqual(set(info), {"name", "id", "partition", "created_ms", "version", "lease_ms", "confirm", "worker", "dead",
                                      "ready", "leased", "delayed", "bytes", "waiting"})
         self.assertEqual((info["ready"], info["leased"], info["delayed"]), (2, 2, 1))
         self.assertGreaterEqual(info["bytes"], 5000)
