@@ -13,7 +13,7 @@ struct Entry {
   bool retry;
 };
 
-constexpr std::array<Entry, 18> kTable{{
+constexpr std::array<Entry, 19> kTable{{
     {Errc::kOk, "ok", "done", false},
     {Errc::kMalformed, "malformed", "the request does not have the shape that the protocol gives", false},
     {Errc::kUnsupportedVersion, "unsupported_version", "this broker speaks protocol version 1", false},
@@ -36,6 +36,7 @@ constexpr std::array<Entry, 18> kTable{{
     {Errc::kPaused, "paused", "the queue is paused for sending; somebody has to resume it", true},
     {Errc::kVersionConflict, "version_conflict", "the queue's settings have another version by now; look at them again",
      false},
+    {Errc::kQueueFull, "queue_full", "the queue holds as much as it may; receive and ack some messages", true},
 }};
 
 }  // namespace

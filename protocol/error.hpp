@@ -29,6 +29,7 @@ enum class Errc : std::uint8_t {
   kNotEnoughReplicas = 15,    // too few replicas are in sync to keep it safe; nothing was done
   kPaused = 16,               // the queue takes no messages until somebody resumes it
   kVersionConflict = 17,      // the queue's settings are of another version than the request names
+  kQueueFull = 18,            // the queue holds as much as it may; nothing was taken
 };
 
 // The symbolic code on the wire ("no_such_queue").

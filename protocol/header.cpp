@@ -12,11 +12,11 @@ namespace dmq {
 namespace {
 
 constexpr std::array<std::string_view, 16> kOpNames{
-    "hello",        "ping",         "send",         "receive",        "ack",
-    "nack",         "extend",       "queue.create", "queue.describe", "queue.list",
-    "queue.delete", "queue.update", "browse",       "queue.purge",    "queue.stats",
-    "queue.redrive"};
+    "hello",  "ping",         "send",           "receive",      "ack",          "nack",
+    "extend", "queue.create", "queue.describe", "queue.list",   "queue.delete", "queue.update",
+    "browse", "queue.purge",  "queue.stats",    "queue.redrive"};
 
+constexpr std::string_view kOnDelivery = "on_delivery";
 constexpr std::size_t kWordMax = 64;                                                   // of an id
 constexpr std::array<std::string_view, 3> kNackKinds{"failed", "give_back", "fatal"};  // by NackKind
 
@@ -101,6 +101,14 @@ void pack_id(Packer& packer, const RequestId& id) {
 
 bool needs_queue(Op op) { return op != Op::kHello && op != Op::kPing && op != Op::kQueueList; }
 
+void read_ack_mode(Fields& fields, RequestHeader& out) {
+  std::string_view ack;
+  fields.text("ack", kHeaderBytesMax, ack);
+  out.ack_on_delivery = ack == kOnDelivery;
+  if (fields.find("ack") != nullptr && !out.ack_on_delivery)
+    fields.set_error(bad_value("ack", R"("on_delivery", or absent)"));
+}
+
 void read_nack(Fields& fields, RequestHeader& out) {
   std::string_view kind = kNackKinds[0];
   fields.text("kind", kHeaderBytesMax, kind);
@@ -146,6 +154,7 @@ void read_options(Fields& fields, RequestHeader& out) {
       fields.number("max_bytes", 1, kReceiveBytesMax, out.max_bytes);
       fields.duration("wait_ms", 0, kWaitMsMax, out.wait_ms);
       fields.duration("lease_ms", kLeaseMsMin, kLeaseMsMax, out.lease_ms);
+      read_ack_mode(fields, out);
       break;
     case Op::kNack:
       fields.duration("delay_ms", 0, kLeaseMsMax, out.delay_ms);
@@ -226,8 +235,9 @@ std::string encode_request_header(const RequestHeader& header) {
              given(header.max != 0) + given(header.max_bytes != 0) + given(header.wait_ms.has_value()) +
              given(header.lease_ms.has_value()) + given(header.delay_ms.has_value()) + given(!header.prefix.empty()) +
              given(!header.after.empty()) + given(header.version != 0) + given(header.kind != NackKind::kFailed) +
-             given(!header.reason.empty()) + given(header.state != MessageState::kReady) +
-             given(header.order != BrowseOrder::kOldest) + given(header.body_bytes.has_value()));
+             given(!header.reason.empty()) + given(header.ack_on_delivery) +
+             given(header.state != MessageState::kReady) + given(header.order != BrowseOrder::kOldest) +
+             given(header.body_bytes.has_value()));
   const auto text = [&](std::string_view key, std::string_view value) {
     if (value.empty()) return;
     packer.text(key);
@@ -257,6 +267,7 @@ std::string encode_request_header(const RequestHeader& header) {
   duration("delay_ms", header.delay_ms);
   if (header.kind != NackKind::kFailed) text("kind", kNackKinds[static_cast<std::size_t>(header.kind)]);
   text("reason", header.reason);
+  if (header.ack_on_delivery) text("ack", kOnDelivery);
   text("prefix", header.prefix);
   text("after", header.after);
   if (header.state != MessageState::kReady) text("state", state_name(header.state));

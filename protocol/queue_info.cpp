@@ -11,9 +11,14 @@
 namespace dmq {
 namespace {
 
-constexpr std::array<std::string_view, 13> kFeatures{
-    "headers", "idempotent_producer", "nack_delay", "priority", "delay",       "ttl",   "labels",
-    "queue_update", "retry",          "dead_letter", "browse",  "purge",       "queue_stats"};
+constexpr std::array<std::string_view, 15> kFeatures{"headers",        "idempotent_producer",
+                                                     "nack_delay",     "priority",
+                                                     "delay",          "ttl",
+                                                     "labels",         "queue_update",
+                                                     "retry",          "dead_letter",
+                                                     "browse",         "purge",
+                                                     "queue_stats",    "limits",
+                                                     "ack_on_delivery"};
 constexpr std::size_t kInfoKeys = 5;  // and the settings
 
 void put(Packer& packer, std::string_view key, std::uint64_t value) {

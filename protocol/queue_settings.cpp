@@ -80,6 +80,13 @@ Result<void> read_backoff(const msgpack::object& value, QueueSettings& out) {
   return {};
 }
 
+Result<void> read_when_full(const msgpack::object& value, QueueSettings& out) {
+  const auto name = std::find(kWhenFullNames.begin(), kWhenFullNames.end(), as_text(value).value_or(""));
+  if (name == kWhenFullNames.end()) return bad("when_full", R"("reject", "drop_oldest" or "dead_letter")");
+  out.limits.when_full = static_cast<WhenFull>(name - kWhenFullNames.begin());
+  return {};
+}
+
 Result<void> read_confirm(const msgpack::object& value, QueueSettings& out) {
   const auto confirmation = confirmation_from_name(as_text(value).value_or(""));
   if (!confirmation) return bad("confirm", R"("in_sync" or "leader")");
@@ -133,7 +140,7 @@ constexpr Setting number_from(Name name, Place place, bool always = false) {
 
 constexpr auto kYear = static_cast<std::uint64_t>(kRetryDelayMost.value);
 
-const std::array<Setting, 13> kSettings{{
+const std::array<Setting, 18> kSettings{{
     number_from<kLeaseMsMin, kLeaseMsMax>(DMQ_SETTING("lease_ms", lease_ms), true),
     {"confirm", true, [](const QueueSettings& settings) { return settings.confirm == kDefaults.confirm; },
      [](const QueueSettings& settings, Packer& packer) { packer.text(confirmation_name(settings.confirm)); },
@@ -154,6 +161,15 @@ const std::array<Setting, 13> kSettings{{
     number_from<0, kYear>(DMQ_SETTING("retry_delay_ms", retry.delay_ms)),
     number_from<0, kYear>(DMQ_SETTING("retry_delay_max_ms", retry.max_delay_ms)),
     number_from<0, 100>(DMQ_SETTING("retry_jitter", retry.jitter)),
+    number_from<0, kNumberMax>(DMQ_SETTING("max_messages", limits.messages)),
+    number_from<0, kNumberMax>(DMQ_SETTING("max_bytes", limits.bytes)),
+    number_from<0, kMessageBytesMax>(DMQ_SETTING("max_message_bytes", limits.message_bytes)),
+    number_from<0, kNumberMax>(DMQ_SETTING("max_leased", limits.leased)),
+    {"when_full", false, [](const QueueSettings& settings) { return settings.limits.when_full == WhenFull::kReject; },
+     [](const QueueSettings& settings, Packer& packer) {
+       packer.text(kWhenFullNames[static_cast<std::size_t>(settings.limits.when_full)]);
+     },
+     read_when_full},
     {"dead_letter", false, [](const QueueSettings& settings) { return settings.dead_letter.empty(); },
      [](const QueueSettings& settings, Packer& packer) { packer.text(settings.dead_letter); }, read_dead_letter},
 }};

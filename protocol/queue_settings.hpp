@@ -19,6 +19,25 @@ class MsgpackReader;
 // How many of so many messages each priority gives while all have some; zeros: a higher one goes first always.
 using PriorityWeights = std::array<std::uint8_t, kPriorities>;
 
+// What a full queue does with a message that comes.
+enum class WhenFull : std::uint8_t {
+  kReject,      // it is refused
+  kDropOldest,  // the oldest ready ones go
+  kDeadLetter,  // the oldest ready ones go to the dead-letter queue
+};
+
+inline constexpr std::array<std::string_view, 3> kWhenFullNames{"reject", "drop_oldest", "dead_letter"};
+
+// 0: no limit.
+struct QueueLimits {
+  std::uint64_t messages = 0;       // in any state, but those that are on their way to another queue
+  std::uint64_t bytes = 0;          // of their records
+  std::uint64_t message_bytes = 0;  // of one body
+  std::uint64_t leased = 0;         // at the same time
+  WhenFull when_full = WhenFull::kReject;
+  bool operator==(const QueueLimits&) const = default;
+};
+
 struct QueueSettings {
   DurationMs lease_ms{kLeaseMsDefault};  // lease of a receive that names none
   Confirmation confirm = Confirmation::kInSync;
@@ -28,6 +47,7 @@ struct QueueSettings {
   bool pause_send = false;             // nothing is taken
   bool pause_receive = false;          // nothing is handed out; what is out can be settled
   RetryPolicy retry;
+  QueueLimits limits;
   std::string dead_letter;  // the queue for messages that cannot be done; empty: they stay, dead
   bool operator==(const QueueSettings&) const = default;
 };

@@ -232,6 +232,29 @@ void Partition::log_message(Lsn lsn, const RecordView& record, Producers::Row* p
   if (producer != nullptr) Producers::logged(*producer, header.sequence, lsn);
 }
 
+Partition::Load Partition::load(QueueId queue) const {
+  const auto there = queues_.find(queue);
+  const QueueCounts counts = there == queues_.end() ? QueueCounts{} : there->second.counts();
+  std::uint64_t leaving = there == queues_.end() ? 0 : there->second.leaving().size();
+  Load load{counts.ready + counts.leased + counts.delayed + counts.dead, counts.bytes, false};
+  std::uint64_t gone = 0;
+  for (const LogEntry& entry : tail_) {
+    if (entry.queue != queue) continue;
+    load.messages += entry.type == RecordType::kMessage ? 1 : 0;
+    load.bytes += entry.bytes;
+    if (entry.type == RecordType::kAcks) {
+      for (const AckedMessage& ack : std::get<Acks>(*entry.control))
+        load.bytes -= std::min<std::uint64_t>(ack.bytes, load.bytes);
+      gone += std::get<Acks>(*entry.control).size();
+    } else if (entry.type == RecordType::kReturns) {
+      for (const ReturnedMessage& each : std::get<Returns>(*entry.control)) leaving += each.state.move.to.value != 0;
+    }
+  }
+  load.messages -= std::min(gone + leaving, load.messages);
+  load.moving = leaving > 0;
+  return load;
+}
+
 void Partition::append_moved(QueueId queue, const std::string& producer, std::vector<Moved> messages, const Now& now,
                              Turn& turn) {
   Producers::Row& row = producers_.admit_moved(queue, producer);

@@ -96,6 +96,13 @@ class Partition {
   };
   void append_moved(QueueId queue, const std::string& producer, std::vector<Moved> messages, const Now& now,
                     Turn& turn);
+  // What is in a queue when all that is logged is applied, without what is on its way to another queue. O(the tail)
+  struct Load {
+    std::uint64_t messages = 0;
+    std::uint64_t bytes = 0;  // of what is on its way too
+    bool moving = false;      // something is
+  };
+  Load load(QueueId queue) const;
   // What was decided about messages of a queue, or about its producers.
   void append_control(RecordType type, QueueId queue, ControlBody body, const Now& now, Turn& turn);
   void forget_idle_producers(TimeMs before, std::size_t most, const Now& now, Turn& turn);

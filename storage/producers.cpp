@@ -48,6 +48,12 @@ Result<Producers::Admitted> Producers::admit(QueueId queue, std::string_view pro
   return Admitted{static_cast<std::size_t>(last.value + 1 - first.value), &row};
 }
 
+std::size_t Producers::duplicates(QueueId queue, std::string_view producer, Sequence first, std::size_t count) const {
+  const auto known = producer.empty() ? table_.end() : table_.find(std::pair(queue, producer));
+  if (known == table_.end() || known->second.logged < first) return 0;
+  return std::min<std::size_t>(count, known->second.logged.value + 1 - first.value);
+}
+
 Producers::Row* Producers::logged(QueueId queue, std::string_view producer, Sequence sequence, Lsn lsn) {
   const auto known = table_.find(std::pair(queue, producer));
   Row& row = known == table_.end() ? *table_.try_emplace({queue, std::string(producer)}).first : *known;

@@ -52,6 +52,8 @@ class Producers {
     Row* row;
   };
   Result<Admitted> admit(QueueId queue, std::string_view producer, Sequence first, std::size_t count);
+  // How many at the start of such a request are in the log already.
+  std::size_t duplicates(QueueId queue, std::string_view producer, Sequence first, std::size_t count) const;
   // For messages that another queue moves here, whose sequences grow with gaps: the row to count them in. Those up to
   // its `logged` are here already. Such producers are not forgotten while their queue is there.
   Row& admit_moved(QueueId queue, const std::string& producer) { return *table_.try_emplace({queue, producer}).first; }

@@ -22,6 +22,8 @@ std::string_view move_cause_name(MoveCause cause) {
       return "expired";
     case MoveCause::kRedrive:
       return "redrive";
+    case MoveCause::kQueueFull:
+      return "queue_full";
   }
   return "";
 }
@@ -57,7 +59,7 @@ Result<ReturnState> decode_return_state(std::string_view bytes) {
   get(cause);
   get(state.move.to.value);
   get(state.move.mark);
-  if (cause > static_cast<std::uint8_t>(MoveCause::kRedrive))
+  if (cause > static_cast<std::uint8_t>(MoveCause::kQueueFull))
     return fail(Errc::kMalformed, "a message is kept for a cause that is not known");
   state.move.cause = static_cast<MoveCause>(cause);
   state.reason = std::string(bytes);

@@ -16,7 +16,8 @@ enum class MoveCause : std::uint8_t {
   kMaxDeliveries = 1,  // it came back too often
   kRejected = 2,       // a consumer said that it can never be done
   kExpired = 3,
-  kRedrive = 4,  // it goes back to where it came from
+  kRedrive = 4,    // it goes back to where it came from
+  kQueueFull = 5,  // it made room for a newer one
 };
 std::string_view move_cause_name(MoveCause cause);
 

@@ -157,6 +157,7 @@ void Service::refuse_as_leader(const Call& call, const Error& error) {
 void Service::send(const Call& call) {
   if (const auto decoded = decode_send(call.request.payload, payload_reader_, items_); !decoded)
     return refuse(call, decoded.error());
+  check_sizes(call.queue);
   std::vector<const SendItem*> good;
   good.reserve(items_.size());
   for (const SendItem& item : items_) {
@@ -176,6 +177,7 @@ void Service::append(const Call& call, const std::vector<const SendItem*>& good)
   const QueueSettings& settings = settings_of(call.queue);
   if (settings.pause_send) return refuse(call, {Errc::kPaused, std::string(code_text(Errc::kPaused))});
   if (is_full(call.now, call.request.payload.size())) return refuse(call, store_full());
+  if (const auto room = make_room(call, good); !room) return refuse(call, room.error());
   const auto appended = call.partition.append(
       {call.queue, header_.producer, header_.sequence, settings.delay_ms, settings.ttl_ms}, good, call.now, call.turn);
   if (!appended) return refuse_as_leader(call, appended.error());
@@ -347,6 +349,7 @@ void Service::tick(const Now& now, Turn& turn, Outbox& out) {
     remove_expired(key, *queue, now, turn, out);
     watch(key, *queue);
   }
+  ack_handed_over(now, turn, out);
   hear_own(now, turn, out);
   if (now.steady >= transfers_due_) tick_transfers(now, turn, out);
   expire_parked(now, out);
@@ -395,7 +398,7 @@ void Service::scrub(const Now& now, Turn& turn, Outbox& out) {
 }
 
 std::optional<TimeMs> Service::next_deadline() const {
-  if (next_removable() || !own_.empty()) return TimeMs{0};
+  if (next_removable() || !own_.empty() || !handed_over_.empty()) return TimeMs{0};
   std::optional<TimeMs> next;
   const auto sooner = [&next](TimeMs time) {
     if (!next || time < *next) next = time;

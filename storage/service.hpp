@@ -102,6 +102,15 @@ class Service {
     std::uint64_t max_bytes;
     DurationMs lease;
     TimeMs until;
+    bool ack_on_delivery = false;
+  };
+  // Messages that are acked before they leave.
+  struct HandedOver {
+    QueuePlace from;
+    ReplyTo to;
+    RequestId id;
+    std::string payload;
+    Acks acks;
   };
   using Ticket = std::uint64_t;  // receives are served in the order of their tickets
   // One request on its way through the handlers.
@@ -154,6 +163,9 @@ class Service {
   std::string deliver(const QueuePlace& key, const Parked& parked, const Now& now, Outbox& out);
   // What is ready by now goes to those who wait before anybody else sees it.
   void wake(const QueuePlace& key, Queue& queue, const Now& now, Outbox& out);
+  void hand_out(const QueuePlace& key, const Parked& wish, std::string payload, Outbox& out);
+  void ack_handed_over(const Now& now, Turn& turn, Outbox& out);
+  static std::uint64_t may_lease(const Queue& queue, const QueueSettings& settings, std::uint64_t wanted);
   void serve_parked(const QueuePlace& key, const Now& now, Outbox& out);
   void serve_all_parked(PartitionId partition, const Now& now, Outbox& out);
   void unpark(PartitionId partition, Outbox& out);
@@ -172,6 +184,17 @@ class Service {
   void remove_expired(const QueuePlace& key, Queue& queue, const Now& now, Turn& turn, Outbox& out);
   void forget_idle_producers(const Now& now, Turn& turn);
   void watch(const QueuePlace& key, const Queue& queue);
+
+  // service_limits.cpp
+  struct Excess {
+    std::uint64_t messages = 0;
+    std::uint64_t bytes = 0;
+    bool moving = false;  // some are on their way to another queue
+  };
+  void check_sizes(QueueId queue);
+  Excess excess(const Call& call, std::uint64_t messages, std::uint64_t bytes) const;
+  Result<void> make_room(const Call& call, const std::vector<const SendItem*>& good);
+  Result<void> take_out_oldest(const Call& call, const Excess& over, QueueId dead_letter);
 
   // service_transfer.cpp
   // From one queue to another.
@@ -273,6 +296,8 @@ class Service {
   std::set<PartitionId> irreplaceable_;  // damaged copies that metad cannot do without, as far as was told
   std::map<Way, TimeMs> ways_;           // what is under way on each is sent again then
   TimeMs transfers_due_{INT64_MAX};      // none of them before; it may be early, never late
+  Acks delivered_;                       // by the last deliver()
+  std::vector<HandedOver> handed_over_;  // to be acked in the next tick
   std::vector<PeerFrame> own_;           // to this worker, for the next tick
   TimeMs producers_due_;
   std::uint64_t missed_ = 0;  // records that leaders published in vain, since it was told

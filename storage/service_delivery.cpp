@@ -18,10 +18,11 @@ void Service::receive(const Call& call) {
                     header_.max == 0 ? 1 : header_.max,
                     header_.max_bytes == 0 ? kReceiveBytesDefault : header_.max_bytes,
                     header_.lease_ms.value_or(settings_of(call.queue).lease_ms),
-                    call.now.steady + header_.wait_ms.value_or(DurationMs{0})};
+                    call.now.steady + header_.wait_ms.value_or(DurationMs{0}),
+                    header_.ack_on_delivery};
   if (Queue* const queue = call.partition.find_queue(call.queue)) wake(call.key(), *queue, call.now, call.out);
   std::string payload = deliver(call.key(), wish, call.now, call.out);
-  if (!payload.empty()) return answer(call, std::move(payload));
+  if (!payload.empty()) return hand_out(call.key(), wish, std::move(payload), call.out);
   if (wish.until <= call.now.steady) return answer(call, DeliveryWriter(8).finish());
   park(call, wish);
 }
@@ -35,6 +36,13 @@ void Service::park(const Call& call, const Parked& parked) {
   parked_[call.key()].emplace(ticket, parked);
 }
 
+// How many more of so many may be leased at the same time.
+std::uint64_t Service::may_lease(const Queue& queue, const QueueSettings& settings, std::uint64_t wanted) {
+  if (settings.limits.leased == 0) return wanted;
+  const std::uint64_t leased = queue.counts().leased;
+  return leased >= settings.limits.leased ? 0 : std::min(wanted, settings.limits.leased - leased);
+}
+
 std::string Service::deliver(const QueuePlace& key, const Parked& wish, const Now& now, Outbox& out) {
   Queue* const queue = find_queue(key);
   if (queue == nullptr) return {};
@@ -46,7 +54,9 @@ std::string Service::deliver(const QueuePlace& key, const Parked& wish, const No
   if (!may_deliver(partition, now)) return {};
   std::optional<DeliveryWriter> writer;
   std::uint64_t bytes = 0;
-  for (std::uint64_t count = 0; count < wish.max && queue->has_ready();) {
+  delivered_.clear();
+  const std::uint64_t most = may_lease(*queue, settings, wish.max);
+  for (std::uint64_t count = 0; count < most && queue->has_ready();) {
     const Lsn lsn = *queue->first_ready();
     const auto record = records_.read({key.partition, lsn});
     if (!record && record.error().code == Errc::kUnavailable) break;
@@ -77,6 +87,10 @@ std::string Service::deliver(const QueuePlace& key, const Parked& wish, const No
       head.last_ms = earlier->last_ms;
       head.reason = earlier->reason;
     }
+    if (wish.ack_on_delivery) {
+      queue->begin_settle(lsn, lease.number);
+      delivered_.push_back({lsn, lease.bytes});
+    }
     writer->begin(head);
     writer->out().append(record->body);
     bytes += body;
@@ -92,6 +106,32 @@ void Service::wake(const QueuePlace& key, Queue& queue, const Now& now, Outbox& 
   if (queue.wake(now.steady)) serve_parked(key, now, out);
 }
 
+void Service::hand_out(const QueuePlace& key, const Parked& wish, std::string payload, Outbox& out) {
+  if (wish.ack_on_delivery) {
+    handed_over_.push_back({key, wish.to, wish.id, std::move(payload), std::exchange(delivered_, {})});
+  } else {
+    out.replies.push_back({wish.to, encode_ok_header(wish.id), std::move(payload)});
+  }
+}
+
+// At most once: they leave when it is durable that they are gone.
+void Service::ack_handed_over(const Now& now, Turn& turn, Outbox& out) {
+  for (HandedOver& handed : std::exchange(handed_over_, {})) {
+    Partition& partition = partitions_.at(handed.from.partition);
+    if (!partition.replica().takes_appends()) {
+      if (Queue* const queue = find_queue(handed.from)) {
+        for (const AckedMessage& ack : handed.acks) queue->restore(ack.lsn);
+        watch(handed.from, *queue);
+      }
+      out.replies.push_back({std::move(handed.to), encode_reply_header(handed.id, few_replicas()), {}});
+      continue;
+    }
+    partition.append_control(RecordType::kAcks, handed.from.queue, std::move(handed.acks), now, turn);
+    turn.replies.push_back({std::move(handed.to), handed.id, std::move(handed.payload), partition.id(),
+                            partition.epoch(), partition.replica().end(), settings_of(handed.from.queue).confirm});
+  }
+}
+
 void Service::serve_parked(const QueuePlace& key, const Now& now, Outbox& out) {
   const auto waiting = parked_.find(key);
   if (waiting == parked_.end()) return;
@@ -99,7 +139,7 @@ void Service::serve_parked(const QueuePlace& key, const Now& now, Outbox& out) {
     const auto first = waiting->second.begin();
     std::string payload = deliver(key, first->second, now, out);
     if (payload.empty()) return;
-    out.replies.push_back({first->second.to, encode_ok_header(first->second.id), std::move(payload)});
+    hand_out(key, first->second, std::move(payload), out);
     parked_until_.erase({first->second.until, key, first->first});
     waiting->second.erase(first);
   }

@@ -158,6 +158,10 @@ bool Service::take_transfer(Partition& partition, const PeerMessage& message, co
   const QueueInfo* queue = catalog_.find_queue(transfer.to);
   const bool ours = queue != nullptr && queue->partition == partition.id() && partition.replica().takes_appends();
   if (!ours || queue->settings.pause_send || is_full(now, records.size())) return false;  // it comes again
+  const QueueLimits& limits = queue->settings.limits;
+  const Partition::Load load = partition.load(transfer.to);
+  if (limits.messages != 0 && load.messages >= limits.messages) return false;  // it waits for room
+  if (limits.bytes != 0 && load.bytes >= limits.bytes) return false;
   std::vector<Partition::Moved> moved;
   while (!records.empty()) {
     const auto shipped = take_shipped_record(records);

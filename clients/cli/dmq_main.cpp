@@ -93,6 +93,11 @@ void update(const Flags& flags, const CLI::App& command, Client& client) {
   if (command.count("--retry-delay-max") > 0) changes.retry_delay_max = span(flags.retry_delay_max);
   if (command.count("--retry-jitter") > 0) changes.retry_jitter = flags.options.retry_jitter;
   if (command.count("--dead-letter") > 0) changes.dead_letter = flags.options.dead_letter;
+  if (command.count("--max-messages") > 0) changes.max_messages = flags.options.max_messages;
+  if (command.count("--max-bytes") > 0) changes.max_bytes = flags.options.max_bytes;
+  if (command.count("--max-message-bytes") > 0) changes.max_message_bytes = flags.options.max_message_bytes;
+  if (command.count("--max-leased") > 0) changes.max_leased = flags.options.max_leased;
+  if (command.count("--when-full") > 0) changes.when_full = flags.options.when_full;
   if (flags.no_dead_letter) changes.dead_letter.emplace();
   if (command.count("--confirm") > 0) changes.confirm = flags.options.confirm;
   if (command.count("--priority-weights") > 0) changes.priority_weights = flags.options.priority_weights;
@@ -188,6 +193,24 @@ void add_settings(CLI::App& command, Flags& flags) {
       ->check(CLI::Range(0, 100));
 }
 
+void add_limits(CLI::App& command, Flags& flags) {
+  command.add_option("--max-messages", flags.options.max_messages, "So many messages in it; 0: no limit (default)");
+  command.add_option("--max-bytes", flags.options.max_bytes, "So many bytes, like 10GiB; 0: no limit (default)")
+      ->transform(CLI::AsSizeValue(false));
+  command
+      .add_option("--max-message-bytes", flags.options.max_message_bytes,
+                  "So many bytes of one body, like 64KiB; 0: 16 MiB (default)")
+      ->transform(CLI::AsSizeValue(false));
+  command.add_option("--max-leased", flags.options.max_leased,
+                     "So many messages leased at the same time; 0: no limit (default)");
+  command
+      .add_option(
+          "--when-full", flags.options.when_full,
+          "A send to a full queue: 'reject' it (the default), 'drop_oldest', or 'dead_letter', the oldest go to "
+          "the dead-letter queue")
+      ->check(CLI::IsMember({"reject", "drop_oldest", "dead_letter"}));
+}
+
 void add_queue_commands(CLI::App& app, Flags& flags, const Interrupt& interrupt, Action& action) {
   CLI::App& queue = *app.add_subcommand("queue", "Create, change, pause, look at, list, purge and delete queues");
   queue.require_subcommand(1);
@@ -196,6 +219,7 @@ void add_queue_commands(CLI::App& app, Flags& flags, const Interrupt& interrupt,
       add_command(queue, "create", "Create a queue", action, [&](Client& client) { create(flags, client); });
   add_queue_argument(*creating, flags.queue, "Its name");
   add_settings(*creating, flags);
+  add_limits(*creating, flags);
   CLI::App& updating = *queue.add_subcommand("update", "Change settings of a queue, also while it is used");
   updating.fallthrough();
   updating.callback([&] {
@@ -204,6 +228,7 @@ void add_queue_commands(CLI::App& app, Flags& flags, const Interrupt& interrupt,
   });
   add_queue_argument(updating, flags.queue, "Its name");
   add_settings(updating, flags);
+  add_limits(updating, flags);
   updating.add_flag("--strict-priorities", flags.strict, "No weights any more: higher priorities always go first")
       ->excludes("--priority-weights");
   updating.add_flag("--no-dead-letter", flags.no_dead_letter, "Dead messages stay in the queue, expired ones are gone")

@@ -74,6 +74,17 @@ RetryPolicy retry_of(const QueueOptions& options) {
   return retry;
 }
 
+QueueLimits limits_of(const QueueOptions& options) {
+  QueueLimits limits{options.max_messages, options.max_bytes, options.max_message_bytes, options.max_leased,
+                     WhenFull::kReject};
+  if (options.when_full.empty()) return limits;
+  const auto name = std::find(kWhenFullNames.begin(), kWhenFullNames.end(), options.when_full);
+  if (name == kWhenFullNames.end())
+    refuse("when_full is 'reject', 'drop_oldest' or 'dead_letter', not '" + options.when_full + "'");
+  limits.when_full = static_cast<WhenFull>(name - kWhenFullNames.begin());
+  return limits;
+}
+
 QueueSettings settings_of(const QueueOptions& options) {
   QueueSettings settings;
   if (options.lease.count() != 0) settings.lease_ms = DurationMs{options.lease.count()};
@@ -87,6 +98,7 @@ QueueSettings settings_of(const QueueOptions& options) {
   settings.ttl_ms = DurationMs{options.ttl.count()};
   settings.retry = retry_of(options);
   settings.dead_letter = options.dead_letter;
+  settings.limits = limits_of(options);
   if (options.priority_weights.empty()) return settings;
   if (options.priority_weights.size() != kPriorities) refuse("there are 10 priorities, and a weight for each");
   for (std::size_t i = 0; i < kPriorities; ++i) {
@@ -116,17 +128,24 @@ std::string encode_changes(const QueueChanges& changes) {
     add(key);
     packer.number(static_cast<std::uint64_t>(span->count()));
   }
-  if (changes.max_deliveries) {
-    add("max_deliveries");
-    packer.number(*changes.max_deliveries);
+  for (const auto& [key, number] : {std::pair("max_deliveries", changes.max_deliveries),
+                                    {"max_messages", changes.max_messages},
+                                    {"max_bytes", changes.max_bytes},
+                                    {"max_message_bytes", changes.max_message_bytes},
+                                    {"max_leased", changes.max_leased}}) {
+    if (!number) continue;
+    add(key);
+    packer.number(*number);
   }
   if (changes.retry_jitter) {
     add("retry_jitter");
     packer.number(static_cast<std::uint64_t>(std::max(*changes.retry_jitter, 0)));
   }
-  if (changes.retry_backoff) {
-    add("retry_backoff");
-    packer.text(*changes.retry_backoff);
+  for (const auto& [key, word] :
+       {std::pair("retry_backoff", changes.retry_backoff), {"when_full", changes.when_full}}) {
+    if (!word) continue;
+    add(key);
+    packer.text(*word);
   }
   if (changes.dead_letter) {
     add("dead_letter");

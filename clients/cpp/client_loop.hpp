@@ -81,7 +81,7 @@ class ClientLoop : public std::enable_shared_from_this<ClientLoop> {
   void check_time(TimeMs now);
   void on_link_lost(TimeMs now);
   void give_back_released();
-  std::vector<Lease> make_leases(std::string_view queue, const Reply& reply);
+  std::vector<Lease> make_leases(std::string_view queue, const Reply& reply, bool held);
   void keep_leases(const std::vector<Lease>& leases, DurationMs lease, LostCallback on_lost);
   void renew_due(TimeMs now);
   void on_renewed(const Renewal& renewal, const Reply& reply);

@@ -13,7 +13,7 @@ std::chrono::system_clock::time_point time_point_of(TimeMs time) {
 
 }  // namespace
 
-std::vector<Lease> LeaseHolder::make_leases(std::vector<Delivery>& deliveries) {
+std::vector<Lease> LeaseHolder::make_leases(std::vector<Delivery>& deliveries, bool held) {
   std::vector<Lease> leases;
   leases.reserve(deliveries.size());
   const std::shared_ptr<LeaseHolder> self = shared_from_this();
@@ -39,8 +39,8 @@ std::vector<Lease> LeaseHolder::make_leases(std::vector<Delivery>& deliveries) {
     if (const auto& origin = delivery.attributes.origin)
       lease.dead_letter_ = DeadLetter{origin->queue, origin->cause, origin->reason, origin->deliveries};
     if (delivery.expires_ms.value != 0) lease.expires_at_ = time_point_of(delivery.expires_ms);
-    lease.held_ = true;
-    ++held_;
+    lease.held_ = held;
+    held_ += held ? 1 : 0;
     leases.push_back(std::move(lease));
   }
   return leases;

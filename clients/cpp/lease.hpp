@@ -24,7 +24,7 @@ class LeaseHolder : public std::enable_shared_from_this<LeaseHolder> {
       : loop_(std::move(loop)), queue_(std::move(queue)), bytes_(std::move(bytes)) {}
 
   // Turns decoded deliveries, whose views point into the bytes, into leases.
-  std::vector<Lease> make_leases(std::vector<Delivery>& deliveries);
+  std::vector<Lease> make_leases(std::vector<Delivery>& deliveries, bool held = true);
   const std::string& queue() const { return queue_; }
   // Throws ClientError when the client is gone.
   std::shared_ptr<ClientLoop> loop() const;

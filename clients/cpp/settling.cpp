@@ -44,16 +44,18 @@ void ClientLoop::receive(std::string_view queue, const ReceiveOptions& options, 
   header.max_bytes = options.max_bytes;
   const DurationMs wait{std::clamp<std::int64_t>(options.wait.count(), 0, kWaitMsMax)};
   if (wait.value != 0) header.wait_ms = wait;
+  header.ack_on_delivery = options.ack_on_delivery;
   if (options.lease.count() != 0) header.lease_ms = DurationMs{options.lease.count()};
   if (options.auto_extend && !header.lease_ms) header.lease_ms = DurationMs{kLeaseMsDefault};
-  const auto keep = options.auto_extend ? header.lease_ms : std::nullopt;
+  const auto keep = options.auto_extend && !options.ack_on_delivery ? header.lease_ms : std::nullopt;
   start(header, nullptr, wait,
-        [this, name = std::string(queue), keep, on_lost = options.on_lost, done = std::move(done)](const Reply& reply) {
+        [this, name = std::string(queue), held = !options.ack_on_delivery, keep, on_lost = options.on_lost,
+         done = std::move(done)](const Reply& reply) {
           ReceiveResult result;
           result.failure = reply.failure;
           if (!result.failure) {
             try {
-              result.leases = make_leases(name, reply);
+              result.leases = make_leases(name, reply, held);
             } catch (const ClientError& error) {
               result.failure = error.failure();
             }
@@ -63,13 +65,13 @@ void ClientLoop::receive(std::string_view queue, const ReceiveOptions& options, 
         });
 }
 
-std::vector<Lease> ClientLoop::make_leases(std::string_view queue, const Reply& reply) {
+std::vector<Lease> ClientLoop::make_leases(std::string_view queue, const Reply& reply, bool held) {
   std::vector<Delivery> deliveries;
   if (const auto decoded = decode_deliveries(reply.payload, reader_, deliveries); !decoded) {
     throw ClientError({"malformed", "the broker's reply cannot be read: " + decoded.error().context, false});
   }
   const auto holder = std::make_shared<LeaseHolder>(weak_from_this(), std::string(queue), reply.owner);
-  return holder->make_leases(deliveries);
+  return holder->make_leases(deliveries, held);
 }
 
 void ClientLoop::settle(RequestHeader header, Lease* leases, std::size_t count, SettleCallback done) {

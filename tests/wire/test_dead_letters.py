@@ -162,6 +162,62 @@ class DeadLetters(BrokerTest):
         self.dmq("queue", "redrive", self.dead, "--rate", "0", code=2)
 
 
+class Limits(BrokerTest):
+    def create(self, **settings):
+        self.client.ask("queue.create", settings, queue=self.queue)
+        wait_until(lambda: settings.items() <= (self.client.request("queue.describe", queue=self.queue)[1] or {}).items(),
+                   SETTINGS_S, what="the queue's settings")
+
+    def test_a_full_queue_refuses_until_there_is_room(self):
+        self.create(max_messages=2)
+        self.send(b"a", b"b")
+        header, _ = self.client.request("send", [b"c"], queue=self.queue)
+        self.assertEqual((header["code"], header["retry"]), ("queue_full", True))
+        self.assertIn("2 messages", header["message"])
+        self.client.ask("ack", [self.receive()[0]["receipt"]], queue=self.queue)
+        self.send(b"c")
+        self.assertEqual(self.bodies(max=10), [b"b", b"c"])
+
+    def test_the_oldest_go_when_the_queue_says_so(self):
+        self.create(max_messages=2, when_full="drop_oldest", max_leased=1)
+        for body in (b"a", b"b", b"c", b"d"):
+            self.send(body)
+        self.assertEqual(self.bodies(max=10), [b"c"])
+
+    def test_limits_that_make_no_sense_are_refused(self):
+        for settings in ({"max_messages": -1}, {"max_message_bytes": 16 * 2**20 + 1}, {"when_full": "panic"},
+                         {"max_leased": "1"}):
+            self.assertEqual(self.client.code("queue.create", settings, queue=self.queue), "invalid_argument", settings)
+
+    def test_the_shell_sets_them(self):
+        done = subprocess.run([os.path.join(PROGRAMS, "dmq"), "--broker", self.broker.endpoint, "queue", "create",
+                               self.queue, "--max-messages", "10", "--max-bytes", "1MiB", "--max-message-bytes", "64KiB",
+                               "--max-leased", "3", "--when-full", "drop_oldest"], capture_output=True, text=True)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        created = json.loads(done.stdout)
+        self.assertEqual((created["max_messages"], created["max_bytes"], created["max_message_bytes"],
+                          created["max_leased"], created["when_full"]), (10, 1 << 20, 64 << 10, 3, "drop_oldest"))
+
+
+class AtMostOnce(BrokerTest):
+    def test_a_message_that_is_acked_on_delivery_is_gone(self):
+        self.send(b"a", b"b")
+        reply, messages = self.client.request("receive", queue=self.queue, max=10, ack="on_delivery")
+        self.assertEqual((reply["confirmed"], [m["body"] for m in messages]), ("in_sync", [b"a", b"b"]))
+        self.assertEqual(self.client.ask("queue.describe", queue=self.queue)["bytes"], 0)
+        result = self.client.ask("ack", [messages[0]["receipt"]], queue=self.queue)[0]
+        self.assertEqual(result["code"], "stale_receipt")
+        self.assertEqual(self.receive(ack="on_delivery"), [])
+        self.assertEqual(self.client.code("receive", queue=self.queue, ack="later"), "invalid_argument")
+
+    def test_a_receive_that_waits_gets_it_too(self):
+        self.client.post("receive", queue=self.queue, wait_ms=10_000, ack="on_delivery")
+        other = self.new_client()
+        other.ask("send", [b"late"], queue=self.queue)
+        self.assertEqual(self.client.reply()[1][0]["body"], b"late")
+        self.assertEqual(other.ask("queue.describe", queue=self.queue)["bytes"], 0)
+
+
 class OverARestart(unittest.TestCase):
     def test_what_became_of_messages_survives_the_death_of_the_broker(self):
         with tempfile.TemporaryDirectory() as data:

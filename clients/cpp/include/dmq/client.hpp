@@ -46,6 +46,8 @@ struct ReceiveOptions {
   std::size_t max_bytes = 0;           // sum of bodies; 0: the broker's default. The first one always comes.
   std::chrono::milliseconds wait{0};   // for the first message
   std::chrono::milliseconds lease{0};  // 0: the queue's own, or 30 s with auto_extend
+  // At most once: messages are acked before they leave the broker. They come as leases that are settled.
+  bool ack_on_delivery = false;
   // Renews each lease when half of it is over, until it is settled or destroyed, so that it may be short however long
   // the work takes. As all that the client does this happens inside calls to it: a program that works for long calls
   // poll() more often than that. A lease that is lost all the same is not renewed any more: `on_lost` is called, once
@@ -75,6 +77,13 @@ struct QueueOptions {
   int retry_jitter = 0;
   // The queue where dead and expired messages go; it is created when it is not there. Empty: dead ones stay.
   std::string dead_letter;
+  // How much the queue holds, how large one body may be, and how many are leased at once; 0: no limit.
+  std::uint64_t max_messages = 0;
+  std::uint64_t max_bytes = 0;
+  std::uint64_t max_message_bytes = 0;
+  std::uint64_t max_leased = 0;
+  // A send to a full queue: "reject" (or empty: it fails with "queue_full"), "drop_oldest" or "dead_letter".
+  std::string when_full;
 };
 
 // What is to be different; the rest of a queue's settings stays.
@@ -89,10 +98,15 @@ struct QueueChanges {
   std::optional<std::chrono::milliseconds> retry_delay;
   std::optional<std::chrono::milliseconds> retry_delay_max;
   std::optional<int> retry_jitter;
-  std::optional<std::string> dead_letter;  // empty: none
-  std::optional<bool> pause_send;          // sends are refused ("paused") until it is false again
-  std::optional<bool> pause_receive;       // receives find nothing until it is false again
-  std::uint64_t if_version = 0;  // only while the settings have this version ("version_conflict"); 0: in any case
+  std::optional<std::string> dead_letter;     // empty: none
+  std::optional<std::uint64_t> max_messages;  // 0: no limit, like the next three
+  std::optional<std::uint64_t> max_bytes;
+  std::optional<std::uint64_t> max_message_bytes;
+  std::optional<std::uint64_t> max_leased;
+  std::optional<std::string> when_full;
+  std::optional<bool> pause_send;     // sends are refused ("paused") until it is false again
+  std::optional<bool> pause_receive;  // receives find nothing until it is false again
+  std::uint64_t if_version = 0;       // only while the settings have this version ("version_conflict"); 0: in any case
 };
 
 struct RedriveOptions {
