@@ -102,14 +102,14 @@ void ExecLoop::on_received(ReceiveResult result) {
 }
 
 void ExecLoop::start(Lease message) {
-  if (failure_) return settle(std::move(message), false, milliseconds(0));
+  if (failure_) return give_back(std::move(message), {Nack::kGiveBack, {}, {}});
   try {
     const auto variables = exec_environment(message, flags_.broker.broker, environ);
     const pid_t pid = children_.start(flags_.exec, message.body(), variables);
     running_.emplace(pid, std::move(message));
   } catch (const std::system_error& error) {
     stop_for({"", error.what(), false});
-    settle(std::move(message), false, milliseconds(0));
+    give_back(std::move(message), {Nack::kGiveBack, {}, {}});
   }
 }
 
@@ -117,31 +117,38 @@ void ExecLoop::on_command_end(pid_t pid, int status) {
   const auto at = running_.find(pid);
   Lease message = std::move(at->second);
   running_.erase(at);
-  if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return settle(std::move(message), true, milliseconds(0));
+  if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return ack(std::move(message));
   const std::string what = "message " + std::string(message.id()) + " goes back: the command " + end_text(status);
   if (could_not_run(status)) {
     stop_for({"", what + ", as the shell's do that it does not find or cannot run", false});
-    return settle(std::move(message), false, milliseconds(0));
+    return give_back(std::move(message), {Nack::kGiveBack, {}, {}});
   }
-  const bool ended_here = interrupts_ > 1;
-  const DurationMs delay = ended_here ? DurationMs{0} : flags_.nack_delay;
+  if (interrupts_ > 1) {  // ended here, and not for what the message is
+    say(what);
+    return give_back(std::move(message), {Nack::kGiveBack, {}, {}});
+  }
+  const DurationMs delay = flags_.nack_delay;
   say(what + (delay.value == 0 ? "" : "; it comes again in " + duration_text(delay)));
-  settle(std::move(message), false, milliseconds(delay.value));
+  give_back(std::move(message), {Nack::kFailed, milliseconds(delay.value), "the command " + end_text(status)});
 }
 
-void ExecLoop::settle(Lease message, bool done, milliseconds delay) {
+void ExecLoop::ack(Lease message) {
   std::vector<Lease> leases;
   leases.push_back(std::move(message));
-  const auto settled = [this, done](const SettleResult& result) {
+  client_->ack_async(leases, [this](const SettleResult& result) {
     if (result.failure) stop_for(*result.failure);
-    if (!done || result.failure) return core_.on_settled(ExecOutcome::kFailed);
+    if (result.failure) return core_.on_settled(ExecOutcome::kFailed);
     core_.on_settled(result.stale == 0 ? ExecOutcome::kDone : ExecOutcome::kLost);
-  };
-  if (done) {
-    client_->ack_async(leases, settled);
-  } else {
-    client_->nack_async(leases, delay, settled);
-  }
+  });
+}
+
+void ExecLoop::give_back(Lease message, const NackOptions& how) {
+  std::vector<Lease> leases;
+  leases.push_back(std::move(message));
+  client_->nack_async(leases, how, [this](const SettleResult& result) {
+    if (result.failure) stop_for(*result.failure);
+    core_.on_settled(ExecOutcome::kFailed);
+  });
 }
 
 void ExecLoop::wait() {

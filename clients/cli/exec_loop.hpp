@@ -31,7 +31,8 @@ class ExecLoop {
   void on_received(ReceiveResult result);
   void start(Lease message);
   void on_command_end(pid_t pid, int status);
-  void settle(Lease message, bool done, std::chrono::milliseconds delay);
+  void ack(Lease message);
+  void give_back(Lease message, const NackOptions& how);
   void wait();
   void on_interrupt();
   void stop_for(Failure failure);
