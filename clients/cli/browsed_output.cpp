@@ -55,6 +55,10 @@ std::string json_line(const BrowsedMessage& message, const std::string& queue) {
   if (message.priority != 0) line += ",\"priority\":" + std::to_string(message.priority);
   line += time_member("expires_ms", message.expires_at) + time_member("ready_ms", message.ready_at) +
           time_member("lease_until_ms", message.lease_until);
+  for (const auto& [name, text] :
+       {std::pair("cause", message.cause), {"reason", message.reason}, {"origin_queue", message.origin_queue}}) {
+    if (!text.empty()) line += "," + json_quoted(name) + ":" + json_quoted(text);
+  }
   for (const auto& [name, text] : labels_of(message)) line += "," + json_quoted(name) + ":" + json_quoted(text);
   std::string headers;
   for (const auto& [name, value] : message.headers) headers += (headers.empty() ? "" : ",") + json_bytes(name, value);
@@ -67,6 +71,9 @@ std::string people_text(const BrowsedMessage& message, bool coloured) {
   std::string head = "message " + message.id + ", " + message.state + ", sent " + time_text(ms_of(message.sent_at));
   if (message.deliveries > 0) head += ", handed out " + counted(message.deliveries, "time");
   if (message.priority != 0) head += ", priority " + std::to_string(message.priority);
+  if (!message.origin_queue.empty()) head += ", from " + message.origin_queue;
+  if (!message.cause.empty()) head += ", " + message.cause;
+  if (!message.reason.empty()) head += ": " + message.reason;
   for (const auto& [name, text] : labels_of(message)) head += ", " + name + ": " + text;
   for (const auto& [name, value] : message.headers) head += ", " + name + ": " + value;
   std::string out = (coloured ? "\033[2m" : "") + masked(head, '?') + (coloured ? "\033[0m\n" : "\n");
@@ -86,6 +93,8 @@ Value browsed_row(const BrowsedMessage& message) {
                  {"priority", Value(Value::Data(std::int64_t{message.priority}))}};
   if (message.ready_at) row.emplace_back("ready", text(time_text(ms_of(*message.ready_at))));
   if (message.lease_until) row.emplace_back("lease until", text(time_text(ms_of(*message.lease_until))));
+  if (!message.cause.empty()) row.emplace_back("cause", text(message.cause));
+  if (!message.reason.empty()) row.emplace_back("reason", text(message.reason));
   row.emplace_back("size", text(bytes_text(static_cast<std::int64_t>(message.size))));
   const std::string_view body = whole_text(shown_body(message).substr(0, kRowBodyBytes), true);
   row.emplace_back("body",

@@ -37,6 +37,13 @@ void write_json(std::string& out, const Lease& message) {
                      ",\"sent_ms\":" + std::to_string(ms_since_1970(message.sent_at()));
   if (message.priority() != 0) line += ",\"priority\":" + std::to_string(message.priority());
   if (const auto expires = message.expires_at()) line += ",\"expires_ms\":" + std::to_string(ms_since_1970(*expires));
+  if (!message.reason().empty()) line += ",\"reason\":" + json_quoted(message.reason());
+  if (const auto& dead = message.dead_letter()) {
+    line += ",\"origin\":{\"queue\":" + json_quoted(dead->queue) + ",\"cause\":" + json_quoted(dead->cause) +
+            ",\"deliveries\":" + std::to_string(dead->deliveries);
+    if (!dead->reason.empty()) line += ",\"reason\":" + json_quoted(dead->reason);
+    line += "}";
+  }
   for (const auto& [name, text] : labels_of(message)) line += "," + json_quoted(name) + ":" + json_quoted(text);
   if (!message.headers().empty()) line += ",\"headers\":" + headers_json(message);
   out += line + "," + json_bytes("body", message.body()) + "}\n";
@@ -46,6 +53,11 @@ void write_for_people(std::string& out, const Lease& message, bool coloured) {
   std::string head = "message " + std::string(message.id());
   if (message.deliveries() > 1) head += ", delivery " + std::to_string(message.deliveries());
   if (message.priority() != 0) head += ", priority " + std::to_string(message.priority());
+  if (!message.reason().empty()) head += ", given back: " + std::string(message.reason());
+  if (const auto& dead = message.dead_letter()) {
+    head += ", from " + std::string(dead->queue) + " (" + std::string(dead->cause) + ")";
+    if (!dead->reason.empty()) head += ": " + std::string(dead->reason);
+  }
   for (const auto& [name, text] : labels_of(message)) head += ", " + std::string(name) + ": " + std::string(text);
   for (const auto& [name, value] : message.headers()) head += ", " + std::string(name) + ": " + std::string(value);
   out += (coloured ? "\033[2m" : "") + masked(head, '?') + (coloured ? "\033[0m\n" : "\n");

@@ -26,6 +26,13 @@ BrowsedMessage message_of(const Browsed& browsed) {
   message.expires_at = time_if(browsed.expires_ms);
   message.ready_at = time_if(browsed.ready_ms);
   message.lease_until = time_if(browsed.lease_until_ms);
+  message.cause = browsed.cause;
+  message.reason = browsed.reason;
+  if (const auto& origin = browsed.attributes.origin) {
+    message.origin_queue = origin->queue;
+    message.cause = origin->cause;
+    if (message.reason.empty()) message.reason = origin->reason;
+  }
   message.headers.assign(browsed.attributes.headers.begin(), browsed.attributes.headers.end());
   message.content_type = browsed.attributes.content_type;
   message.reply_to = browsed.attributes.reply_to;
@@ -38,7 +45,8 @@ RequestHeader header_of(std::string_view queue, const BrowseOptions& options) {
   const auto state = state_from_name(options.state);
   if (!state) {
     throw ClientError({"invalid_argument",
-                       "a state to look at is 'ready', 'delayed' or 'leased', not '" + options.state + "'", false});
+                       "a state to look at is 'ready', 'delayed', 'leased' or 'dead', not '" + options.state + "'",
+                       false});
   }
   RequestHeader header;
   header.op = Op::kBrowse;

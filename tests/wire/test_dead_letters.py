@@ -74,7 +74,7 @@ class DeadLetters(BrokerTest):
         back = self.take()
         self.assertEqual((back["id"], back["deliveries"], back["headers"]), (ids[0], 1, {"colour": b"red"}))
         self.assertNotIn("origin", back)
-        self.assertEqual(self.describe(self.dead)["bytes"], 0)
+        wait_until(lambda: self.describe(self.dead)["bytes"] == 0, what="that it is gone from there")
 
     def test_a_fatal_nack_is_enough_and_a_lease_that_ends_counts(self):
         self.create(max_deliveries=1, dead_letter=self.queue + ".dead")
@@ -149,8 +149,16 @@ class DeadLetters(BrokerTest):
         wait_until(lambda: "dead_letter" in self.describe(), SETTINGS_S)
         self.send(*[b"%d" % i for i in range(5)])
         for message in self.receive(max=5):
-            self.nack(message)
+            self.nack(message, reason="no")
         self.wait_for_dead_letters(5)
+        shown = self.dmq("queue", "peek", self.dead)[0]
+        self.assertEqual((shown["origin_queue"], shown["cause"], shown["reason"]), (self.queue, "max_deliveries", "no"))
+        received = subprocess.run([os.path.join(PROGRAMS, "dmq-recv"), "--broker", self.broker.endpoint, self.dead,
+                                   "--count", "1", "--ack", "none", "--lease", "1s"], capture_output=True, text=True,
+                                  timeout=60)
+        origin = {"queue": self.queue, "cause": "max_deliveries", "deliveries": 1, "reason": "no"}
+        self.assertEqual(json.loads(received.stdout)["origin"], origin)
+        self.wait_for_dead_letters(5)  # its lease ends
         done = self.dmq("queue", "redrive", self.dead, "--rate", "100", "--max", "3")[0]
         self.assertEqual(done, {"queue": self.dead, "revived": 0, "moved": 3})
         self.assertEqual(self.dmq("queue", "redrive", self.dead)[0]["moved"], 2)

@@ -33,6 +33,9 @@ struct BrowsedMessage {
   std::optional<std::chrono::system_clock::time_point> expires_at;
   std::optional<std::chrono::system_clock::time_point> ready_at;     // of a delayed one
   std::optional<std::chrono::system_clock::time_point> lease_until;  // of a leased one
+  std::string cause;         // of a dead one, or of one that came from another queue: why it was given up
+  std::string reason;        // that the last nack gave, here or there
+  std::string origin_queue;  // where it came from
   std::vector<std::pair<std::string, std::string>> headers;
   std::string content_type;
   std::string reply_to;
