@@ -364,6 +364,9 @@ void Partition::cut_tail(Lsn end) {
     const LogEntry& entry = tail_.back();
     if (entry.type == RecordType::kMessage) stored_ -= stored_bytes(entry.bytes);
     if (entry.type == RecordType::kDropQueue) dropping_.erase(entry.queue);
+    // An earlier removal may have left its row to this one, which is not to be now.
+    const bool removes = entry.type == RecordType::kPurge || entry.type == RecordType::kDropQueue;
+    if (removes && entry.effect_stored) dropped_.try_emplace(entry.queue);
     Queue* const queue = find_queue(entry.queue);
     if (queue == nullptr || entry.control == nullptr) continue;
     if (const auto* acks = std::get_if<Acks>(entry.control.get())) {

@@ -303,6 +303,7 @@ void Service::failed(Turn& turn, const Error& error, const Now& now, Turn& next,
     Partition& core = partitions_.at(id);
     const bool published = core.replica().leads() && (!core.replica().alone() || is_published(turn, core));
     core.roll_back(next);
+    if (core.has_dropped()) emptied_.insert(id);
     if (published) {
       // Its followers may have what could not be written here: these LSNs are not given again in this term.
       core.replica().step_down();
