@@ -167,6 +167,22 @@ TEST_CASE("what a purge has not yet removed from the store does not come back af
   CHECK(again.receive(10) == "ok: later");
 }
 
+TEST_CASE("the row of a purge goes also when a later one could not be written", "[storage][purge]") {
+  PurgeScript s;
+  s.send_thousands(1);
+  CHECK(s.purge() == "1000");  // its messages are in the store still
+  s.gathering = true;
+  s.purge();
+  Turn second = std::exchange(s.turn, {});
+  s.service.seal(second, s.now, s.outbox);
+  s.wait(0);  // the first one's removal ends
+  s.fail_commit(std::move(second), Errc::kInsufficientStorage);
+  s.gathering = false;
+  for (int i = 0; i < 5; ++i) s.wait(0);
+  CHECK(s.records.bytes.empty());
+  CHECK(s.records.dropped.empty());
+}
+
 TEST_CASE("the end of one purge does not forget another that is being written", "[storage][purge]") {
   PurgeScript s;
   s.send_thousands(5);
