@@ -148,16 +148,6 @@ void ping(const Flags& flags, Client& client) {
   std::cout << flags.broker.broker << " answered in " << time.count() << " us\n" << fields_text(broker);
 }
 
-using Action = std::function<void(Client&)>;
-
-// Adds a subcommand that chooses what is done.
-CLI::App* add_command(CLI::App& parent, const std::string& name, const std::string& text, Action& action, Action what) {
-  CLI::App* sub = parent.add_subcommand(name, text);
-  sub->fallthrough();
-  sub->callback([&action, what = std::move(what)] { action = what; });
-  return sub;
-}
-
 void add_settings(CLI::App& command, Flags& flags) {
   add_duration(command, "--lease", flags.lease,
                "How long a receiver has before a message comes back; 0s: as the broker says");
@@ -211,7 +201,7 @@ void add_limits(CLI::App& command, Flags& flags) {
       ->check(CLI::IsMember({"reject", "drop_oldest", "dead_letter"}));
 }
 
-void add_queue_commands(CLI::App& app, Flags& flags, const Interrupt& interrupt, Action& action) {
+void add_queue_commands(CLI::App& app, Flags& flags, const Interrupt& interrupt, ClientAction& action) {
   CLI::App& queue = *app.add_subcommand("queue", "Create, change, pause, look at, list, purge and delete queues");
   queue.require_subcommand(1);
   queue.fallthrough();
@@ -264,7 +254,7 @@ int run(int argc, char** argv) {
   const Interrupt interrupt;
   Flags flags(interrupt.fd());
   ClusterFlags cluster;
-  Action action;
+  ClientAction action;
   ClusterAction cluster_action;
   CLI::App app{"Looks after a dmq broker, its queues and its cluster.", kProgram};
   app.footer(kExamples);

@@ -107,7 +107,8 @@ std::string read_answer(int interrupt_fd) {
 
 void ask_whether(const LookFlags& flags, Client& client) {
   const Value now = client.queue_stats(flags.queue);
-  const auto there = static_cast<std::uint64_t>(now.number("ready") + now.number("leased") + now.number("delayed"));
+  const auto there = static_cast<std::uint64_t>(now.number("ready") + now.number("leased") + now.number("delayed") +
+                                                now.number("dead"));
   std::cerr << "This removes all messages of queue '" << flags.queue << "' for good, " << counted(there, "message")
             << " now. Go on? [y/N] " << std::flush;
   const std::string answer = read_answer(flags.interrupt_fd);
@@ -124,14 +125,6 @@ void purge(const LookFlags& flags, Client& client) {
   }
 }
 
-CLI::App& add(CLI::App& parent, const std::string& name, const std::string& text, ClientAction& action,
-              ClientAction what) {
-  CLI::App& command = *parent.add_subcommand(name, text);
-  command.fallthrough();
-  command.callback([&action, what = std::move(what)] { action = what; });
-  return command;
-}
-
 void add_page_options(CLI::App& command, LookFlags& flags, const std::string& most) {
   add_queue_argument(command, flags.queue, "Its name");
   command.add_option("--max", flags.max, "At most so many messages (default: " + most + ")")
@@ -143,19 +136,21 @@ void add_page_options(CLI::App& command, LookFlags& flags, const std::string& mo
 }  // namespace
 
 void add_look_commands(CLI::App& queue, LookFlags& flags, ClientAction& action) {
-  CLI::App& peeking = add(queue, "peek", "Show the messages that a receive would get next, without taking them", action,
-                          [&flags](Client& client) { peek(flags, client); });
+  CLI::App& peeking =
+      *add_command(queue, "peek", "Show the messages that a receive would get next, without taking them", action,
+                   [&flags](Client& client) { peek(flags, client); });
   add_page_options(peeking, flags, "1");
-  CLI::App& browsing = add(queue, "browse", "Show the messages in one state, oldest first, without taking them", action,
-                           [&flags](Client& client) { browse(flags, client); });
+  CLI::App& browsing =
+      *add_command(queue, "browse", "Show the messages in one state, oldest first, without taking them", action,
+                   [&flags](Client& client) { browse(flags, client); });
   add_page_options(browsing, flags, std::to_string(kBrowseMaxDefault));
   std::vector<std::string> states(kMessageStateNames.begin(), kMessageStateNames.end());
   browsing.add_option("--state", flags.state, "Which messages")->check(CLI::IsMember(states))->capture_default_str();
-  CLI::App& telling = add(queue, "stats", "What is in queues, how old it is, and how much goes through", action,
-                          [&flags](Client& client) { stats(flags, client); });
+  CLI::App& telling = *add_command(queue, "stats", "What is in queues, how old it is, and how much goes through",
+                                   action, [&flags](Client& client) { stats(flags, client); });
   telling.add_option("QUEUE", flags.queues, "Their names (default: all queues)");
-  CLI::App& purging = add(queue, "purge", "Remove all messages of a queue, and keep the queue", action,
-                          [&flags](Client& client) { purge(flags, client); });
+  CLI::App& purging = *add_command(queue, "purge", "Remove all messages of a queue, and keep the queue", action,
+                                   [&flags](Client& client) { purge(flags, client); });
   add_queue_argument(purging, flags.queue, "Its name");
   purging.add_flag("--yes", flags.yes, "Do it without asking");
   add_admin_option(purging, flags.admin);

@@ -2,10 +2,10 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
-#include <functional>
 #include <string>
 #include <vector>
 
+#include "clients/cli/client_command.hpp"
 #include "clients/cli/session.hpp"
 
 namespace dmq::cli {
@@ -24,8 +24,6 @@ struct LookFlags {
   bool yes = false;
   int exit_code = kExitOk;  // of a command that came to its end
 };
-
-using ClientAction = std::function<void(Client&)>;
 
 // Adds them below `queue`; the one that was given is in `action` after parsing. All arguments outlive it.
 void add_look_commands(CLI::App& queue, LookFlags& flags, ClientAction& action);

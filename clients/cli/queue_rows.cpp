@@ -50,6 +50,7 @@ Value stats_row(const Value& stats) {
   count("ready");
   count("leased");
   count("delayed");
+  count("dead");
   row.emplace_back("oldest",
                    text(stats.find("oldest_age_ms") == nullptr ? "" : age_text(stats.number("oldest_age_ms"))));
   row.emplace_back("sent/s", text(rate_text(stats, "sent_per_s")));
