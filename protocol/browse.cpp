@@ -35,18 +35,8 @@ bool take_dash(std::string_view& text) {
   return true;
 }
 
-void put(Packer& packer, std::string_view key, std::uint64_t value) {
-  packer.text(key);
-  packer.number(value);
-}
-
-void put(Packer& packer, std::string_view key, std::string_view value) {
-  packer.text(key);
-  packer.text(value);
-}
-
 void put_time(Packer& packer, std::string_view key, TimeMs time) {
-  if (time.value != 0) put(packer, key, static_cast<std::uint64_t>(time.value));
+  if (time.value != 0) pack_number(packer, key, static_cast<std::uint64_t>(time.value));
 }
 
 std::string_view until_key(MessageState state) {
@@ -115,18 +105,18 @@ void BrowseWriter::add(const BrowsedHead& head, std::string_view body) {
   packer.map(kBrowsedPairs - (has_id ? 1 : 0) + pairs + (head.priority != 0 ? 1 : 0) +
              (head.expires_ms.value != 0 ? 1 : 0) + (has_until ? 1 : 0) + (head.cause.empty() ? 0 : 1) +
              (head.reason.empty() ? 0 : 1));
-  if (!has_id) put(packer, "id", message_id_text(head.partition, head.lsn));
+  if (!has_id) pack_text(packer, "id", message_id_text(head.partition, head.lsn));
   packer.text("state");
   packer.text(state_name(head.state));
-  put(packer, "deliveries", head.deliveries);
-  put(packer, "sent_ms", static_cast<std::uint64_t>(head.sent_ms.value));
-  if (head.priority != 0) put(packer, "priority", head.priority);
+  pack_number(packer, "deliveries", head.deliveries);
+  pack_number(packer, "sent_ms", static_cast<std::uint64_t>(head.sent_ms.value));
+  if (head.priority != 0) pack_number(packer, "priority", head.priority);
   put_time(packer, "expires_ms", head.expires_ms);
   if (has_until) put_time(packer, until, head.until_ms);
-  if (!head.cause.empty()) put(packer, "cause", head.cause);
-  if (!head.reason.empty()) put(packer, "reason", head.reason);
+  if (!head.cause.empty()) pack_text(packer, "cause", head.cause);
+  if (!head.reason.empty()) pack_text(packer, "reason", head.reason);
   if (pairs != 0) packer.raw(head.attributes.substr(1));
-  put(packer, "size", head.size);
+  pack_number(packer, "size", head.size);
   packer.text("body");
   packer.bytes(body);
   ++count_;
@@ -164,7 +154,7 @@ std::string encode_purged(std::uint64_t removed) {
   std::string out;
   Packer packer(out);
   packer.map(1);
-  put(packer, "removed", removed);
+  pack_number(packer, "removed", removed);
   return out;
 }
 

@@ -102,16 +102,6 @@ Result<msgpack::object> read_catalog_value(std::string_view bytes, MsgpackReader
                              .binary_bytes = 0});
 }
 
-void pack_text(Packer& packer, std::string_view key, std::string_view value) {
-  packer.text(key);
-  packer.text(value);
-}
-
-void pack_number(Packer& packer, std::string_view key, std::uint64_t value) {
-  packer.text(key);
-  packer.number(value);
-}
-
 void pack_names(Packer& packer, std::string_view key, const std::vector<std::string>& names) {
   packer.text(key);
   packer.array(names.size());

@@ -58,8 +58,6 @@ class MapFields {
 Result<msgpack::object> read_catalog_value(std::string_view bytes, MsgpackReader& reader);
 
 // A key of a map and its value.
-void pack_text(Packer& packer, std::string_view key, std::string_view value);
-void pack_number(Packer& packer, std::string_view key, std::uint64_t value);
 void pack_names(Packer& packer, std::string_view key, const std::vector<std::string>& names);
 
 void pack_settings(Packer& packer, const QueueSettings& settings);

@@ -110,11 +110,7 @@ void read_ack_mode(Fields& fields, RequestHeader& out) {
 }
 
 void read_nack(Fields& fields, RequestHeader& out) {
-  std::string_view kind = kNackKinds[0];
-  fields.text("kind", kHeaderBytesMax, kind);
-  const auto known = std::find(kNackKinds.begin(), kNackKinds.end(), kind);
-  if (known == kNackKinds.end()) fields.set_error(bad_value("kind", R"("failed", "give_back" or "fatal")"));
-  out.kind = static_cast<NackKind>(known - kNackKinds.begin());
+  fields.choice("kind", kNackKinds, out.kind);
   fields.text("reason", kNackReasonBytesMax, out.reason);
   if (!is_clean_utf8(out.reason)) fields.set_error(bad_value("reason", "UTF-8 without control characters"));
   if (out.kind == NackKind::kFatal && out.delay_ms) {
@@ -265,7 +261,7 @@ std::string encode_request_header(const RequestHeader& header) {
   duration("wait_ms", header.wait_ms);
   duration("lease_ms", header.lease_ms);
   duration("delay_ms", header.delay_ms);
-  if (header.kind != NackKind::kFailed) text("kind", kNackKinds[static_cast<std::size_t>(header.kind)]);
+  if (header.kind != NackKind::kFailed) text("kind", name_of(kNackKinds, header.kind));
   text("reason", header.reason);
   if (header.ack_on_delivery) text("ack", kOnDelivery);
   text("prefix", header.prefix);

@@ -1,11 +1,12 @@
 // The states in which a message can be looked at, and the orders in which it can be shown: as the wire names them.
 #pragma once
 
-#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <optional>
 #include <string_view>
+
+#include "protocol/enum_names.hpp"
 
 namespace dmq {
 
@@ -18,16 +19,8 @@ inline constexpr std::array<std::string_view, 4> kMessageStateNames{"ready", "de
 enum class BrowseOrder : std::uint8_t { kOldest, kNext };
 inline constexpr std::array<std::string_view, 2> kBrowseOrderNames{"oldest", "next"};
 
-inline std::string_view state_name(MessageState state) { return kMessageStateNames[static_cast<std::size_t>(state)]; }
-inline std::string_view order_name(BrowseOrder order) { return kBrowseOrderNames[static_cast<std::size_t>(order)]; }
-
-// The value that is so called; empty: none is.
-template <class Enum, std::size_t kCount>
-std::optional<Enum> value_named(const std::array<std::string_view, kCount>& names, std::string_view name) {
-  const auto found = std::find(names.begin(), names.end(), name);
-  if (found == names.end()) return std::nullopt;
-  return static_cast<Enum>(found - names.begin());
-}
+inline std::string_view state_name(MessageState state) { return name_of(kMessageStateNames, state); }
+inline std::string_view order_name(BrowseOrder order) { return name_of(kBrowseOrderNames, order); }
 
 inline std::optional<MessageState> state_from_name(std::string_view name) {
   return value_named<MessageState>(kMessageStateNames, name);

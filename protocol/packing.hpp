@@ -37,4 +37,14 @@ class Packer {
   msgpack::packer<Sink> packer_;
 };
 
+// A key of a map and its value.
+inline void pack_text(Packer& packer, std::string_view key, std::string_view value) {
+  packer.text(key);
+  packer.text(value);
+}
+inline void pack_number(Packer& packer, std::string_view key, std::uint64_t value) {
+  packer.text(key);
+  packer.number(value);
+}
+
 }  // namespace dmq

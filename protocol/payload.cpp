@@ -169,11 +169,6 @@ Result<void> read_message_map(const msgpack::object& object, SendItem& item) {
   return {};
 }
 
-void pack_pair(Packer& packer, std::string_view key, std::uint64_t value) {
-  packer.text(key);
-  packer.number(value);
-}
-
 // Appends the pairs to `out`; their number.
 std::uint8_t pack_pairs(const Attributes& attributes, std::string& out) {
   Packer packer(out);
@@ -217,11 +212,11 @@ void pack_origin(Packer& packer, const Origin& origin) {
   packer.text(origin.queue);
   packer.text("cause");
   packer.text(origin.cause);
-  pack_pair(packer, "deliveries", origin.deliveries);
-  pack_pair(packer, "sent_ms", static_cast<std::uint64_t>(origin.sent_ms.value));
+  pack_number(packer, "deliveries", origin.deliveries);
+  pack_number(packer, "sent_ms", static_cast<std::uint64_t>(origin.sent_ms.value));
   if (origin.first_ms.value != 0) {
-    pack_pair(packer, "first_ms", static_cast<std::uint64_t>(origin.first_ms.value));
-    pack_pair(packer, "last_ms", static_cast<std::uint64_t>(origin.last_ms.value));
+    pack_number(packer, "first_ms", static_cast<std::uint64_t>(origin.first_ms.value));
+    pack_number(packer, "last_ms", static_cast<std::uint64_t>(origin.last_ms.value));
   }
   if (origin.reason.empty()) return;
   packer.text("reason");
@@ -334,7 +329,7 @@ std::string pack_message_pairs(const Attributes& attributes, const MessageOption
   std::uint8_t pairs = pack_pairs(attributes, out);
   Packer packer(out);
   const auto add = [&](std::string_view key, std::int64_t value) {
-    pack_pair(packer, key, static_cast<std::uint64_t>(value));
+    pack_number(packer, key, static_cast<std::uint64_t>(value));
     ++pairs;
   };
   if (options.priority != 0) add("priority", options.priority);
@@ -466,13 +461,13 @@ void DeliveryWriter::begin(const DeliveryHead& head) {
   packer.text("receipt");
   char text[kReceiptTextMax];
   packer.text({text, write_receipt(head.receipt, text)});
-  pack_pair(packer, "deliveries", head.deliveries);
-  pack_pair(packer, "sent_ms", static_cast<std::uint64_t>(head.sent_ms.value));
-  if (head.priority != 0) pack_pair(packer, "priority", head.priority);
-  if (head.expires_ms.value != 0) pack_pair(packer, "expires_ms", static_cast<std::uint64_t>(head.expires_ms.value));
+  pack_number(packer, "deliveries", head.deliveries);
+  pack_number(packer, "sent_ms", static_cast<std::uint64_t>(head.sent_ms.value));
+  if (head.priority != 0) pack_number(packer, "priority", head.priority);
+  if (head.expires_ms.value != 0) pack_number(packer, "expires_ms", static_cast<std::uint64_t>(head.expires_ms.value));
   if (head.first_ms.value != 0) {
-    pack_pair(packer, "first_ms", static_cast<std::uint64_t>(head.first_ms.value));
-    pack_pair(packer, "last_ms", static_cast<std::uint64_t>(head.last_ms.value));
+    pack_number(packer, "first_ms", static_cast<std::uint64_t>(head.first_ms.value));
+    pack_number(packer, "last_ms", static_cast<std::uint64_t>(head.last_ms.value));
   }
   if (!head.reason.empty()) {
     packer.text("reason");

@@ -7,6 +7,7 @@
 #include "protocol/limits.hpp"
 #include "protocol/msgpack_reader.hpp"
 #include "protocol/packing.hpp"
+#include "protocol/queue_status_codec.hpp"
 
 namespace dmq {
 namespace {
@@ -21,25 +22,15 @@ constexpr std::array<std::string_view, 15> kFeatures{"headers",        "idempote
                                                      "ack_on_delivery"};
 constexpr std::size_t kInfoKeys = 5;  // and the settings
 
-void put(Packer& packer, std::string_view key, std::uint64_t value) {
-  packer.text(key);
-  packer.number(value);
-}
-
-void put(Packer& packer, std::string_view key, std::string_view value) {
-  packer.text(key);
-  packer.text(value);
-}
-
 // The start of a map that has `more` keys besides.
 void put_info(Packer& packer, const QueueInfo& queue, std::size_t more = 0) {
   const SettingPairs settings = pack_setting_pairs(queue.settings);
   packer.map(kInfoKeys + settings.count + more);
-  put(packer, "name", std::string_view(queue.name));
-  put(packer, "id", std::string_view(std::to_string(queue.id.value)));
-  put(packer, "partition", std::uint64_t{queue.partition.value});
-  put(packer, "created_ms", static_cast<std::uint64_t>(queue.created_ms.value));
-  put(packer, "version", queue.version);
+  pack_text(packer, "name", queue.name);
+  pack_text(packer, "id", std::to_string(queue.id.value));
+  pack_number(packer, "partition", queue.partition.value);
+  pack_number(packer, "created_ms", static_cast<std::uint64_t>(queue.created_ms.value));
+  pack_number(packer, "version", queue.version);
   packer.raw(settings.packed);
 }
 
@@ -55,14 +46,8 @@ std::string encode_queue_info(const QueueInfo& queue) {
 std::string encode_queue_status(const QueueInfo& queue, const QueueStatus& status) {
   std::string out;
   Packer packer(out);
-  put_info(packer, queue, 7);
-  put(packer, "worker", std::string_view(status.worker));
-  put(packer, "ready", status.ready);
-  put(packer, "leased", status.leased);
-  put(packer, "delayed", status.delayed);
-  put(packer, "dead", status.dead);
-  put(packer, "bytes", status.bytes);
-  put(packer, "waiting", status.waiting);
+  put_info(packer, queue, kStatusPairs);
+  pack_status(packer, status);
   return out;
 }
 
@@ -70,9 +55,9 @@ std::string encode_redriven(const RedriveResult& result) {
   std::string out;
   Packer packer(out);
   packer.map(result.next.empty() ? 2 : 3);
-  put(packer, "revived", result.revived);
-  put(packer, "moved", result.moved);
-  if (!result.next.empty()) put(packer, "next", std::string_view(result.next));
+  pack_number(packer, "revived", result.revived);
+  pack_number(packer, "moved", result.moved);
+  if (!result.next.empty()) pack_text(packer, "next", result.next);
   return out;
 }
 
@@ -90,27 +75,27 @@ std::string encode_hello(const HelloInfo& info) {
   std::string out;
   Packer packer(out);
   packer.map(info.admin.empty() ? 7 : 8);
-  put(packer, "server", std::string_view("dmq"));
-  put(packer, "version", std::string_view("0.1.0"));
+  pack_text(packer, "server", "dmq");
+  pack_text(packer, "version", "0.1.0");
   packer.text("versions");
   packer.array(1);
   packer.number(kProtocolVersion);
   packer.text("features");
   packer.array(kFeatures.size());
   for (const std::string_view feature : kFeatures) packer.text(feature);
-  put(packer, "sync", std::string_view(info.sync));
-  put(packer, "heartbeat_ms", static_cast<std::uint64_t>(kHeartbeatMs));
-  if (!info.admin.empty()) put(packer, "admin", std::string_view(info.admin));
+  pack_text(packer, "sync", info.sync);
+  pack_number(packer, "heartbeat_ms", static_cast<std::uint64_t>(kHeartbeatMs));
+  if (!info.admin.empty()) pack_text(packer, "admin", info.admin);
   packer.text("limits");
   packer.map(8);
-  put(packer, "queue_name_bytes", std::uint64_t{kQueueNameBytesMax});
-  put(packer, "header_bytes", std::uint64_t{kHeaderBytesMax});
-  put(packer, "message_bytes", std::uint64_t{kMessageBytesMax});
-  put(packer, "request_bytes", std::uint64_t{kRequestBytesMax});
-  put(packer, "batch_messages", std::uint64_t{kBatchMessagesMax});
-  put(packer, "message_header_bytes", std::uint64_t{kMessageHeaderBytesMax});
-  put(packer, "wait_ms", static_cast<std::uint64_t>(kWaitMsMax));
-  put(packer, "lease_ms", static_cast<std::uint64_t>(kLeaseMsMax));
+  pack_number(packer, "queue_name_bytes", kQueueNameBytesMax);
+  pack_number(packer, "header_bytes", kHeaderBytesMax);
+  pack_number(packer, "message_bytes", kMessageBytesMax);
+  pack_number(packer, "request_bytes", kRequestBytesMax);
+  pack_number(packer, "batch_messages", kBatchMessagesMax);
+  pack_number(packer, "message_header_bytes", kMessageHeaderBytesMax);
+  pack_number(packer, "wait_ms", static_cast<std::uint64_t>(kWaitMsMax));
+  pack_number(packer, "lease_ms", static_cast<std::uint64_t>(kLeaseMsMax));
   return out;
 }
 

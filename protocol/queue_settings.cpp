@@ -3,9 +3,11 @@
 
 #include <algorithm>
 #include <array>
+#include <functional>
 #include <type_traits>
 
 #include "protocol/catalog_records.hpp"
+#include "protocol/enum_names.hpp"
 #include "protocol/msgpack_reader.hpp"
 #include "protocol/packing.hpp"
 
@@ -17,9 +19,9 @@ constexpr ReadLimits kSettingsLimits{.array_items = 16, .map_keys = 64, .string_
 struct Setting {
   std::string_view key;
   bool always;  // written also when it is its default
-  bool (*is_default)(const QueueSettings& settings);
-  void (*pack)(const QueueSettings& settings, Packer& packer);
-  Result<void> (*read)(const msgpack::object& value, QueueSettings& out);  // Errors: invalid_argument
+  std::function<bool(const QueueSettings&)> is_default;
+  std::function<void(const QueueSettings&, Packer&)> pack;
+  std::function<Result<void>(const msgpack::object&, QueueSettings&)> read;  // Errors: invalid_argument
 };
 
 const QueueSettings kDefaults;
@@ -46,44 +48,46 @@ void set_number(Number& place, std::uint64_t value) {
   }
 }
 
-// `place` gives the number in the settings; `key`, the limits and the unit are of the type, so that plain functions do.
-template <class Name, std::uint64_t kLeast, std::uint64_t kMost, class Place>
-constexpr Setting number(Name, Place, bool always = false) {
-  return {Name{}(), always,
-          [](const QueueSettings& settings) { return number_of(Place{}(settings)) == number_of(Place{}(kDefaults)); },
-          [](const QueueSettings& settings, Packer& packer) { packer.number(number_of(Place{}(settings))); },
-          [](const msgpack::object& value, QueueSettings& out) -> Result<void> {
+constexpr bool kAlways = true;
+
+// `place` gives the number in the settings.
+template <class Place>
+Setting number(std::string_view key, std::uint64_t least, std::uint64_t most, Place place, bool always = false) {
+  return {key, always,
+          [place](const QueueSettings& settings) { return number_of(place(settings)) == number_of(place(kDefaults)); },
+          [place](const QueueSettings& settings, Packer& packer) { packer.number(number_of(place(settings))); },
+          [=](const msgpack::object& value, QueueSettings& out) -> Result<void> {
             const auto given = as_number(value);
-            if (!given || *given < kLeast || *given > kMost) {
-              return bad(Name{}(), "an integer from " + std::to_string(kLeast) + " to " + std::to_string(kMost));
+            if (!given || *given < least || *given > most) {
+              return bad(key, "an integer from " + std::to_string(least) + " to " + std::to_string(most));
             }
-            set_number(Place{}(out), *given);
+            set_number(place(out), *given);
             return {};
           }};
 }
 
-template <class Name, class Place>
-constexpr Setting flag(Name, Place) {
-  return {Name{}(), false, [](const QueueSettings& settings) { return !Place{}(settings); },
-          [](const QueueSettings& settings, Packer& packer) { packer.boolean(Place{}(settings)); },
-          [](const msgpack::object& value, QueueSettings& out) -> Result<void> {
-            if (value.type != msgpack::type::BOOLEAN) return bad(Name{}(), "true or false");
-            Place{}(out) = value.via.boolean;
+template <class Place>
+Setting flag(std::string_view key, Place place) {
+  return {key, false, [place](const QueueSettings& settings) { return !place(settings); },
+          [place](const QueueSettings& settings, Packer& packer) { packer.boolean(place(settings)); },
+          [=](const msgpack::object& value, QueueSettings& out) -> Result<void> {
+            if (value.type != msgpack::type::BOOLEAN) return bad(key, "true or false");
+            place(out) = value.via.boolean;
             return {};
           }};
 }
 
 Result<void> read_backoff(const msgpack::object& value, QueueSettings& out) {
-  const auto backoff = backoff_from_name(as_text(value).value_or(""));
+  const auto backoff = value_named<Backoff>(kBackoffNames, as_text(value).value_or(""));
   if (!backoff) return bad("retry_backoff", R"("fixed", "linear" or "exponential")");
   out.retry.backoff = *backoff;
   return {};
 }
 
 Result<void> read_when_full(const msgpack::object& value, QueueSettings& out) {
-  const auto name = std::find(kWhenFullNames.begin(), kWhenFullNames.end(), as_text(value).value_or(""));
-  if (name == kWhenFullNames.end()) return bad("when_full", R"("reject", "drop_oldest" or "dead_letter")");
-  out.limits.when_full = static_cast<WhenFull>(name - kWhenFullNames.begin());
+  const auto when_full = value_named<WhenFull>(kWhenFullNames, as_text(value).value_or(""));
+  if (!when_full) return bad("when_full", R"("reject", "drop_oldest" or "dead_letter")");
+  out.limits.when_full = *when_full;
   return {};
 }
 
@@ -130,51 +134,53 @@ void pack_weights(const QueueSettings& settings, Packer& packer) {
   for (const std::uint8_t weight : settings.priority_weights) packer.number(weight);
 }
 
-#define DMQ_SETTING(key, place) \
-  [] { return std::string_view(key); }, [](auto& settings) -> auto& { return settings.place; }
-
-template <std::uint64_t kLeast, std::uint64_t kMost, class Name, class Place>
-constexpr Setting number_from(Name name, Place place, bool always = false) {
-  return number<Name, kLeast, kMost>(name, place, always);
-}
-
 constexpr auto kYear = static_cast<std::uint64_t>(kRetryDelayMost.value);
 
 const std::array<Setting, 18> kSettings{{
-    number_from<kLeaseMsMin, kLeaseMsMax>(DMQ_SETTING("lease_ms", lease_ms), true),
+    number(
+        "lease_ms", kLeaseMsMin, kLeaseMsMax, [](auto& settings) -> auto& { return settings.lease_ms; }, kAlways),
     {"confirm", true, [](const QueueSettings& settings) { return settings.confirm == kDefaults.confirm; },
      [](const QueueSettings& settings, Packer& packer) { packer.text(confirmation_name(settings.confirm)); },
      read_confirm},
-    number_from<0, kNumberMax>(DMQ_SETTING("delay_ms", delay_ms)),
-    number_from<0, kNumberMax>(DMQ_SETTING("ttl_ms", ttl_ms)),
-    flag(DMQ_SETTING("pause_send", pause_send)),
-    flag(DMQ_SETTING("pause_receive", pause_receive)),
+    number(
+        "delay_ms", 0, kNumberMax, [](auto& settings) -> auto& { return settings.delay_ms; }),
+    number(
+        "ttl_ms", 0, kNumberMax, [](auto& settings) -> auto& { return settings.ttl_ms; }),
+    flag(
+        "pause_send", [](auto& settings) -> auto& { return settings.pause_send; }),
+    flag(
+        "pause_receive", [](auto& settings) -> auto& { return settings.pause_receive; }),
     {"priority_weights", false,
      [](const QueueSettings& settings) { return settings.priority_weights == kDefaults.priority_weights; },
      pack_weights, read_weights},
-    number_from<0, kMaxDeliveriesMost>(DMQ_SETTING("max_deliveries", retry.max_deliveries)),
+    number(
+        "max_deliveries", 0, kMaxDeliveriesMost, [](auto& settings) -> auto& { return settings.retry.max_deliveries; }),
     {"retry_backoff", false, [](const QueueSettings& settings) { return settings.retry.backoff == Backoff::kFixed; },
-     [](const QueueSettings& settings, Packer& packer) {
-       packer.text(kBackoffNames[static_cast<std::size_t>(settings.retry.backoff)]);
-     },
+     [](const QueueSettings& settings, Packer& packer) { packer.text(name_of(kBackoffNames, settings.retry.backoff)); },
      read_backoff},
-    number_from<0, kYear>(DMQ_SETTING("retry_delay_ms", retry.delay_ms)),
-    number_from<0, kYear>(DMQ_SETTING("retry_delay_max_ms", retry.max_delay_ms)),
-    number_from<0, 100>(DMQ_SETTING("retry_jitter", retry.jitter)),
-    number_from<0, kNumberMax>(DMQ_SETTING("max_messages", limits.messages)),
-    number_from<0, kNumberMax>(DMQ_SETTING("max_bytes", limits.bytes)),
-    number_from<0, kMessageBytesMax>(DMQ_SETTING("max_message_bytes", limits.message_bytes)),
-    number_from<0, kNumberMax>(DMQ_SETTING("max_leased", limits.leased)),
+    number(
+        "retry_delay_ms", 0, kYear, [](auto& settings) -> auto& { return settings.retry.delay_ms; }),
+    number(
+        "retry_delay_max_ms", 0, kYear, [](auto& settings) -> auto& { return settings.retry.max_delay_ms; }),
+    number(
+        "retry_jitter", 0, 100, [](auto& settings) -> auto& { return settings.retry.jitter; }),
+    number(
+        "max_messages", 0, kNumberMax, [](auto& settings) -> auto& { return settings.limits.messages; }),
+    number(
+        "max_bytes", 0, kNumberMax, [](auto& settings) -> auto& { return settings.limits.bytes; }),
+    number(
+        "max_message_bytes", 0, kMessageBytesMax,
+        [](auto& settings) -> auto& { return settings.limits.message_bytes; }),
+    number(
+        "max_leased", 0, kNumberMax, [](auto& settings) -> auto& { return settings.limits.leased; }),
     {"when_full", false, [](const QueueSettings& settings) { return settings.limits.when_full == WhenFull::kReject; },
      [](const QueueSettings& settings, Packer& packer) {
-       packer.text(kWhenFullNames[static_cast<std::size_t>(settings.limits.when_full)]);
+       packer.text(name_of(kWhenFullNames, settings.limits.when_full));
      },
      read_when_full},
     {"dead_letter", false, [](const QueueSettings& settings) { return settings.dead_letter.empty(); },
      [](const QueueSettings& settings, Packer& packer) { packer.text(settings.dead_letter); }, read_dead_letter},
 }};
-
-#undef DMQ_SETTING
 
 const Setting* find_setting(std::string_view key) {
   const auto found =

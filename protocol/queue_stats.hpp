@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "protocol/ids.hpp"
+#include "protocol/queue_info.hpp"
 
 namespace dmq {
 
@@ -20,16 +21,10 @@ using TrafficCounts = std::array<std::uint64_t, kTrafficKinds>;  // by Traffic
 
 struct QueueStats {
   std::string name;
-  std::string worker;
-  std::uint64_t ready = 0;
-  std::uint64_t leased = 0;
-  std::uint64_t delayed = 0;
-  std::uint64_t dead = 0;
-  std::uint64_t bytes = 0;    // on disk, headers included
-  std::uint64_t waiting = 0;  // receives that wait for a message
-  TimeMs at_ms;               // the worker's clock, since 1970
-  TimeMs oldest_ms;           // when the oldest ready message was sent; 0: there is none
-  TimeMs since_ms;            // when the totals began
+  QueueStatus status;
+  TimeMs at_ms;      // the worker's clock, since 1970
+  TimeMs oldest_ms;  // when the oldest ready message was sent; 0: there is none
+  TimeMs since_ms;   // when the totals began
   TrafficCounts totals{};
   DurationMs recent_ms;  // the length of the window of `recent`, which ends at `at_ms`
   TrafficCounts recent{};

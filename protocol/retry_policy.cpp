@@ -26,12 +26,6 @@ std::int64_t grown(const RetryPolicy& policy, std::uint32_t deliveries, std::int
 
 }  // namespace
 
-std::optional<Backoff> backoff_from_name(std::string_view name) {
-  const auto found = std::find(kBackoffNames.begin(), kBackoffNames.end(), name);
-  if (found == kBackoffNames.end()) return std::nullopt;
-  return static_cast<Backoff>(found - kBackoffNames.begin());
-}
-
 DurationMs retry_delay(const RetryPolicy& policy, std::uint32_t deliveries, std::uint64_t random) {
   const std::int64_t most = policy.max_delay_ms.value == 0 ? kRetryDelayMost.value : policy.max_delay_ms.value;
   const std::int64_t delay = grown(policy, deliveries, most);

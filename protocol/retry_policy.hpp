@@ -3,7 +3,6 @@
 
 #include <array>
 #include <cstdint>
-#include <optional>
 #include <string_view>
 
 #include "protocol/ids.hpp"
@@ -22,7 +21,6 @@ struct RetryPolicy {
 };
 
 inline constexpr std::array<std::string_view, 3> kBackoffNames{"fixed", "linear", "exponential"};  // by Backoff
-std::optional<Backoff> backoff_from_name(std::string_view name);  // empty: none is called so
 
 inline constexpr std::uint64_t kMaxDeliveriesMost = 1'000'000;
 inline constexpr DurationMs kRetryDelayMost{std::int64_t{365} * 86'400'000};

@@ -151,13 +151,6 @@ void Queue::take_left(QueueId to, std::uint64_t mark, std::vector<Lsn>& out) {
   }
 }
 
-void Queue::dead(std::size_t most, std::vector<Lsn>& out) const {
-  for (const auto& [lsn, dead] : dead_) {
-    if (out.size() >= most) return;
-    if (!dead.settling && dead.to.value == 0) out.push_back(lsn);
-  }
-}
-
 std::optional<Priority> Queue::take_out(Lsn lsn) {
   for (auto* leases : {&settling_, &leases_}) {
     const auto lease = leases->find(lsn);

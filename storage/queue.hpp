@@ -118,9 +118,6 @@ class Queue {
   const std::set<Leaving>& leaving() const { return leaving_; }
   // The other queue has all up to `mark`, now SETTLING; remove() or restore() follows.
   void take_left(QueueId to, std::uint64_t mark, std::vector<Lsn>& out);
-  // Ready or dead ones, the oldest first, at most `most`. O(n) in what is skipped of them.
-  void dead(std::size_t most, std::vector<Lsn>& out) const;
-  void ready(std::vector<Lsn>& out) const { ready_.all(out); }
 
   // Looking without taking. What is SETTLING is in none of the states that can be looked at.
   struct Look {
@@ -133,6 +130,8 @@ class Queue {
   // many messages of the state are here in no order that looking for the next ones is left to who can walk the log.
   // After wake(), nothing that expired is among them.
   std::optional<StatePage> page(MessageState state, BrowseOrder order, PagePlace after, std::size_t most) const;
+  // Likewise, of both states together, the oldest first.
+  StatePage ready_and_dead(Lsn after, std::size_t most) const;
 
   bool extend(Lsn lsn, LeaseNumber number, TimeMs deadline);
   // The hand-out reached nobody: ready again, not counted. False: no such lease.
@@ -166,6 +165,7 @@ class Queue {
   };
   void push_deadline(const Deadline& deadline);
   void return_to_ready(Lsn lsn, Priority priority);
+  void add_dead(PageBuilder& page) const;
   void bury(Lsn lsn, Priority priority, const Move& move);
   bool is_live(const Deadline& deadline) const;
   void expire_at(Lsn lsn, TimeMs at);

@@ -29,12 +29,23 @@ std::optional<StatePage> Queue::page(MessageState state, BrowseOrder order, Page
       for (const auto& [lsn, lease] : leases_) builder.add(lsn);
       break;
     case MessageState::kDead:
-      builder.add_sorted(
-          dead_.upper_bound(after.lsn), dead_.end(), [](const auto& each) { return each.first; },
-          [](const auto& each) { return !each.second.settling; });
+      add_dead(builder);
       break;
   }
   return builder.finish();
+}
+
+StatePage Queue::ready_and_dead(Lsn after, std::size_t most) const {
+  PageBuilder builder(after, most);
+  ready_.add_to(builder);
+  add_dead(builder);
+  return builder.finish();
+}
+
+void Queue::add_dead(PageBuilder& page) const {
+  page.add_sorted(
+      dead_.upper_bound(page.after()), dead_.end(), [](const auto& each) { return each.first; },
+      [](const auto& each) { return !each.second.settling; });
 }
 
 }  // namespace dmq

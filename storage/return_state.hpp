@@ -7,6 +7,7 @@
 
 #include "protocol/error.hpp"
 #include "protocol/ids.hpp"
+#include "protocol/invariant.hpp"
 
 namespace dmq {
 
@@ -31,10 +32,14 @@ struct Move {
   bool operator==(const Move&) const = default;
 };
 
-// Terms grow, and so do places within one; a leader that was forced may give a place again, in a later term.
+// Terms grow, and so do places within one; a leader that was forced may give a place again, in a later term. A mark
+// that did not grow would be taken for one that came before, and its message be lost: 1,048,575 terms, 17 million
+// million places.
+inline constexpr unsigned kMarkPlaceBits = 44;
 inline std::uint64_t move_mark(Epoch epoch, Lsn lsn) {
-  constexpr unsigned kPlaceBits = 40;
-  return (std::uint64_t{epoch.value} << kPlaceBits) | (lsn.value & ((std::uint64_t{1} << kPlaceBits) - 1));
+  check_invariant(epoch.value >> (64 - kMarkPlaceBits) == 0 && lsn.value >> kMarkPlaceBits == 0,
+                  "a partition has less than 2^20 terms and 2^44 records");
+  return (std::uint64_t{epoch.value} << kMarkPlaceBits) | lsn.value;
 }
 
 struct ReturnState {

@@ -206,11 +206,20 @@ void Service::describe(const Call& call) {
   const QueueInfo* info = catalog_.find_queue(call.queue);
   if (info == nullptr)
     return refuse(call, {Errc::kUnavailable, "this worker has not heard of the queue yet; try again"});
+  answer(call, encode_queue_status(*info, status_of(call)));
+}
+
+QueueStatus Service::status_of(const Call& call) const {
   const Queue* queue = call.partition.find_queue(call.queue);
   const QueueCounts counts = queue == nullptr ? QueueCounts{} : queue->counts();
   const auto waiting = parked_.find(call.key());
-  answer(call, encode_queue_status(*info, {worker_name_, counts.ready, counts.leased, counts.delayed, counts.dead,
-                                           counts.bytes, waiting == parked_.end() ? 0 : waiting->second.size()}));
+  return {worker_name_,
+          counts.ready,
+          counts.leased,
+          counts.delayed,
+          counts.dead,
+          counts.bytes,
+          waiting == parked_.end() ? 0 : waiting->second.size()};
 }
 
 // --- the outcome of a turn ----------------------------------------------------------------------------------------

@@ -132,6 +132,7 @@ class Service {
   void send(const Call& call);
   void append(const Call& call, const std::vector<const SendItem*>& good);
   void describe(const Call& call);
+  QueueStatus status_of(const Call& call) const;
   void advance(Partition& partition, const Now& now, Turn& turn, Outbox& out);
   void release(Partition& partition, const Now& now, Outbox& out);
   void let_go(PendingReply& reply, const Now& now, Outbox& out);
@@ -192,7 +193,7 @@ class Service {
     bool moving = false;  // some are on their way to another queue
   };
   void check_sizes(QueueId queue);
-  Excess excess(const Call& call, std::uint64_t messages, std::uint64_t bytes) const;
+  Excess excess(const Partition& partition, QueueId queue, std::uint64_t messages, std::uint64_t bytes) const;
   Result<void> make_room(const Call& call, const std::vector<const SendItem*>& good);
   Result<void> take_out_oldest(const Call& call, const Excess& over, QueueId dead_letter);
 

@@ -52,6 +52,7 @@ std::string Service::deliver(const QueuePlace& key, const Parked& wish, const No
   queue->set_weights(settings.priority_weights);
   Partition& partition = partitions_.at(key.partition);
   if (!may_deliver(partition, now)) return {};
+  if (wish.ack_on_delivery && !partition.replica().takes_appends()) return {};
   std::optional<DeliveryWriter> writer;
   std::uint64_t bytes = 0;
   delivered_.clear();

@@ -1,10 +1,10 @@
 // Limits of a queue: what is taken when it is full, and what makes room.
-#include <algorithm>
-
 #include "storage/service.hpp"
 
 namespace dmq {
 namespace {
+
+constexpr std::size_t kTakeOutPage = 256;  // of the messages that may have to go
 
 Error queue_full(const QueueLimits& limits) {
   std::string what;
@@ -28,9 +28,11 @@ void Service::check_sizes(QueueId queue) {
 }
 
 // How much of the limits would be exceeded by so much more.
-Service::Excess Service::excess(const Call& call, std::uint64_t messages, std::uint64_t bytes) const {
-  const QueueLimits& limits = settings_of(call.queue).limits;
-  const Partition::Load load = call.partition.load(call.queue);
+Service::Excess Service::excess(const Partition& partition, QueueId queue, std::uint64_t messages,
+                                std::uint64_t bytes) const {
+  const QueueLimits& limits = settings_of(queue).limits;
+  if (limits.messages == 0 && limits.bytes == 0) return {};
+  const Partition::Load load = partition.load(queue);
   const auto over = [](std::uint64_t there, std::uint64_t more, std::uint64_t most) {
     return most == 0 || there + more <= most ? 0 : there + more - most;
   };
@@ -41,13 +43,14 @@ Service::Excess Service::excess(const Call& call, std::uint64_t messages, std::u
 Result<void> Service::make_room(const Call& call, const std::vector<const SendItem*>& good) {
   const QueueLimits& limits = settings_of(call.queue).limits;
   if (limits.messages == 0 && limits.bytes == 0) return {};
-  if (call.partition.producers().duplicates(call.queue, header_.producer, header_.sequence, good.size()) == good.size())
-    return {};
+  const std::size_t known =
+      call.partition.producers().duplicates(call.queue, header_.producer, header_.sequence, good.size());
+  if (known == good.size()) return {};
   std::uint64_t bytes = 0;
-  for (const SendItem* item : good) {
-    bytes += kRecordHeaderBytes + header_.producer.size() + item->attributes.size() + item->body.size();
+  for (std::size_t i = known; i < good.size(); ++i) {
+    bytes += kRecordHeaderBytes + header_.producer.size() + good[i]->attributes.size() + good[i]->body.size();
   }
-  const Excess over = excess(call, good.size(), bytes);
+  const Excess over = excess(call.partition, call.queue, good.size() - known, bytes);
   if (over.messages == 0 && over.bytes == 0) return {};
   const QueueId dead_letter = limits.when_full == WhenFull::kDeadLetter ? dead_letter_of(call.queue) : QueueId{};
   const bool may_take_out = limits.when_full == WhenFull::kDropOldest || dead_letter.value != 0;
@@ -61,24 +64,27 @@ Result<void> Service::take_out_oldest(const Call& call, const Excess& over, Queu
   const QueueLimits& limits = settings_of(call.queue).limits;
   Queue* const queue = call.partition.find_queue(call.queue);
   if (queue == nullptr || !call.partition.replica().delivers()) return tl::unexpected<Error>(queue_full(limits));
-  std::vector<Lsn> oldest;
-  queue->ready(oldest);
-  std::sort(oldest.begin(), oldest.end());
   Acks acks;
   Returns returns;
   std::uint64_t bytes = 0;
-  for (auto lsn = oldest.begin(); lsn != oldest.end() && (acks.size() < over.messages || bytes < over.bytes); ++lsn) {
-    const auto record = records_.read({call.partition.id(), *lsn});
-    if (!record) found_damage(call.partition, *lsn, record.error(), call.now, call.out);
-    if (!record) continue;
-    const auto size = static_cast<std::uint32_t>(record_bytes(record->header));
-    bytes += size;
-    acks.push_back({*lsn, size});
-    const ReturnState* earlier = queue->returned(*lsn);
-    returns.push_back({*lsn, earlier == nullptr ? ReturnState{} : *earlier});
-    returns.back().state.move = {MoveCause::kQueueFull, dead_letter};
+  std::optional<PagePlace> from = PagePlace{};
+  const auto enough = [&] { return acks.size() >= over.messages && bytes >= over.bytes; };
+  while (from && !enough()) {
+    const StatePage page = *queue->page(MessageState::kReady, BrowseOrder::kOldest, *from, kTakeOutPage);
+    for (auto lsn = page.lsns.begin(); lsn != page.lsns.end() && !enough(); ++lsn) {
+      const auto record = records_.read({call.partition.id(), *lsn});
+      if (!record) found_damage(call.partition, *lsn, record.error(), call.now, call.out);
+      if (!record) continue;
+      const auto size = static_cast<std::uint32_t>(record_bytes(record->header));
+      bytes += size;
+      acks.push_back({*lsn, size});
+      const ReturnState* earlier = queue->returned(*lsn);
+      returns.push_back({*lsn, earlier == nullptr ? ReturnState{} : *earlier});
+      returns.back().state.move = {MoveCause::kQueueFull, dead_letter};
+    }
+    from = page.reached;
   }
-  if (acks.size() < over.messages || bytes < over.bytes) return tl::unexpected<Error>(queue_full(limits));
+  if (!enough()) return tl::unexpected<Error>(queue_full(limits));
   for (const AckedMessage& ack : acks) queue->withdraw(ack.lsn);
   if (dead_letter.value != 0) {
     append_returns(call.partition, call.queue, std::move(returns), call.now, call.turn);

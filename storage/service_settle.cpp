@@ -175,7 +175,7 @@ void Service::remove_expired(const QueuePlace& key, Queue& queue, const Now& now
       queue.set_aside(lsn);
     }
   }
-  count(key, Traffic::kExpired, acks.size(), now);
+  count(key, Traffic::kExpired, acks.size() + returns.size(), now);
   if (!acks.empty()) partition.append_control(RecordType::kAcks, key.queue, std::move(acks), now, turn);
   append_returns(partition, key.queue, std::move(returns), now, turn);
 }

@@ -25,19 +25,10 @@ void Service::stats(const Call& call) {
   const QueueInfo* info = catalog_.find_queue(call.queue);
   if (info == nullptr)
     return refuse(call, {Errc::kUnavailable, "this worker has not heard of the queue yet; try again"});
-  const Queue* queue = call.partition.find_queue(call.queue);
-  const QueueCounts counts = queue == nullptr ? QueueCounts{} : queue->counts();
-  const auto waiting = parked_.find(call.key());
   const auto metered = meters_.find(call.key());
   QueueStats stats;
   stats.name = info->name;
-  stats.worker = worker_name_;
-  stats.ready = counts.ready;
-  stats.leased = counts.leased;
-  stats.delayed = counts.delayed;
-  stats.dead = counts.dead;
-  stats.bytes = counts.bytes;
-  stats.waiting = waiting == parked_.end() ? 0 : waiting->second.size();
+  stats.status = status_of(call);
   stats.at_ms = stats.since_ms = call.now.wall;
   stats.oldest_ms = oldest_ready(call.key());
   stats.recent_ms = QueueMeter::window(call.now.steady);

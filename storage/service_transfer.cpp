@@ -11,7 +11,7 @@ namespace {
 constexpr DurationMs kTransferPatience{1000};  // then what was not answered is sent again
 constexpr std::size_t kTransferMessagesMax = 256;
 constexpr std::size_t kTransferBytesMax = 1 << 20;  // but at least one message
-constexpr std::size_t kRedriveLooksMax = 10'000;    // of one request, at messages that stay too
+constexpr std::size_t kRedriveLooksMax = 1'000;     // of one request, at messages that stay too
 
 // Under this name the other queue remembers what it has: one counts all that goes from one queue to one other.
 std::string transfer_producer(PartitionId source, QueueId from) {
@@ -20,8 +20,7 @@ std::string transfer_producer(PartitionId source, QueueId from) {
 
 }  // namespace
 
-// --- the queue that gives up
-// ------------------------------------------------------------------------------------------
+// --- the queue that gives up -----------------------------------------------------------------------------------------
 
 // To each other queue one part at a time is under way. It is sent until it is answered; the other queue takes it once.
 void Service::send_leaving(const QueuePlace& key, const Now& now, Turn& turn, Outbox& out) {
@@ -78,7 +77,7 @@ void Service::send_part(Partition& partition, QueueId from, QueueId to, const No
   send_peer({there->leader, std::move(message), std::move(shipped)}, out);
 }
 
-// The queue that they were to go to is gone.
+// The queue that they were to go to is gone. What was to go back is a message of this queue as before.
 void Service::keep_dead(Partition& partition, QueueId from, QueueId to, const Now& now, Turn& turn) {
   if (!partition.replica().takes_appends()) return;
   Queue& queue = partition.queue(from);
@@ -87,7 +86,8 @@ void Service::keep_dead(Partition& partition, QueueId from, QueueId to, const No
   Returns returns;
   for (const Lsn lsn : kept) {
     returns.push_back({lsn, *queue.returned(lsn)});
-    returns.back().state.move.to = {};
+    Move& move = returns.back().state.move;
+    move = move.cause == MoveCause::kRedrive ? Move{} : Move{move.cause, {}};
   }
   append_returns(partition, from, std::move(returns), now, turn);
 }
@@ -149,8 +149,7 @@ void Service::end_transfers(PartitionId partition) {
   std::erase_if(ways_, [partition](const auto& way) { return way.first.from.partition == partition; });
 }
 
-// --- the queue that takes
-// ---------------------------------------------------------------------------------------------
+// --- the queue that takes --------------------------------------------------------------------------------------------
 
 // True: the turn has views into `records`.
 bool Service::take_transfer(Partition& partition, const PeerMessage& message, const TransferRecords& transfer,
@@ -158,12 +157,12 @@ bool Service::take_transfer(Partition& partition, const PeerMessage& message, co
   const QueueInfo* queue = catalog_.find_queue(transfer.to);
   const bool ours = queue != nullptr && queue->partition == partition.id() && partition.replica().takes_appends();
   if (!ours || queue->settings.pause_send || is_full(now, records.size())) return false;  // it comes again
-  const QueueLimits& limits = queue->settings.limits;
-  const Partition::Load load = partition.load(transfer.to);
-  if (limits.messages != 0 && load.messages >= limits.messages) return false;  // it waits for room
-  if (limits.bytes != 0 && load.bytes >= limits.bytes) return false;
   std::vector<Partition::Moved> moved;
+  std::uint64_t bytes = 0;
   while (!records.empty()) {
+    // A full queue takes what it has room for, and the rest later.
+    if (const Excess over = excess(partition, transfer.to, moved.size() + 1, bytes); over.messages + over.bytes > 0)
+      break;
     const auto shipped = take_shipped_record(records);
     const auto state = shipped ? decode_return_state(shipped->state) : fail(Errc::kMalformed, "");
     const auto record =
@@ -171,6 +170,7 @@ bool Service::take_transfer(Partition& partition, const PeerMessage& message, co
     if (!state || !record || record->header.type != RecordType::kMessage) return false;
     const std::uint64_t before = moved.empty() ? 0 : moved.back().mark;
     if (!state->move.is_set() || state->move.mark <= before) return false;
+    bytes += record_bytes(record->header);
     moved.push_back({state->move.mark, record->header.priority,
                      moved_attributes(transfer, shipped->lsn, *state, *record), record->body});
   }
@@ -203,8 +203,7 @@ void Service::release_taken(Partition& partition, Outbox& out) {
   }
 }
 
-// --- redrive
-// ----------------------------------------------------------------------------------------------------------
+// --- redrive ---------------------------------------------------------------------------------------------------------
 
 // Dead messages are ready again; those that came from another queue go back there.
 void Service::redrive(const Call& call) {
@@ -228,22 +227,18 @@ void Service::redrive(const Call& call) {
 void Service::redrive(const Call& call, Queue& queue, Lsn after, const std::set<std::string, std::less<>>& ids,
                       Redriven& done) {
   const std::size_t most = header_.max == 0 ? kBatchMessagesMax : header_.max;
-  std::vector<Lsn> candidates;
-  queue.dead(SIZE_MAX, candidates);
-  queue.ready(candidates);
-  std::sort(candidates.begin(), candidates.end());
-  std::size_t looks = 0;
-  for (auto lsn = std::upper_bound(candidates.begin(), candidates.end(), after); lsn != candidates.end(); ++lsn) {
-    if (done.returns.size() == most || looks++ == kRedriveLooksMax) return;
-    done.next = message_id_text(call.partition.id(), *lsn);
-    const auto record = records_.read({call.partition.id(), *lsn});
-    if (!record) found_damage(call.partition, *lsn, record.error(), call.now, call.out);
+  const StatePage page = queue.ready_and_dead(after, kRedriveLooksMax);
+  for (const Lsn lsn : page.lsns) {
+    if (done.returns.size() == most) return;
+    done.next = message_id_text(call.partition.id(), lsn);
+    const auto record = records_.read({call.partition.id(), lsn});
+    if (!record) found_damage(call.partition, lsn, record.error(), call.now, call.out);
     if (!record) continue;
     const std::string_view kept = stored_id(record->attributes);
     if (!ids.empty() && !ids.contains(kept.empty() ? std::string_view(done.next) : kept)) continue;
-    redrive_one(queue, *lsn, *record, done);
+    redrive_one(queue, lsn, *record, done);
   }
-  done.next.clear();  // that was the last one
+  done.next = page.reached ? message_id_text(call.partition.id(), page.reached->lsn) : std::string();
 }
 
 void Service::redrive_one(Queue& queue, Lsn lsn, const RecordView& record, Redriven& done) {

@@ -4,6 +4,7 @@
 #include "clients/cpp/client_loop.hpp"
 #include "clients/cpp/lease.hpp"
 #include "clients/cpp/value_codec.hpp"
+#include "protocol/enum_names.hpp"
 #include "protocol/limits.hpp"
 #include "protocol/msgpack_reader.hpp"
 #include "protocol/packing.hpp"
@@ -64,7 +65,8 @@ RetryPolicy retry_of(const QueueOptions& options) {
   RetryPolicy retry;
   if (options.retry_delay.count() < 0 || options.retry_delay_max.count() < 0 || options.retry_jitter < 0)
     refuse("a delay and a jitter are not negative");
-  const auto backoff = options.retry_backoff.empty() ? Backoff::kFixed : backoff_from_name(options.retry_backoff);
+  const auto backoff = options.retry_backoff.empty() ? std::optional(Backoff::kFixed)
+                                                     : value_named<Backoff>(kBackoffNames, options.retry_backoff);
   if (!backoff) refuse("retry_backoff is 'fixed', 'linear' or 'exponential', not '" + options.retry_backoff + "'");
   retry.max_deliveries = options.max_deliveries;
   retry.backoff = *backoff;
@@ -78,10 +80,9 @@ QueueLimits limits_of(const QueueOptions& options) {
   QueueLimits limits{options.max_messages, options.max_bytes, options.max_message_bytes, options.max_leased,
                      WhenFull::kReject};
   if (options.when_full.empty()) return limits;
-  const auto name = std::find(kWhenFullNames.begin(), kWhenFullNames.end(), options.when_full);
-  if (name == kWhenFullNames.end())
-    refuse("when_full is 'reject', 'drop_oldest' or 'dead_letter', not '" + options.when_full + "'");
-  limits.when_full = static_cast<WhenFull>(name - kWhenFullNames.begin());
+  const auto when_full = value_named<WhenFull>(kWhenFullNames, options.when_full);
+  if (!when_full) refuse("when_full is 'reject', 'drop_oldest' or 'dead_letter', not '" + options.when_full + "'");
+  limits.when_full = *when_full;
   return limits;
 }
 

@@ -115,6 +115,9 @@ std::optional<std::string_view> Lease::header(std::string_view name) const {
   return std::nullopt;
 }
 
+static_assert(static_cast<int>(Nack::kGiveBack) == static_cast<int>(NackKind::kGiveBack) &&
+              static_cast<int>(Nack::kFatal) == static_cast<int>(NackKind::kFatal));
+
 RequestHeader nack_header(const NackOptions& options) {
   RequestHeader header;
   header.op = Op::kNack;

@@ -341,7 +341,7 @@ void write_replication(const fs::path& root) {
       {"hash", RangeHash{{101}, 4711}},
       {"differs", RangeDiffers{{1}, {100}}},
       {"transfer", TransferRecords{{3}, {7}, "orders", {9}}},
-      {"transferred", TransferredRecords{{7}, {9}, (std::uint64_t{5} << 40) + 100}},
+      {"transferred", TransferredRecords{{7}, {9}, move_mark({5}, {100})}},
       {"snapshot", SnapshotRecords{7, {1}, {90}, {100}, epochs, producers}}};
   for (const auto& [name, body] : bodies) corpus.add_frame(name, encode_peer_message({77, {3}, {5}, "w1", {9}, body}));
   const ReturnState returned{.deliveries = 2, .ready_ms = {1767225600000}, .reason = "no stock"};

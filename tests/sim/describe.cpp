@@ -54,7 +54,8 @@ struct Body {
   }
   std::string operator()(const TransferredRecords& body) const {
     return "transferred from queue " + text(body.from) + " to queue " + text(body.to) + " up to " +
-           std::to_string(body.mark >> 40) + "/" + std::to_string(body.mark & 0xffffffffff);
+           std::to_string(body.mark >> kMarkPlaceBits) + "/" +
+           std::to_string(body.mark & ((std::uint64_t{1} << kMarkPlaceBits) - 1));
   }
 };
 

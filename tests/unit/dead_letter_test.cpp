@@ -9,11 +9,10 @@ namespace {
 // A script whose queue "q" has settings; its dead letters go to "r", or nowhere.
 struct DeadLetters : ServiceScript {
   explicit DeadLetters(const RetryPolicy& retry, const std::string& dead_letter = "r") {
-    QueueInfo queue{{1}, "q", {0}, {0}, {}};
-    queue.settings.retry = retry;
-    queue.settings.dead_letter = dead_letter;
-    queue.version = 2;
-    change(queue);
+    QueueSettings settings;
+    settings.retry = retry;
+    settings.dead_letter = dead_letter;
+    set(settings);
   }
   std::string nack(NackKind kind, std::string_view reason = {}, std::optional<DurationMs> delay = {}) {
     RequestHeader header;
@@ -285,17 +284,14 @@ TEST_CASE("a transfer that comes twice is taken once", "[storage][dead-letter]")
 
 TEST_CASE("a dead-letter queue that takes nothing gets its messages later", "[storage][dead-letter]") {
   DeadLetters s({.max_deliveries = 1});
-  QueueInfo paused{{2}, "r", {0}, {0}, {}};
-  paused.settings.pause_send = true;
-  paused.version = 2;
-  s.change(paused);
+  QueueSettings settings;
+  settings.pause_send = true;
+  s.set(settings, {2});
   s.send({"a"});
   s.fail(1);
   s.settle_down();
   CHECK(s.counts({1}).dead == 1);
-  paused.settings.pause_send = false;
-  paused.version = 3;
-  s.change(paused);
+  s.set({}, {2});
   s.wait(1000);
   s.settle_down();
   CHECK(s.counts({1}).dead == 0);
@@ -359,6 +355,28 @@ TEST_CASE("redrive takes messages back to where they came from", "[storage][dead
     s.redrive({2});
     CHECK(s.counts({2}).leased == 3);
   }
+}
+
+TEST_CASE("what was to go back to a queue that is deleted is ready where it is", "[storage][dead-letter]") {
+  DeadLetters s({.max_deliveries = 1});
+  s.send({"a"});
+  s.fail(1);
+  s.settle_down();
+  s.gathering = true;
+  s.redrive({2});
+  s.gathering = false;
+  s.change(QueueDeleted{{1}, "q"});
+  s.wait(1000);
+  s.settle_down();
+  CHECK(s.counts({2}).dead == 0);
+  CHECK(s.receive_from({2}) == "ok: a");
+  CHECK(s.last().attributes.origin->queue == "q");
+}
+
+TEST_CASE("marks grow along the log, whoever leads", "[storage][dead-letter]") {
+  CHECK(move_mark({1}, {7}) < move_mark({1}, {8}));
+  CHECK(move_mark({1}, {(std::uint64_t{1} << 44) - 1}) < move_mark({2}, {1}));
+  CHECK(move_mark({(1u << 20) - 1}, {1}) > move_mark({(1u << 20) - 2}, {1}));
 }
 
 TEST_CASE("what a request of redrive or nack has wrong is told", "[storage][dead-letter]") {

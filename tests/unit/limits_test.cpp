@@ -8,11 +8,10 @@ namespace {
 
 struct Limited : ServiceScript {
   explicit Limited(const QueueLimits& limits, const std::string& dead_letter = "") {
-    QueueInfo queue{{1}, "q", {0}, {0}, {}};
-    queue.settings.limits = limits;
-    queue.settings.dead_letter = dead_letter;
-    queue.version = 2;
-    change(queue);
+    QueueSettings settings;
+    settings.limits = limits;
+    settings.dead_letter = dead_letter;
+    set(settings);
   }
 };
 
@@ -62,6 +61,29 @@ TEST_CASE("a request that was taken before is a duplicate, also when the queue i
   CHECK(s.send({"a", "b"}, "p", 1) == "ok: duplicate duplicate");
   CHECK(s.send({"c"}, "p", 3) == "queue_full");
   CHECK(s.send({"c"}, "p", 4) == "queue_full");
+}
+
+TEST_CASE("of a request that was taken in part only the new messages need room", "[storage][limits]") {
+  Limited s({.messages = 2});
+  s.send({"a"}, "p", 1);
+  CHECK(s.send({"a", "b"}, "p", 1) == "ok: duplicate 0-2");
+}
+
+TEST_CASE("a full dead-letter queue takes what it has room for", "[storage][limits]") {
+  Limited s({.messages = 4, .when_full = WhenFull::kDeadLetter}, "r");
+  QueueSettings small;
+  small.limits.messages = 2;
+  s.set(small, {2});
+  s.send({"a", "b", "c", "d"});
+  s.send({"e", "f", "g"});
+  for (int i = 0; i < 6; ++i) s.wait(0);
+  CHECK(s.counts({2}).ready == 2);
+  CHECK(s.counts({1}).dead == 1);
+  s.set({}, {2});
+  s.wait(1000);
+  for (int i = 0; i < 6; ++i) s.wait(0);
+  CHECK(s.counts({2}).ready == 3);
+  CHECK(s.counts({1}).dead == 0);
 }
 
 TEST_CASE("a queue's bytes are those of its records", "[storage][limits]") {
@@ -121,10 +143,9 @@ TEST_CASE("a full queue moves its oldest to the dead-letter queue", "[storage][l
     CHECK(none.send({"b"}) == "queue_full");
   }
   SECTION("and that one may be full itself, then they wait") {
-    QueueInfo full{{2}, "r", {0}, {0}, {}};
-    full.settings.limits.messages = 1;
-    full.version = 2;
-    s.change(full);
+    QueueSettings full;
+    full.limits.messages = 1;
+    s.set(full, {2});
     s.settle(Op::kNack, {s.receipts[0]});
     CHECK(s.send({"d"}).starts_with("ok: 0-"));
     for (int i = 0; i < 6; ++i) s.wait(0);

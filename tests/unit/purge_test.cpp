@@ -25,6 +25,14 @@ struct PurgeScript : ServiceScript {
     REQUIRE(removed != nullptr);
     return std::to_string(*as_number(*removed));
   }
+  // A second purge on its way to the disk, while what the first one took is in the store still.
+  Turn purge_again() {
+    gathering = true;
+    CHECK(purge().empty());
+    Turn second = std::exchange(turn, {});
+    service.seal(second, now, outbox);
+    return second;
+  }
   void send_thousands(int count) {
     const std::vector<std::string> bodies(1000, "x");
     for (int i = 0; i < count; ++i) send(bodies);
@@ -171,10 +179,7 @@ TEST_CASE("the row of a purge goes also when a later one could not be written", 
   PurgeScript s;
   s.send_thousands(1);
   CHECK(s.purge() == "1000");  // its messages are in the store still
-  s.gathering = true;
-  s.purge();
-  Turn second = std::exchange(s.turn, {});
-  s.service.seal(second, s.now, s.outbox);
+  Turn second = s.purge_again();
   s.wait(0);  // the first one's removal ends
   s.fail_commit(std::move(second), Errc::kInsufficientStorage);
   s.gathering = false;
@@ -188,10 +193,7 @@ TEST_CASE("the end of one purge does not forget another that is being written", 
   s.send_thousands(5);
   CHECK(s.purge() == "5000");  // its messages are in the store still
   s.send_thousands(6);
-  s.gathering = true;
-  CHECK(s.purge().empty());
-  Turn second = std::exchange(s.turn, {});
-  s.service.seal(second, s.now, s.outbox);
+  Turn second = s.purge_again();
   s.records.apply(second.effects);
   s.records.apply(second.writes);
   s.wait(1);  // the first one comes to its end

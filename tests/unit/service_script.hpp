@@ -82,6 +82,13 @@ class ServiceScript {
     followed = service.follow_catalog({7}, change, now, turn, outbox);
     commit();
   }
+  // New settings of a queue, each time.
+  void set(const QueueSettings& settings, QueueId queue = {1}) {
+    QueueInfo info = *catalog.find_queue(queue);
+    info.settings = settings;
+    ++info.version;
+    change(info);
+  }
   void change(CatalogChange what) {
     CatalogUpdate update{0, catalog.version(), {catalog.version().value + 1}, {what}};
     catalog.apply(update);
