@@ -2,6 +2,7 @@
 #include "storage/log_reader.hpp"
 
 #include <lmdb.h>
+#include <sys/mman.h>
 
 #include "storage/log.hpp"
 #include "storage/log_rows.hpp"
@@ -44,7 +45,14 @@ void LogReader::release() {
   open_ = false;
 }
 
+// The advice may be refused, and reach beyond the file: then nothing happens.
+void LogReader::touch(std::string_view row) {
+  const auto wanted = ahead_.touch(reinterpret_cast<std::uintptr_t>(row.data()));
+  if (wanted) madvise(reinterpret_cast<void*>(wanted->address), wanted->bytes, MADV_WILLNEED);
+}
+
 Result<std::string_view> LogReader::assemble(RecordPlace place, std::string_view first) {
+  touch(first);
   const auto header = read_record_header(first);
   if (!header) return damaged(place, header.error().context);
   const std::size_t chunks = chunk_count(record_bytes(*header));
@@ -58,6 +66,7 @@ Result<std::string_view> LogReader::assemble(RecordPlace place, std::string_view
     const bool there = code == 0 && is_log_key(bytes_at(key), key.mv_size) && place_of(bytes_at(key)) == place &&
                        chunk_of(bytes_at(key)) == chunk;
     if (!there) return damaged(place, "a part of the record is missing");
+    touch(text_of(value));
     assembled_.append(text_of(value));
   }
   return assembled_;

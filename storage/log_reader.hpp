@@ -4,6 +4,7 @@
 #include <string>
 
 #include "protocol/error.hpp"
+#include "storage/read_ahead.hpp"
 #include "storage/record_source.hpp"
 
 struct MDB_cursor;
@@ -36,7 +37,10 @@ class LogReader {
   // The whole record whose first part is `first`; leaves the cursor on its last part when all are there.
   Result<std::string_view> assemble(RecordPlace place, std::string_view first);
 
+  void touch(std::string_view row);
+
   Log& log_;
+  ReadAhead ahead_;
   MDB_txn* txn_ = nullptr;
   MDB_cursor* cursor_ = nullptr;
   bool open_ = false;
