@@ -37,9 +37,10 @@ struct LogEntry {
 };
 
 struct PartitionLimits {
-  std::uint64_t controls_kept_max = 100'000;  // LSNs behind what is applied, for followers that are away
-  std::size_t fetch_bytes_max = 4 << 20;      // of one answer to a follower, but at least one record
-  std::size_t snapshot_records_max = 5'000;   // of one part: what one transaction takes well
+  std::uint64_t controls_kept_max = 100'000;      // LSNs behind what is applied, for followers that are away
+  std::size_t fetch_bytes_max = 4 << 20;          // of one answer to a follower, but at least one record
+  std::size_t snapshot_records_max = 5'000;       // of one part: what one transaction takes well
+  std::uint64_t turn_fetch_bytes_max = 16 << 20;  // gathered for the next transaction; then a follower waits for it
 };
 
 // Knows no socket, disk, thread or clock. Not thread-safe. A replica is a log and what its committed records made of

@@ -367,15 +367,17 @@ void Service::tick(const Now& now, Turn& turn, Outbox& out) {
   if (!deleted_.empty() && now.steady >= drops_due_) drop_deleted(now, turn);
   remove_dropped(turn.effects);
   if (const auto due = scrub_.due(); due && *due <= now.steady) scrub(now, turn, out);
-  if (now.steady >= replicas_due_) tick_replicas(now, out);
+  if (now.steady >= replicas_due_) tick_replicas(now, turn, out);
 }
 
-void Service::tick_replicas(const Now& now, Outbox& out) {
+// A snapshot's next part is asked for while the last one is written, until the disk is too far behind.
+void Service::tick_replicas(const Now& now, const Turn& turn, Outbox& out) {
   replicas_due_ = TimeMs{INT64_MAX};
   ReplicaEffects effects;
   for (const PartitionId id : replicated_) {
     Partition& core = partitions_.at(id);
     if (core.replica().next_deadline() <= now.steady) {
+      if (turn.stored_bytes >= limits_.partition.turn_fetch_bytes_max) core.replica().fetch_later(now.steady);
       core.replica().tick(now.steady, effects);
       pass_on(core, effects, now, out);
     }

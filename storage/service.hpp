@@ -137,7 +137,7 @@ class Service {
   void release(Partition& partition, const Now& now, Outbox& out);
   void let_go(PendingReply& reply, const Now& now, Outbox& out);
   void scrub(const Now& now, Turn& turn, Outbox& out);
-  void tick_replicas(const Now& now, Outbox& out);
+  void tick_replicas(const Now& now, const Turn& turn, Outbox& out);
   void watch(const Partition& partition);  // after all that may bring its replica's deadline nearer
   bool is_full(const Now& now, std::uint64_t more) const;
   Queue* find_queue(const QueuePlace& key);

@@ -84,12 +84,11 @@ std::string Service::show(const Call& call, PagePlace after, const StatePage& pa
     shown += body.size();
     read += record_bytes(header);
     const ReturnState* state = queue->returned(lsn);
-    writer.add(
-        {call.partition.id(), lsn, look->state, look->deliveries, header.sent_ms, header.priority, header.expires_ms,
-         look->until ? wall_of(*look->until, call.now) : TimeMs{}, record->body.size(), record->attributes,
-         state == nullptr ? std::string_view() : move_cause_name(state->move.cause),
-         state == nullptr ? std::string_view() : std::string_view(state->reason)},
-        body);
+    writer.add({call.partition.id(), lsn, look->state, look->deliveries, header.sent_ms, header.priority,
+                header.expires_ms, look->until ? wall_of(*look->until, call.now) : TimeMs{}, record->body.size(),
+                record->attributes, state == nullptr ? std::string_view() : move_cause_name(state->move.cause),
+                state == nullptr ? std::string_view() : std::string_view(state->reason)},
+               body);
     last = {lsn, header_.order == BrowseOrder::kNext ? header.priority : Priority{0}};
   }
   return finish(page.reached);

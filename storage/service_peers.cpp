@@ -411,7 +411,10 @@ bool Service::take_snapshot(Partition& partition, const SnapshotRecords& part, s
     turn.effects.returns[{partition.id(), lsn}] = {};
   }
   for (const auto& [shipped, returned, record, was_here] : live) {
-    if (!is_known(shipped)) turn.writes.records.push_back({{partition.id(), shipped.lsn}, *record, shipped.bytes});
+    if (!is_known(shipped)) {
+      turn.writes.records.push_back({{partition.id(), shipped.lsn}, *record, shipped.bytes});
+      turn.stored_bytes += stored_bytes(shipped.bytes.size());
+    }
     partition.restore_message(shipped.lsn, record->header, returned, now);
     // A record that was not here has no row that could be an old one.
     if (was_here || !returned.is_empty()) turn.effects.returns[{partition.id(), shipped.lsn}] = returned;

@@ -13,8 +13,9 @@ namespace {
 
 constexpr std::size_t kTurnRecordsMax = 10'000;  // LMDB slows down beyond
 constexpr std::uint64_t kTurnBytesMax = 64 * 1024 * 1024;
-constexpr std::size_t kDrainMax = 256;         // requests a turn, so that time and commits get theirs
-constexpr std::size_t kInlineRequestsMax = 1;  // alone, a commit inline saves the thread hop
+constexpr std::size_t kDrainMax = 256;                 // requests a turn, so that time and commits get theirs
+constexpr std::size_t kInlineRequestsMax = 1;          // alone, a commit inline saves the thread hop
+constexpr std::uint64_t kInlineBytesMax = 256 * 1024;  // beyond, what comes meanwhile is taken meanwhile
 constexpr DurationMs kSyncEvery{1000};
 constexpr DurationMs kEffectsWait{20};
 
@@ -278,7 +279,8 @@ void Worker::commit_gathered() {
   out_.peers.clear();
   auto gathered = std::exchange(gathering_, std::make_unique<Gathered>());
   effects_due_ = now_.steady + kEffectsWait;
-  if (gathered->requests <= kInlineRequestsMax || gathered->turn.writes.empty()) {
+  const bool is_short = gathered->requests <= kInlineRequestsMax && gathered->turn.stored_bytes <= kInlineBytesMax;
+  if (is_short || gathered->turn.writes.empty()) {
     finish(*gathered, log_->commit(gathered->turn.effects, gathered->turn.writes));
   } else {
     committing_ = std::move(gathered);

@@ -58,9 +58,12 @@ def fill(endpoint, queues, messages, size):
                 sent, waiting = sent + count, waiting + 1
                 continue
             header, _ = client.reply(PATIENCE_S)
-            if header["code"] != "ok":
-                sys.exit(f"a send failed: {header}")
             waiting -= 1
+            if header.get("retry"):
+                sent -= batch
+                time.sleep(0.1)
+            elif header["code"] != "ok":
+                sys.exit(f"a send failed: {header}")
 
 
 def start_load(endpoint, rate):
