@@ -24,7 +24,8 @@ using Lsn = Id<struct LsnTag, std::uint64_t>;            // place in a partition
 using Epoch = Id<struct EpochTag, std::uint32_t>;        // one term of a partition's leader; 0 is before the first
 using LeaseNumber = Id<struct LeaseTag, std::uint32_t>;  // grows with each lease of one leader's term
 using Sequence = Id<struct SequenceTag, std::uint64_t>;  // a producer's count of messages to one queue, from 1
-using SessionId = Id<struct SessionTag, std::uint64_t>;  // one life of a worker or router, given by metad
+using OrderingKey = Id<struct OrderingKeyTag, std::uint64_t>;        // hash of a message's key; 0: it has none
+using SessionId = Id<struct SessionTag, std::uint64_t>;              // one life of a worker or router, given by metad
 using CatalogVersion = Id<struct CatalogVersionTag, std::uint64_t>;  // grows with each change of the catalog
 using PartitionVersion =
     Id<struct PartitionVersionTag, std::uint64_t>;  // grows with each change of a partition's entry
@@ -40,12 +41,20 @@ inline DurationMs operator-(TimeMs later, TimeMs earlier) { return {later.value 
 using Priority = std::uint8_t;
 inline constexpr std::size_t kPriorities = 10;
 
+// One lease of one message, in its partition.
+struct LeaseId {
+  Epoch epoch;  // in which it was given
+  LeaseNumber number;
+  auto operator<=>(const LeaseId&) const = default;
+};
+
 // Names one lease of one message: only the holder of the latest lease can settle it (docs/protocol.md, "Receipts").
 struct Receipt {
   PartitionId partition;
   Epoch epoch;
   Lsn lsn;
   LeaseNumber lease;
+  LeaseId lease_id() const { return {epoch, lease}; }
   auto operator<=>(const Receipt&) const = default;
 };
 

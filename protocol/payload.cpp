@@ -18,7 +18,7 @@ constexpr ReadLimits kPayloadLimits{.array_items = kBatchMessagesMax,
                                     .values = kPayloadValuesMax};
 
 // Message keys that the protocol names and this broker does not offer yet: refused, never silently dropped.
-constexpr std::array<std::string_view, 2> kReservedKeys{"key", "dedup_id"};
+constexpr std::array<std::string_view, 1> kReservedKeys{"dedup_id"};
 
 constexpr std::uint32_t kDeliveryPairs = 5;  // that each delivered message has
 
@@ -31,10 +31,11 @@ struct Label {
   std::string_view key;
   std::string_view Attributes::*value;
 };
-constexpr std::array<Label, 4> kLabels{{{"content_type", &Attributes::content_type},
+constexpr std::array<Label, 5> kLabels{{{"content_type", &Attributes::content_type},
                                         {"reply_to", &Attributes::reply_to},
                                         {"correlation_id", &Attributes::correlation_id},
-                                        {"traceparent", &Attributes::traceparent}}};
+                                        {"traceparent", &Attributes::traceparent},
+                                        {"key", &Attributes::key}}};
 
 // An array of 32-bit count, whose count is filled in when it is known.
 void begin_array(std::string& out) { out.assign("\xdd\0\0\0\0", 5); }
@@ -165,6 +166,7 @@ Result<void> read_message_map(const msgpack::object& object, SendItem& item) {
   item.options = *options;
   const auto attributes = read_attributes(object);
   if (!attributes) return tl::unexpected<Error>(attributes.error());
+  item.key = attributes->key;
   item.attributes = pack_attributes(*attributes);
   return {};
 }

@@ -30,6 +30,7 @@ struct MessageOptions {
 struct SendItem {
   std::string_view body;
   MessageOptions options;
+  std::string_view key;    // empty: none
   std::string attributes;  // what travels with the body, as stored: see pack_attributes; empty when there is none
   Error error{Errc::kOk, {}};
 };
@@ -52,13 +53,14 @@ struct Origin {
   TimeMs sent_ms;
 };
 
-// What goes with a body from the producer to the consumer; the broker does not look at it. Empty: absent.
+// What goes with a body from the producer to the consumer; the broker looks at the key alone. Empty: absent.
 struct Attributes {
   std::vector<HeaderView> headers;
   std::string_view content_type;
   std::string_view reply_to;  // a queue's name, by custom
   std::string_view correlation_id;
   std::string_view traceparent;  // of W3C Trace Context
+  std::string_view key;          // messages of the same one go out one after the other
   std::optional<Origin> origin;  // of a dead message; the broker gives it
 };
 

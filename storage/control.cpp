@@ -8,6 +8,7 @@ namespace {
 
 constexpr std::size_t kAckBytes = 8 + 4;
 constexpr std::size_t kOldReturnBytes = 8 + 4 + 8;
+constexpr std::size_t kLeasedBytes = 8 + 4 + kLeaseBytes;
 
 template <class T>
 void put(std::string& out, T value) {
@@ -49,6 +50,14 @@ struct Encode {
   void operator()(const LogRange& range) const {
     put(out, range.first.value);
     put(out, range.end.value);
+  }
+  void operator()(const Leases& leases) const {
+    out.reserve(leases.size() * kLeasedBytes);
+    for (const LeasedMessage& message : leases) {
+      put(out, message.lsn.value);
+      put(out, message.bytes);
+      encode_lease(message.lease, out);
+    }
   }
 };
 
@@ -112,6 +121,19 @@ Result<ControlBody> decode_range(std::string_view bytes) {
   return LogRange{first, {take<std::uint64_t>(bytes)}};
 }
 
+Result<ControlBody> decode_leases(std::string_view bytes) {
+  if (bytes.size() % kLeasedBytes != 0) return torn();
+  Leases leases;
+  leases.reserve(bytes.size() / kLeasedBytes);
+  while (!bytes.empty()) {
+    const Lsn lsn{take<std::uint64_t>(bytes)};
+    const auto size = take<std::uint32_t>(bytes);
+    leases.push_back({lsn, size, take_lease(bytes)});
+    if (!leases.back().lease.is_set()) return fail(Errc::kInternal, "a control record has a lease of no term");
+  }
+  return leases;
+}
+
 }  // namespace
 
 std::string encode_control(const ControlBody& body) {
@@ -132,6 +154,8 @@ Result<ControlBody> decode_control(RecordType type, std::string_view bytes) {
       return decode_names(bytes);
     case RecordType::kCompare:
       return decode_range(bytes);
+    case RecordType::kLeases:
+      return decode_leases(bytes);
     case RecordType::kEpochStart:
     case RecordType::kDropQueue:
     case RecordType::kPurge:

@@ -26,6 +26,14 @@ struct ReturnedMessage {
   bool operator==(const ReturnedMessage&) const = default;
 };
 
+// A message that goes out under a lease which is kept for it, or whose lease goes on for longer.
+struct LeasedMessage {
+  Lsn lsn;
+  std::uint32_t bytes;  // of its record
+  LoggedLease lease;
+  bool operator==(const LeasedMessage&) const = default;
+};
+
 // LSNs [first, end) of the partition.
 struct LogRange {
   Lsn first;
@@ -36,11 +44,13 @@ struct LogRange {
 using Acks = std::vector<AckedMessage>;
 using Returns = std::vector<ReturnedMessage>;
 using ProducerNames = std::vector<std::string>;
-using ControlBody = std::variant<std::monostate, Acks, Returns, ProducerNames, LogRange>;
+using Leases = std::vector<LeasedMessage>;
+using ControlBody = std::variant<std::monostate, Acks, Returns, ProducerNames, LogRange, Leases>;
 
 // Little-endian, without padding (docs/disk-format.md, "Control records"): acks are lsn u64, bytes u32; returns lsn
 // u64, a length u16 and so many bytes of state (storage/return_state.hpp), those of the older kind lsn u64, deliveries
-// u32, ready_ms i64; names are a length u8 and that many bytes; a range is first u64, end u64.
+// u32, ready_ms i64; names are a length u8 and that many bytes; a range is first u64, end u64; leases lsn u64, bytes
+// u32, and the lease (storage/return_state.hpp).
 std::string encode_control(const ControlBody& body);
 // Errors: internal, when the bytes do not end where an item does, or the type has another body or is no control record.
 Result<ControlBody> decode_control(RecordType type, std::string_view bytes);

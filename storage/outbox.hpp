@@ -19,6 +19,7 @@ struct PeerFrame {
 };
 
 Error few_replicas();    // rule 9
+Error not_ready();       // rule 3
 Error leader_changed();  // the reply to what was not committed when another leader was elected
 
 struct Outbox {

@@ -1,6 +1,8 @@
 // Appending: the ways by which records come into a partition's log, and out of it again.
 #include "storage/partition.hpp"
 
+#include <xxhash.h>
+
 #include <algorithm>
 
 #include "protocol/invariant.hpp"
@@ -73,7 +75,7 @@ void Partition::restore_message(Lsn lsn, const RecordHeader& header, const Retur
   const bool came_back = !returned.is_empty();
   queue.append(lsn,
                {bytes, header.priority, steady_of(came_back ? returned.ready_ms : header.ready_ms, now),
-                expiry_of(header.expires_ms, now), came_back ? &returned : nullptr},
+                expiry_of(header.expires_ms, now), came_back ? &returned : nullptr, header.key},
                now.steady);
 }
 
@@ -90,12 +92,13 @@ Result<void> Partition::restore_entry(Lsn lsn, const RecordView& record) {
                  nullptr,
                  header.priority,
                  header.ready_ms,
-                 header.expires_ms};
+                 header.expires_ms,
+                 header.key};
   if (header.type != RecordType::kMessage) {
     auto body = decode_control(header.type, record.body);
     if (!body) return tl::unexpected<Error>(body.error());
     entry.control = std::make_unique<ControlBody>(std::move(*body));
-    if (header.type == RecordType::kDropQueue) dropping_.insert(header.queue);
+    note_emptying(entry);
     log_forget(entry);
   } else {
     if (!record.producer.empty())
@@ -125,15 +128,13 @@ Result<void> Partition::lead(Turn& turn, const Now& now) {
   }
   epoch_ = replica_.epoch();
   delivers_ = false;
-  if (replica_.alone()) {
-    first_epoch_ = std::min(first_epoch_, epoch_);
-  } else {
+  if (!replica_.alone()) {
     // Somebody else may have led in between: leases of then are nobody's.
-    first_epoch_ = epoch_;
     for (auto& [id, queue] : queues_) queue.end_leases();
     // Rule 3. An empty log has nothing to commit, and stays empty, so that metad can put a new partition anywhere.
     if (replica_.end() > Lsn{1}) append_control(RecordType::kEpochStart, {}, {}, now, turn);
   }
+  for (auto& [id, queue] : queues_) queue.resume_leases(now.steady);
   note_end(turn);
   return {};
 }
@@ -141,7 +142,6 @@ Result<void> Partition::lead(Turn& turn, const Now& now) {
 // The only replica that there is keeps its leases until it leads again.
 void Partition::resign() {
   if (replica_.alone()) return;
-  first_epoch_ = Epoch{UINT32_MAX};
   for (auto& [id, queue] : queues_) queue.end_leases();
 }
 
@@ -158,6 +158,10 @@ Result<void> Partition::note_epoch() {
 // --- the leader's records --------------------------------------------------------------------------------------------
 
 namespace {
+
+OrderingKey ordering_key(std::string_view key) {
+  return key.empty() ? OrderingKey{} : OrderingKey{std::max<std::uint64_t>(XXH3_64bits(key.data(), key.size()), 1)};
+}
 
 // When the message is ready and when it expires, by this leader's clock.
 void apply_options(const MessageOptions& options, const Partition::Sender& sender, TimeMs wall, RecordHeader& header) {
@@ -201,6 +205,7 @@ Result<Partition::Appended> Partition::append(const Sender& sender, const std::v
     header.body_bytes = static_cast<std::uint32_t>(items[i]->body.size());
     if (admitted.row != nullptr) header.sequence = Sequence{sender.sequence.value + i};
     apply_options(items[i]->options, sender, now.wall, header);
+    header.set_key(ordering_key(items[i]->key));
     std::string_view attributes;
     if (!items[i]->attributes.empty()) attributes = turn.kept_strings.emplace_back(items[i]->attributes);
     log_message(lsn, {header, producer, attributes, items[i]->body}, admitted.row, now, turn);
@@ -226,7 +231,8 @@ void Partition::log_message(Lsn lsn, const RecordView& record, Producers::Row* p
                    {},
                    header.priority,
                    header.ready_ms,
-                   header.expires_ms});
+                   header.expires_ms,
+                   header.key});
   stored_ += stored_bytes(bytes);
   turn.stored_bytes += stored_bytes(bytes);
   if (producer != nullptr) Producers::logged(*producer, header.sequence, lsn);
@@ -266,6 +272,7 @@ void Partition::append_moved(QueueId queue, const std::string& producer, std::ve
     const std::string_view attributes = turn.kept_strings.emplace_back(std::move(message.attributes));
     RecordHeader header = header_of(RecordType::kMessage, queue, now);
     header.priority = message.priority;
+    header.set_key(message.key);
     header.producer_bytes = static_cast<std::uint8_t>(name.size());
     header.attribute_bytes = static_cast<std::uint32_t>(attributes.size());
     header.body_bytes = static_cast<std::uint32_t>(message.body.size());
@@ -291,7 +298,7 @@ void Partition::append_control(RecordType type, QueueId queue, ControlBody body,
   entry.effect_stored = replica_.alone();
   entry.queue = queue;
   entry.control = std::make_unique<ControlBody>(std::move(body));
-  if (type == RecordType::kDropQueue) dropping_.insert(queue);
+  note_emptying(entry);
   log_forget(entry);
   if (entry.effect_stored) {
     store_effect(entry, turn.writes);
@@ -305,6 +312,11 @@ void Partition::append_control(RecordType type, QueueId queue, ControlBody body,
   }
   tail_.push_back(std::move(entry));
   note_end(turn);
+}
+
+void Partition::note_emptying(const LogEntry& entry) {
+  if (entry.type == RecordType::kDropQueue) dropping_.insert(entry.queue);
+  if (entry.type == RecordType::kDropQueue || entry.type == RecordType::kPurge) emptying_.insert(entry.queue);
 }
 
 void Partition::log_forget(const LogEntry& entry) {
@@ -366,6 +378,7 @@ void Partition::cut_tail(Lsn end) {
     if (entry.type == RecordType::kDropQueue) dropping_.erase(entry.queue);
     // An earlier removal may have left its row to this one, which is not to be now.
     const bool removes = entry.type == RecordType::kPurge || entry.type == RecordType::kDropQueue;
+    if (removes) emptying_.extract(entry.queue);
     if (removes && entry.effect_stored) dropped_.try_emplace(entry.queue);
     Queue* const queue = find_queue(entry.queue);
     if (queue == nullptr || entry.control == nullptr) continue;
@@ -373,6 +386,8 @@ void Partition::cut_tail(Lsn end) {
       for (const AckedMessage& ack : *acks) queue->restore(ack.lsn);
     } else if (const auto* returns = std::get_if<Returns>(entry.control.get())) {
       for (const ReturnedMessage& message : *returns) queue->restore(message.lsn);
+    } else if (const auto* leases = std::get_if<Leases>(entry.control.get())) {
+      for (const LeasedMessage& message : *leases) queue->undo_lease(message.lsn, message.lease.id);
     }
   }
   count_logged();

@@ -34,6 +34,7 @@ struct LogEntry {
   Priority priority = 0;
   TimeMs ready_ms;
   TimeMs expires_ms;
+  OrderingKey key;
 };
 
 struct PartitionLimits {
@@ -92,6 +93,7 @@ class Partition {
   struct Moved {
     std::uint64_t mark;
     Priority priority;
+    OrderingKey key;
     std::string attributes;
     std::string_view body;
   };
@@ -158,6 +160,7 @@ class Partition {
   // A deleted queue goes by a record of the log, at once from the queues, and then a part at a time from the store.
   bool has(QueueId queue) const { return queues_.contains(queue) || producers_.has(queue); }
   bool is_dropping(QueueId queue) const { return dropping_.contains(queue); }  // the record is not applied yet
+  bool is_emptying(QueueId queue) const { return !emptying_.empty() && emptying_.contains(queue); }  // or a purge's
   // A purged queue loses its messages in the same way, and keeps all else.
   bool has_dropped() const { return !dropped_.empty(); }
   bool has_removable() const;  // otherwise they wait for the turn that is being written
@@ -171,8 +174,6 @@ class Partition {
     under_way_ = 0;
   }
 
-  // Receipts of every term that this process has led without a break are good: its leases went on through them.
-  bool knows(Epoch epoch) const { return epoch >= first_epoch_ && epoch <= epoch_; }
   // Replies that wait for the replicas.
   std::deque<PendingReply>& waiting() { return waiting_; }
   // Words to other workers, that what they moved here is committed, once all below `end` is.
@@ -209,11 +210,13 @@ class Partition {
   RecordHeader header_of(RecordType type, QueueId queue, const Now& now) const;
   void note_end(Turn& turn);
   void log_message(Lsn lsn, const RecordView& record, Producers::Row* producer, const Now& now, Turn& turn);
+  void note_emptying(const LogEntry& entry);
   void log_forget(const LogEntry& entry);
   void count_logged();
   void apply(const LogEntry& entry, const Now& now, WriteBatch& effects, Applied& applied);
   void apply_acks(const LogEntry& entry, WriteBatch& effects);
   void apply_returns(const LogEntry& entry, const Now& now, WriteBatch& effects);
+  void apply_leases(const LogEntry& entry, const Now& now, WriteBatch& effects);
   ReturnState state_of(const ReturnedMessage& message, Lsn record) const;
   void apply_forget(const LogEntry& entry, WriteBatch& effects);
   void apply_drop(const LogEntry& entry, WriteBatch& effects);
@@ -232,8 +235,7 @@ class Partition {
   const PartitionLimits limits_;
   std::uint64_t& stored_;
   Replica replica_;
-  Epoch epoch_;                    // the last term that was led or followed
-  Epoch first_epoch_{UINT32_MAX};  // the first term of this process's leases
+  Epoch epoch_;  // the last term that was led or followed
   std::deque<LogEntry> tail_;
   Lsn applied_{1};
   Lsn trimmed_{1};
@@ -251,7 +253,8 @@ class Partition {
   Producers producers_;
   std::vector<const Producers::Row*> applied_producers_;  // during advance(): whose rows are to be written
   std::map<QueueId, Queue> queues_;
-  std::set<QueueId> dropping_;  // in the tail
+  std::set<QueueId> dropping_;       // in the tail
+  std::multiset<QueueId> emptying_;  // likewise, and purges
   std::map<QueueId, Dropped> dropped_;
   std::deque<PendingReply> waiting_;
   std::deque<Taken> taken_;

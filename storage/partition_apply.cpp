@@ -29,9 +29,10 @@ void Partition::apply(const LogEntry& entry, const Now& now, WriteBatch& effects
   if (entry.queue.value != 0) applied.touched.insert(entry.queue);
   switch (entry.type) {
     case RecordType::kMessage:
-      queues_[entry.queue].append(
-          entry.lsn, {entry.bytes, entry.priority, steady_of(entry.ready_ms, now), expiry_of(entry.expires_ms, now)},
-          now.steady);
+      queues_[entry.queue].append(entry.lsn,
+                                  {entry.bytes, entry.priority, steady_of(entry.ready_ms, now),
+                                   expiry_of(entry.expires_ms, now), nullptr, entry.key},
+                                  now.steady);
       if (entry.producer == nullptr) break;
       Producers::apply(*entry.producer, entry.sequence, entry.sent_ms, entry.lsn);
       // Messages of a producer come in runs.
@@ -44,6 +45,9 @@ void Partition::apply(const LogEntry& entry, const Now& now, WriteBatch& effects
     case RecordType::kOldReturns:
     case RecordType::kReturns:
       apply_returns(entry, now, effects);
+      break;
+    case RecordType::kLeases:
+      apply_leases(entry, now, effects);
       break;
     case RecordType::kForgetProducers:
       apply_forget(entry, effects);
@@ -88,6 +92,16 @@ void Partition::apply_returns(const LogEntry& entry, const Now& now, WriteBatch&
   }
 }
 
+void Partition::apply_leases(const LogEntry& entry, const Now& now, WriteBatch& effects) {
+  Queue* const queue = find_queue(entry.queue);
+  if (queue == nullptr) return;
+  for (const LeasedMessage& message : std::get<Leases>(*entry.control)) {
+    const auto deadline = replica_.leads() ? std::optional(now.steady + message.lease.duration) : std::nullopt;
+    const bool here = queue->apply_lease(message.lsn, message.lease, message.bytes, deadline);
+    if (here && !entry.effect_stored) effects.returns[{id_, message.lsn}] = *queue->returned(message.lsn);
+  }
+}
+
 // Of all replicas the same, and it grows along the log.
 ReturnState Partition::state_of(const ReturnedMessage& message, Lsn record) const {
   ReturnState state = message.state;
@@ -120,6 +134,7 @@ void Partition::apply_drop(const LogEntry& entry, WriteBatch& effects) {
 
 // How many they are.
 std::uint64_t Partition::take_out_all(const LogEntry& entry, WriteBatch& effects) {
+  emptying_.extract(entry.queue);
   Dropped& dropped = dropped_[entry.queue];
   dropped.below = entry.lsn;
   std::size_t count = 0;
@@ -144,7 +159,7 @@ bool Partition::is_stored_ahead(QueueId queue, std::initializer_list<RecordType>
 
 // What is stored of a message that was being given back would come behind its removal, and stay.
 bool Partition::has_removable() const {
-  return !dropped_.empty() && !is_stored_ahead(dropped_.begin()->first, {RecordType::kReturns});
+  return !dropped_.empty() && !is_stored_ahead(dropped_.begin()->first, {RecordType::kReturns, RecordType::kLeases});
 }
 
 void Partition::remove_dropped(std::size_t most, WriteBatch& effects) {
@@ -174,6 +189,14 @@ void Partition::store_effect(const LogEntry& entry, WriteBatch& writes) {
   } else if (entry.type == RecordType::kReturns) {
     for (const ReturnedMessage& message : std::get<Returns>(*entry.control)) {
       writes.returns[{id_, message.lsn}] = state_of(message, entry.lsn);
+    }
+  } else if (entry.type == RecordType::kLeases) {
+    const Queue& queue = queues_[entry.queue];
+    for (const LeasedMessage& message : std::get<Leases>(*entry.control)) {
+      const ReturnState* earlier = queue.returned(message.lsn);
+      ReturnState state = earlier == nullptr ? ReturnState{} : *earlier;
+      state.lease = message.lease;
+      writes.returns[{id_, message.lsn}] = state;
     }
   } else if (entry.type == RecordType::kForgetProducers) {
     for (const std::string& name : std::get<ProducerNames>(*entry.control)) {
@@ -263,6 +286,7 @@ void Partition::clear(Turn& turn) {
   }
   dropped_.clear();
   dropping_.clear();
+  emptying_.clear();
   tail_.clear();
   queues_.clear();
   controls_.clear();

@@ -13,15 +13,52 @@ namespace dmq {
 void Queue::append(Lsn lsn, const Arrival& arrival, TimeMs now) {
   bytes_ += arrival.bytes;
   stored_ += stored_bytes(arrival.bytes);
-  if (arrival.returned != nullptr) history_.emplace(lsn, *arrival.returned);
-  if (arrival.returned != nullptr && arrival.returned->move.is_set()) {
-    bury(lsn, arrival.priority, arrival.returned->move);
-  } else if (arrival.ready_at > now) {
-    delayed_.add(lsn, arrival.priority, arrival.ready_at, arrival.returned == nullptr);
+  newest_ = std::max(newest_, lsn);
+  const ReturnState* const returned = arrival.returned;
+  if (returned != nullptr) history_.emplace(lsn, *returned);
+  if (arrival.key.value != 0) keys_.learn(lsn, arrival.key, arrival.priority);
+  if (returned != nullptr && returned->move.is_set()) {
+    bury(lsn, arrival.priority, returned->move);
+  } else if (returned != nullptr && returned->lease.is_set() && keys_.knows(lsn)) {
+    lead_line(lsn);
+    leases_.emplace(lsn, Lease{kNever, returned->lease.id, returned->lease.given_ms, returned->deliveries + 1,
+                               arrival.bytes, arrival.priority});
   } else {
-    ready_.append(lsn, arrival.priority);
+    wait(lsn, arrival.priority, arrival.ready_at, now, returned == nullptr);
   }
   if (arrival.expires_at) expire_at(lsn, *arrival.expires_at);
+}
+
+// Ready at once or later, when its key lets it.
+void Queue::wait(Lsn lsn, Priority priority, TimeMs ready_at, TimeMs now, bool fresh) {
+  const bool later = ready_at > now;
+  if (keys_.knows(lsn) && !keys_.is_front(lsn) && !keys_.join(lsn, later ? ready_at : TimeMs{})) return;
+  later ? delayed_.add(lsn, priority, ready_at, fresh) : make_ready(lsn, priority, fresh || lsn == newest_);
+}
+
+void Queue::make_ready(Lsn lsn, Priority priority, bool fresh) {
+  if (keys_.knows(lsn)) return ready_.put_behind(lsn, priority, newest_);
+  fresh ? ready_.append(lsn, priority) : ready_.put_back(lsn, priority);
+}
+
+// It is settled, or dead: the next of its key has its turn.
+void Queue::leave_line(Lsn lsn) {
+  if (!keys_.knows(lsn)) return;
+  const auto next = keys_.leave(lsn);
+  if (!next) return;
+  if (next->ready_at.value == 0) return make_ready(next->lsn, next->priority, false);
+  delayed_.add(next->lsn, next->priority, next->ready_at, false);  // perhaps its time came: the next wake() sees
+}
+
+// It is out by what the log says, whatever this replica would have let out.
+void Queue::lead_line(Lsn lsn) {
+  const auto front = keys_.front(lsn);
+  if (front == lsn) return;
+  if (!front) return keys_.overtake(lsn, {});
+  const TimeMs ready_at = delayed_.ready_at(*front).value_or(TimeMs{});
+  const bool waits = ready_.remove(*front) || delayed_.remove(*front);
+  keys_.overtake(lsn, ready_at);
+  if (!waits) keys_.leave(*front);  // it is being settled, or was set aside
 }
 
 std::optional<Lsn> Queue::first_ready() const {
@@ -29,13 +66,14 @@ std::optional<Lsn> Queue::first_ready() const {
   return first ? std::optional(first->lsn) : std::nullopt;
 }
 
-Lease Queue::lease_first(TimeMs deadline, std::uint32_t bytes, TimeMs now_ms) {
+Lease Queue::lease_first(Epoch epoch, TimeMs deadline, std::uint32_t bytes, TimeMs now_ms) {
   const auto [lsn, priority] = *ready_.first();
   ready_.pop();
   ++last_lease_.value;
-  const Lease lease{deadline, last_lease_, now_ms, deliveries(lsn) + 1, bytes, priority};
+  const Lease lease{
+      keys_.knows(lsn) ? kNever : deadline, {epoch, last_lease_}, now_ms, deliveries(lsn) + 1, bytes, priority};
   leases_.emplace(lsn, lease);
-  push_deadline({deadline, lsn, lease.number});
+  if (!keys_.knows(lsn)) push_deadline({deadline, lsn, lease.id});
   return lease;
 }
 
@@ -43,8 +81,8 @@ bool Queue::withdraw(Lsn lsn) {
   if (const auto dead = dead_.find(lsn); dead != dead_.end()) {
     return dead->second.to.value == 0 && !std::exchange(dead->second.settling, true);
   }
-  const auto priority = ready_.remove(lsn);
-  if (!priority) return false;
+  if (!ready_.contains(lsn) && !keys_.is_held(lsn)) return false;
+  const auto priority = take_out(lsn);
   Lease withdrawn;
   withdrawn.priority = *priority;
   withdrawn.kind = Lease::Kind::kWithdrawn;
@@ -52,9 +90,9 @@ bool Queue::withdraw(Lsn lsn) {
   return true;
 }
 
-std::optional<Lease> Queue::begin_settle(Lsn lsn, LeaseNumber number) {
+std::optional<Lease> Queue::begin_settle(Lsn lsn, LeaseId id) {
   const auto found = leases_.find(lsn);
-  if (found == leases_.end() || found->second.number != number) return std::nullopt;
+  if (found == leases_.end() || found->second.id != id) return std::nullopt;
   return settling_.insert(leases_.extract(found)).position->second;
 }
 
@@ -72,11 +110,14 @@ void Queue::restore(Lsn lsn) {
     return return_to_ready(lsn, priority);
   }
   const auto lease = leases_.insert(settling_.extract(found)).position;
-  push_deadline({lease->second.deadline, lsn, lease->second.number});
+  push_deadline({lease->second.deadline, lsn, lease->second.id});
 }
 
 bool Queue::remove(Lsn lsn, std::uint32_t bytes) {
-  if (!take_out(lsn)) return false;
+  const bool was_here = take_out(lsn).has_value();
+  leave_line(lsn);
+  keys_.forget(lsn);
+  if (!was_here) return false;
   if (!overdue_.empty()) overdue_.erase(lsn);
   if (!history_.empty()) history_.erase(lsn);
   bytes_ -= bytes;
@@ -84,8 +125,10 @@ bool Queue::remove(Lsn lsn, std::uint32_t bytes) {
   return true;
 }
 
-void Queue::set_aside(Lsn lsn) {
+void Queue::set_aside(Lsn lsn, bool holds_key) {
   take_out(lsn);
+  if (!holds_key) leave_line(lsn);
+  if (!holds_key) keys_.forget(lsn);
   overdue_.erase(lsn);
   history_.erase(lsn);
 }
@@ -99,13 +142,27 @@ bool Queue::give_back(Lsn lsn, const ReturnState& state, TimeMs ready_at, TimeMs
     history_[lsn] = state;
   }
   if (state.move.is_set()) {
+    leave_line(lsn);
     bury(lsn, *priority, state.move);
-  } else if (ready_at <= now) {
-    return_to_ready(lsn, *priority);
   } else {
-    delayed_.add(lsn, *priority, ready_at, false);
+    wait(lsn, *priority, ready_at, now, false);
     came_back(lsn);
   }
+  return true;
+}
+
+bool Queue::apply_lease(Lsn lsn, const LoggedLease& lease, std::uint32_t bytes, std::optional<TimeMs> deadline) {
+  if (!keys_.knows(lsn) || !holds(lsn)) return false;
+  history_[lsn].lease = lease;
+  const bool expired_early = expired_.contains(lsn);           // at a new leader, that had not heard of the lease
+  if (settling_.contains(lsn) && !expired_early) return true;  // it ended, and what the log says of that comes later
+  lead_line(lsn);
+  if (const auto own = leases_.find(lsn); own != leases_.end() && own->second.id == lease.id)
+    return !deadline || extend(lsn, lease.id, *deadline);
+  take_out(lsn);
+  leases_.emplace(
+      lsn, Lease{deadline.value_or(kNever), lease.id, lease.given_ms, deliveries(lsn) + 1, bytes, keys_.priority(lsn)});
+  if (deadline) push_deadline({*deadline, lsn, lease.id});
   return true;
 }
 
@@ -119,17 +176,40 @@ void Queue::leave_again(Lsn lsn, Dead& dead) {
 }
 
 void Queue::end_leases() {
-  for (const auto& [lsn, lease] : leases_) return_to_ready(lsn, lease.priority);
-  for (const auto& [lsn, lease] : settling_) return_to_ready(lsn, lease.priority);
-  // What expired was not settled in this term; the next one looks again.
-  for (const auto& [lsn, lease] : settling_) {
+  std::vector<std::pair<Lsn, Lease>> ended(leases_.begin(), leases_.end());
+  ended.insert(ended.end(), settling_.begin(), settling_.end());
+  const auto before = [](const auto& a, const auto& b) { return a.first < b.first; };
+  if (!keys_.empty()) std::sort(ended.begin(), ended.end(), before);  // of a key, the first is the front
+  leases_.clear();
+  settling_.clear();
+  for (const auto& [lsn, lease] : ended) {
+    end_lease(lsn, lease);
+    // What expired was not settled in this term; the next one looks again.
     if (lease.kind == Lease::Kind::kExpired) expire_at(lsn, TimeMs{});
   }
   for (auto& [lsn, dead] : dead_) leave_again(lsn, dead);
-  leases_.clear();
-  settling_.clear();
   deadlines_.clear();
   expired_.clear();
+}
+
+void Queue::end_lease(Lsn lsn, const Lease& lease) {
+  if (lease.kind != Lease::Kind::kLease || !is_logged(lsn, lease.id)) return return_to_ready(lsn, lease.priority);
+  Lease& kept = leases_.emplace(lsn, lease).first->second;
+  kept.deadline = kNever;
+}
+
+void Queue::resume_leases(TimeMs now) {
+  if (keys_.empty()) return;
+  for (auto& [lsn, lease] : leases_) {
+    if (lease.deadline != kNever || !is_logged(lsn, lease.id)) continue;
+    lease.deadline = now + history_.at(lsn).lease.duration;
+    push_deadline({lease.deadline, lsn, lease.id});
+  }
+}
+
+bool Queue::is_logged(Lsn lsn, LeaseId id) const {
+  const ReturnState* const state = returned(lsn);
+  return state != nullptr && state->lease.is_set() && state->lease.id == id;
 }
 
 const ReturnState* Queue::returned(Lsn lsn) const {
@@ -170,25 +250,34 @@ std::optional<Priority> Queue::take_out(Lsn lsn) {
     return priority;
   }
   if (const auto priority = ready_.remove(lsn)) return priority;
+  if (keys_.is_held(lsn)) {
+    keys_.leave(lsn);
+    return keys_.priority(lsn);
+  }
   return delayed_.remove(lsn);
 }
 
 bool Queue::holds(Lsn lsn) const {
   return settling_.contains(lsn) || leases_.contains(lsn) || ready_.contains(lsn) || delayed_.contains(lsn) ||
-         dead_.contains(lsn);
+         dead_.contains(lsn) || keys_.is_held(lsn);
 }
 
-bool Queue::extend(Lsn lsn, LeaseNumber number, TimeMs deadline) {
+bool Queue::extend(Lsn lsn, LeaseId id, TimeMs deadline) {
   const auto found = leases_.find(lsn);
-  if (found == leases_.end() || found->second.number != number) return false;
+  if (found == leases_.end() || found->second.id != id) return false;
   found->second.deadline = deadline;
-  push_deadline({deadline, lsn, number});
+  push_deadline({deadline, lsn, id});
   return true;
 }
 
-bool Queue::undo_lease(Lsn lsn, LeaseNumber number) {
+const Lease* Queue::lease(Lsn lsn, LeaseId id) const {
   const auto found = leases_.find(lsn);
-  if (found == leases_.end() || found->second.number != number) return false;
+  return found == leases_.end() || found->second.id != id ? nullptr : &found->second;
+}
+
+bool Queue::undo_lease(Lsn lsn, LeaseId id) {
+  const auto found = leases_.find(lsn);
+  if (found == leases_.end() || found->second.id != id || is_logged(lsn, id)) return false;
   const Priority priority = found->second.priority;
   leases_.erase(found);
   return_to_ready(lsn, priority);
@@ -196,7 +285,7 @@ bool Queue::undo_lease(Lsn lsn, LeaseNumber number) {
 }
 
 void Queue::return_to_ready(Lsn lsn, Priority priority) {
-  ready_.put_back(lsn, priority);
+  wait(lsn, priority, {}, {}, false);
   came_back(lsn);
 }
 
@@ -208,7 +297,7 @@ void Queue::expire(TimeMs now, std::size_t most, std::vector<Expired>& out) {
     std::pop_heap(deadlines_.begin(), deadlines_.end());
     deadlines_.pop_back();
     if (!is_live(top)) continue;
-    out.push_back({top.lsn, *begin_settle(top.lsn, top.number)});
+    out.push_back({top.lsn, *begin_settle(top.lsn, top.lease)});
     ++found;
   }
 }
@@ -216,7 +305,7 @@ void Queue::expire(TimeMs now, std::size_t most, std::vector<Expired>& out) {
 bool Queue::wake(TimeMs now) {
   bool any = false;
   while (const auto woken = delayed_.wake(now)) {
-    ready_.append(woken->lsn, woken->priority);
+    make_ready(woken->lsn, woken->priority, true);
     any = true;
   }
   while (!expiries_.empty() && expiries_.front().at <= now) {
@@ -263,13 +352,15 @@ std::optional<TimeMs> Queue::next_deadline() const {
 }
 
 QueueCounts Queue::counts() const {
-  return {ready_.size(), leases_.size() + settling_.size(), delayed_.size(), dead_.size(), bytes_, stored_};
+  return {
+      ready_.size() + keys_.held(), leases_.size() + settling_.size(), delayed_.size(), dead_.size(), bytes_, stored_};
 }
 
 std::vector<Lsn> Queue::all() const {
   std::vector<Lsn> lsns;
   ready_.all(lsns);
   delayed_.all(lsns);
+  keys_.all_held(lsns);
   for (const auto& [lsn, lease] : leases_) lsns.push_back(lsn);
   for (const auto& [lsn, lease] : settling_) lsns.push_back(lsn);
   for (const auto& [lsn, dead] : dead_) lsns.push_back(lsn);
@@ -278,7 +369,7 @@ std::vector<Lsn> Queue::all() const {
 
 bool Queue::is_live(const Deadline& deadline) const {
   const auto found = leases_.find(deadline.lsn);
-  return found != leases_.end() && found->second.number == deadline.number && found->second.deadline == deadline.at;
+  return found != leases_.end() && found->second.id == deadline.lease && found->second.deadline == deadline.at;
 }
 
 void Queue::push_deadline(const Deadline& deadline) {
@@ -293,7 +384,8 @@ void Queue::push_deadline(const Deadline& deadline) {
 
 // As push_deadline(): messages that were acked before their time leave their entries behind.
 void Queue::expire_at(Lsn lsn, TimeMs at) {
-  if (expiries_.size() > 2 * (ready_.size() + delayed_.size() + leases_.size() + settling_.size()) + 1024) {
+  if (expiries_.size() >
+      2 * (ready_.size() + keys_.held() + delayed_.size() + leases_.size() + settling_.size()) + 1024) {
     std::erase_if(expiries_, [this](const Deadline& entry) { return !holds(entry.lsn); });
     std::make_heap(expiries_.begin(), expiries_.end());
   }
@@ -309,16 +401,23 @@ void Queue::check_invariants() const {
   std::sort(lsns.begin(), lsns.end());
   must(std::adjacent_find(lsns.begin(), lsns.end()) == lsns.end());  // I1
   must(ready_.is_sound() && delayed_.is_sound());                    // I3
+  must(keys_.is_sound());                                            // I6
+  for (const Lsn lsn : lsns) {
+    const bool waits = keys_.knows(lsn) && (ready_.contains(lsn) || delayed_.contains(lsn));
+    must(!waits || keys_.is_front(lsn));
+  }
   for (const auto& [lsn, state] : history_) {
     must(!state.is_empty() && holds(lsn));
     must(state.move.is_set() == dead_.contains(lsn));
+    must(!state.lease.is_set() || leases_.contains(lsn) || settling_.contains(lsn));  // I7
   }
   for (const Leaving& each : leaving_) {
     const Dead& dead = dead_.at(each.lsn);
     must(dead.to == each.to && dead.mark == each.mark && !dead.settling);  // I5
   }
   for (const auto& [lsn, lease] : leases_) {
-    must(lease.number <= last_lease_ && lease.deliveries > 0);  // I2
+    must(lease.deliveries > 0);
+    if (lease.deadline == kNever) continue;  // I7
     const bool queued = std::any_of(deadlines_.begin(), deadlines_.end(), [&, key = lsn](const Deadline& entry) {
       return entry.lsn == key && is_live(entry);
     });

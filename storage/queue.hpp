@@ -14,6 +14,7 @@
 #include "protocol/ids.hpp"
 #include "protocol/message_state.hpp"
 #include "storage/delay_index.hpp"
+#include "storage/key_lines.hpp"
 #include "storage/ready_lanes.hpp"
 #include "storage/return_state.hpp"
 #include "storage/state_page.hpp"
@@ -27,13 +28,14 @@ struct Arrival {
   TimeMs ready_at;  // delayed until then
   std::optional<TimeMs> expires_at;
   const ReturnState* returned = nullptr;  // at start; null: nothing became of it yet
+  OrderingKey key;
 };
 
 // One hand-out of one message; or none, when it is being settled because it expired or was withdrawn.
 struct Lease {
   enum class Kind : std::uint8_t { kLease, kExpired, kWithdrawn };
   TimeMs deadline;               // steady clock
-  LeaseNumber number;            // of a lease
+  LeaseId id;                    // of a lease
   TimeMs given_ms;               // since 1970
   std::uint32_t deliveries = 0;  // this one included
   std::uint32_t bytes = 0;       // of the record, for the queue's sum
@@ -42,7 +44,7 @@ struct Lease {
 };
 
 struct QueueCounts {
-  std::uint64_t ready = 0;
+  std::uint64_t ready = 0;   // those that wait for others of their key included
   std::uint64_t leased = 0;  // being settled included, until that is committed
   std::uint64_t delayed = 0;
   std::uint64_t dead = 0;    // on their way to another queue included
@@ -63,6 +65,9 @@ struct QueueCounts {
 // SETTLING comes to an end by remove(), or by give_back(): READY, DELAYED, or DEAD, which is out of circulation and
 // perhaps to go to another queue.
 //
+// Of the messages with one ordering key only the first is in these states, or more than one that is dead or about to
+// be; the others are HELD, which looks like READY, until it is gone.
+//
 // The log decides what becomes of a message: remove() and give_back() apply what is committed, in any state, because a
 // follower, and a leader after its predecessor, has messages acked that it never leased itself.
 //
@@ -72,6 +77,10 @@ struct QueueCounts {
 //     place. Priorities: ReadyLanes.
 // I4  After wake(now) nothing that expired by `now` is ready or delayed, and nothing whose delay is over is delayed.
 // I5  A dead message is not given out. One that goes to another queue stays until that queue has it.
+// I6  Of one ordering key at most one message is READY, DELAYED or LEASED, and it is the first that is not dead, unless
+//     one that was dead is behind the first again. While a follower's snapshot is ahead of its log, one may be LEASED
+//     beside another.
+// I7  A lease that is in the log (apply_lease) ends by the log only. It has no deadline but where this replica leads.
 class Queue {
  public:
   Queue() = default;
@@ -84,25 +93,32 @@ class Queue {
   std::optional<Lsn> first_ready() const;
   bool has_ready() const { return !ready_.empty(); }
   void set_weights(const PriorityWeights& weights) { ready_.set_weights(weights); }
-  // Leases first_ready(). REQUIRES: there is one.
-  Lease lease_first(TimeMs deadline, std::uint32_t bytes, TimeMs now_ms);
+  // Leases first_ready(). REQUIRES: there is one. A message with a key is out until apply_lease(), which begins its
+  // time, or undo_lease().
+  Lease lease_first(Epoch epoch, TimeMs deadline, std::uint32_t bytes, TimeMs now_ms);
   // A ready message, or a dead one that goes nowhere, now SETTLING; give_back() or restore() follows. False: neither.
   bool withdraw(Lsn lsn);
 
-  // The lease that `lsn` and `number` name, now SETTLING, so that neither its end nor a second ack can touch it; empty
+  // The lease that `lsn` and `id` name, now SETTLING, so that neither its end nor a second ack can touch it; empty
   // when there is none. remove(), give_back() or restore() follows.
-  std::optional<Lease> begin_settle(Lsn lsn, LeaseNumber number);
+  std::optional<Lease> begin_settle(Lsn lsn, LeaseId id);
   void restore(Lsn lsn);  // nothing was committed: as before. Not SETTLING: nothing happens.
 
   // What is committed. Not here (any more): nothing happens, since a snapshot may be ahead of the log.
   bool remove(Lsn lsn, std::uint32_t bytes);  // it is gone for good
   // As `state` says: ready again, at once or later, or dead.
   bool give_back(Lsn lsn, const ReturnState& state, TimeMs ready_at, TimeMs now);
-  // Its record is damaged: it takes up bytes of the store, and nothing else, until the copy is repaired.
-  void set_aside(Lsn lsn);
-  // Another leads, or this one anew: what was leased is ready again, uncounted.
+  // It is out, or its lease goes on. `deadline`: where this replica leads.
+  bool apply_lease(Lsn lsn, const LoggedLease& lease, std::uint32_t bytes, std::optional<TimeMs> deadline);
+  // Its record is damaged: it takes up bytes of the store, and nothing else, until the copy is repaired. `holds_key`:
+  // those behind it of its ordering key wait for that.
+  void set_aside(Lsn lsn, bool holds_key);
+  // Another leads, or this one anew: what was leased is ready again, uncounted, but where the lease is in the log.
   void end_leases();
-  bool holds(Lsn lsn) const;  // in any state
+  // This replica leads: leases in the log that it did not give go on for their full time.
+  void resume_leases(TimeMs now);
+  bool is_logged(Lsn lsn, LeaseId id) const;  // such a lease
+  bool holds(Lsn lsn) const;                  // in any state
   // What became of it, as it is committed; null: nothing, and the store has no row of it.
   const ReturnState* returned(Lsn lsn) const;
   std::uint32_t deliveries(Lsn lsn) const;
@@ -133,9 +149,10 @@ class Queue {
   // Likewise, of both states together, the oldest first.
   StatePage ready_and_dead(Lsn after, std::size_t most) const;
 
-  bool extend(Lsn lsn, LeaseNumber number, TimeMs deadline);
-  // The hand-out reached nobody: ready again, not counted. False: no such lease.
-  bool undo_lease(Lsn lsn, LeaseNumber number);
+  bool extend(Lsn lsn, LeaseId id, TimeMs deadline);
+  const Lease* lease(Lsn lsn, LeaseId id) const;  // null: no such lease
+  // The hand-out reached nobody: ready again, not counted. False: no such lease, or it is in the log.
+  bool undo_lease(Lsn lsn, LeaseId id);
 
   // Leases that ended by `now` (at most `most`), now SETTLING.
   struct Expired {
@@ -151,7 +168,9 @@ class Queue {
   std::optional<TimeMs> next_deadline() const;
 
   QueueCounts counts() const;
-  bool empty() const { return ready_.size() + leases_.size() + settling_.size() + delayed_.size() + dead_.size() == 0; }
+  bool empty() const {
+    return ready_.size() + keys_.held() + leases_.size() + settling_.size() + delayed_.size() + dead_.size() == 0;
+  }
   // Each LSN, in any state: for dropping a queue. O(n).
   std::vector<Lsn> all() const;
   void check_invariants() const;  // O(n); tests call it after every step
@@ -160,11 +179,17 @@ class Queue {
   struct Deadline {
     TimeMs at;
     Lsn lsn;
-    LeaseNumber number;
+    LeaseId lease;
     bool operator<(const Deadline& other) const { return at > other.at; }  // the earliest on top of the heap
   };
   void push_deadline(const Deadline& deadline);
+  static constexpr TimeMs kNever{INT64_MAX};
+  void make_ready(Lsn lsn, Priority priority, bool fresh);
+  void wait(Lsn lsn, Priority priority, TimeMs ready_at, TimeMs now, bool fresh);
   void return_to_ready(Lsn lsn, Priority priority);
+  void leave_line(Lsn lsn);
+  void lead_line(Lsn lsn);
+  void end_lease(Lsn lsn, const Lease& lease);
   void add_dead(PageBuilder& page) const;
   void bury(Lsn lsn, Priority priority, const Move& move);
   bool is_live(const Deadline& deadline) const;
@@ -176,6 +201,8 @@ class Queue {
 
   ReadyLanes ready_;
   DelayIndex delayed_;
+  KeyLines keys_;
+  Lsn newest_;                                    // message
   std::unordered_map<Lsn, ReturnState> history_;  // of messages that came back, in any state
   struct Dead {
     Priority priority;

@@ -9,7 +9,7 @@ std::optional<Queue::Look> Queue::look(Lsn lsn) const {
   const std::uint32_t so_often = deliveries(lsn);
   if (const auto dead = dead_.find(lsn); dead != dead_.end())
     return dead->second.settling ? std::nullopt : std::optional(Look{MessageState::kDead, so_often, {}});
-  if (ready_.contains(lsn)) return Look{MessageState::kReady, so_often, {}};
+  if (ready_.contains(lsn) || keys_.is_held(lsn)) return Look{MessageState::kReady, so_often, {}};
   if (const auto ready_at = delayed_.ready_at(lsn)) return Look{MessageState::kDelayed, so_often, ready_at};
   return std::nullopt;
 }
@@ -20,6 +20,7 @@ std::optional<StatePage> Queue::page(MessageState state, BrowseOrder order, Page
   switch (state) {
     case MessageState::kReady:
       ready_.add_to(builder);
+      keys_.add_held_to(builder);
       break;
     case MessageState::kDelayed:
       if (!delayed_.add_to(builder)) return std::nullopt;
@@ -38,6 +39,7 @@ std::optional<StatePage> Queue::page(MessageState state, BrowseOrder order, Page
 StatePage Queue::ready_and_dead(Lsn after, std::size_t most) const {
   PageBuilder builder(after, most);
   ready_.add_to(builder);
+  keys_.add_held_to(builder);
   add_dead(builder);
   return builder.finish();
 }

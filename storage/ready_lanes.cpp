@@ -4,65 +4,61 @@
 #include <algorithm>
 
 namespace dmq {
-namespace {
-
-constexpr std::size_t kGoneMin = 1024;  // so many may lie in a lane in vain, and as many as are not
-
-}  // namespace
-
 // --- one lane --------------------------------------------------------------------------------------------------------
 
-Lsn ReadyLanes::Lane::first() const {
-  if (returned.empty()) return fresh.front();
-  return fresh.empty() ? *returned.begin() : std::min(*returned.begin(), fresh.front());
+bool ReadyLanes::Lane::is_turn() const {
+  return !turns.empty() && (line.empty() || turns.begin()->first.behind < line.first());
 }
 
 void ReadyLanes::Lane::pop() {
-  if (!returned.empty() && (fresh.empty() || *returned.begin() < fresh.front())) {
-    returned.erase(returned.begin());
-  } else {
-    fresh.pop_front();
-    skip_gone();
-  }
-}
-
-bool ReadyLanes::Lane::has_fresh(Lsn lsn) const {
-  return std::binary_search(fresh.begin(), fresh.end(), lsn) && !gone.contains(lsn);
+  if (!is_turn()) return line.pop();
+  turn_of.erase(turns.begin()->second);
+  turns.erase(turns.begin());
 }
 
 bool ReadyLanes::Lane::remove(Lsn lsn) {
-  if (returned.erase(lsn) > 0) return true;
-  if (!has_fresh(lsn)) return false;
-  gone.insert(lsn);
-  skip_gone();
-  if (gone.size() < kGoneMin || 2 * gone.size() < fresh.size()) return true;
-  std::erase_if(fresh, [this](Lsn each) { return gone.contains(each); });
-  gone.clear();
+  const auto turn = turn_of.find(lsn);
+  if (turn == turn_of.end()) return line.remove(lsn);
+  turns.erase(turn->second);
+  turn_of.erase(turn);
   return true;
 }
 
-void ReadyLanes::Lane::skip_gone() {
-  while (!fresh.empty() && !gone.empty() && gone.erase(fresh.front()) > 0) fresh.pop_front();
+void ReadyLanes::Lane::all(std::vector<Lsn>& out) const {
+  line.all(out);
+  for (const auto& [lsn, turn] : turn_of) out.push_back(lsn);
 }
 
 void ReadyLanes::Lane::add_to(PageBuilder& page) const {
-  const auto same = [](Lsn lsn) { return lsn; };
-  page.add_sorted(std::upper_bound(fresh.begin(), fresh.end(), page.after()), fresh.end(), same,
-                  [this](Lsn lsn) { return gone.empty() || !gone.contains(lsn); });
-  page.add_sorted(returned.upper_bound(page.after()), returned.end(), same, [](Lsn) { return true; });
+  line.add_to(page);
+  page.add_sorted(
+      turn_of.upper_bound(page.after()), turn_of.end(), [](const auto& each) { return each.first; },
+      [](const auto&) { return true; });
+}
+
+bool ReadyLanes::Lane::is_sound() const {
+  return line.is_sound() && turn_of.size() == turns.size() &&
+         std::all_of(turns.begin(), turns.end(),
+                     [this](const auto& turn) { return turn_of.at(turn.second) == turn.first; });
 }
 
 // --- all of them -----------------------------------------------------------------------------------------------------
 
 void ReadyLanes::append(Lsn lsn, Priority priority) {
-  Lane& to = lane(priority);
-  if (!to.fresh.empty() && to.fresh.back() >= lsn) return put_back(lsn, priority);
-  to.fresh.push_back(lsn);
+  lane(priority).line.insert(lsn, true);
   ++count_;
 }
 
 void ReadyLanes::put_back(Lsn lsn, Priority priority) {
-  lane(priority).returned.insert(lsn);
+  lane(priority).line.insert(lsn, false);
+  ++count_;
+}
+
+void ReadyLanes::put_behind(Lsn lsn, Priority priority, Lsn newest) {
+  Lane& to = lane(priority);
+  const Turn turn{newest, ++last_turn_};
+  to.turn_of.emplace(lsn, turn);
+  to.turns.emplace(turn, lsn);
   ++count_;
 }
 
@@ -121,13 +117,8 @@ bool ReadyLanes::contains(Lsn lsn) const {
 }
 
 void ReadyLanes::all(std::vector<Lsn>& out) const {
-  const auto add = [&out](const Lane& lane) {
-    std::copy_if(lane.fresh.begin(), lane.fresh.end(), std::back_inserter(out),
-                 [&](Lsn lsn) { return !lane.gone.contains(lsn); });
-    out.insert(out.end(), lane.returned.begin(), lane.returned.end());
-  };
-  add(plain_);
-  for (const auto& [priority, lane] : above_) add(lane);
+  plain_.all(out);
+  for (const auto& [priority, lane] : above_) lane.all(out);
 }
 
 void ReadyLanes::add_to(PageBuilder& page) const {
@@ -157,15 +148,12 @@ StatePage ReadyLanes::next_page(PagePlace after, std::size_t most) const {
 }
 
 bool ReadyLanes::is_sound() const {
-  std::size_t count = 0;
-  bool sound = true;
-  const auto look = [&](const Lane& lane) {
-    count += lane.fresh.size() - lane.gone.size() + lane.returned.size();
-    sound &= std::is_sorted(lane.fresh.begin(), lane.fresh.end());
-    sound &= lane.gone.empty() || !lane.gone.contains(lane.fresh.front());
-  };
-  look(plain_);
-  for (const auto& [priority, lane] : above_) look(lane);
+  std::size_t count = plain_.size();
+  bool sound = plain_.is_sound();
+  for (const auto& [priority, lane] : above_) {
+    count += lane.size();
+    sound &= lane.is_sound();
+  }
   return sound && count == count_;
 }
 

@@ -36,7 +36,7 @@ char* append(char* out, std::string_view bytes) {
 
 void write_record(char* out, RecordPlace place, const RecordView& record) {
   const RecordHeader& header = record.header;
-  put(out, 8, kRecordVersion);
+  put(out, 8, header.version);
   put(out, 9, header.type);
   put(out, 10, header.producer_bytes);
   put(out, 11, header.priority);
@@ -48,7 +48,8 @@ void write_record(char* out, RecordPlace place, const RecordView& record) {
   put(out, 48, header.attribute_bytes);
   put(out, 52, header.body_bytes);
   put(out, 56, header.sequence.value);
-  append(append(append(out + kRecordHeaderBytes, record.producer), record.attributes), record.body);
+  if (header.version == kKeyedRecordVersion) put(out, kRecordHeaderBytes, header.key.value);
+  append(append(append(out + header_bytes(header), record.producer), record.attributes), record.body);
   put(out, 0, checksum(out, record_bytes(header), place));
 }
 
@@ -57,12 +58,12 @@ Result<RecordHeader> read_record_header(std::string_view bytes) {
   const char* const at = bytes.data();
   RecordHeader header;
   header.version = get<std::uint8_t>(at, 8);
-  if (header.version != 1 && header.version != kRecordVersion) {
+  if (header.version < 1 || header.version > kKeyedRecordVersion) {
     return fail(Errc::kInternal, "record is of an unknown version");
   }
   if (bytes.size() < header_bytes(header)) return fail(Errc::kInternal, "record is shorter than its header");
   header.type = get<RecordType>(at, 9);
-  if (header.type < RecordType::kMessage || header.type > RecordType::kPurge) {
+  if (header.type < RecordType::kMessage || header.type > RecordType::kLeases) {
     return fail(Errc::kInternal, "record is of an unknown type");
   }
   header.priority = get<std::uint8_t>(at, 11);
@@ -76,6 +77,7 @@ Result<RecordHeader> read_record_header(std::string_view bytes) {
   if (header.version == 1) return header;
   header.producer_bytes = get<std::uint8_t>(at, 10);
   header.sequence.value = get<std::uint64_t>(at, 56);
+  if (header.version == kKeyedRecordVersion) header.key.value = get<std::uint64_t>(at, kRecordHeaderBytes);
   return header;
 }
 

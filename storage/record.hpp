@@ -21,14 +21,17 @@ enum class RecordType : std::uint8_t {
   kCompare = 7,          // the replicas compare what they have of a range; body: first and end
   kReturns = 8,          // messages came back, or leave; body: returns
   kPurge = 9,            // all messages of a queue before this record go; no body
+  kLeases = 10,          // messages with an ordering key go out, or are kept for longer; body: leases
 };
 
 inline constexpr std::uint8_t kRecordVersion = 2;
+inline constexpr std::uint8_t kKeyedRecordVersion = 3;
 
 // Layout, version 2, little-endian (docs/disk-format.md, "Record"):
 //   0 u64 checksum of all that follows, seeded with partition and lsn | 8 u8 version | 9 u8 type | 10 u8 producer bytes
 //   11 u8 priority | 12 u32 epoch | 16 u64 queue | 24 i64 sent_ms | 32 i64 ready_ms | 40 i64 expires_ms
 //   48 u32 attribute bytes | 52 u32 body bytes | 56 u64 sequence | 64 producer, attributes, body
+// Version 3, of messages with an ordering key: 64 u64 key, and what follows begins at 72.
 // Version 1 is read too: it has neither producer nor sequence, and what follows begins at 56.
 struct RecordHeader {
   RecordType type = RecordType::kMessage;
@@ -43,11 +46,19 @@ struct RecordHeader {
   std::uint32_t attribute_bytes = 0;
   std::uint32_t body_bytes = 0;
   Sequence sequence;  // of the producer
+  OrderingKey key;
+
+  void set_key(OrderingKey value) {
+    key = value;
+    version = value.value == 0 ? kRecordVersion : kKeyedRecordVersion;
+  }
 };
 
 inline constexpr std::size_t kRecordHeaderBytes = 64;
 
-inline std::size_t header_bytes(const RecordHeader& header) { return header.version == 1 ? 56 : kRecordHeaderBytes; }
+inline std::size_t header_bytes(const RecordHeader& header) {
+  return header.version == 1 ? 56 : header.version == kKeyedRecordVersion ? 72 : kRecordHeaderBytes;
+}
 inline std::size_t record_bytes(const RecordHeader& header) {
   return header_bytes(header) + header.producer_bytes + header.attribute_bytes + header.body_bytes;
 }
@@ -67,7 +78,7 @@ struct RecordView {
   std::string_view body;
 };
 
-// Writes the whole record at `out`, which has record_bytes(header) bytes. REQUIRES: this version, and lengths in the
+// Writes the whole record at `out`, which has record_bytes(header) bytes. REQUIRES: not version 1, and lengths in the
 // header that are those of the views.
 void write_record(char* out, RecordPlace place, const RecordView& record);
 

@@ -42,6 +42,16 @@ inline std::uint64_t move_mark(Epoch epoch, Lsn lsn) {
   return (std::uint64_t{epoch.value} << kMarkPlaceBits) | lsn.value;
 }
 
+// A lease that is in the log, because its message has an ordering key: whoever leads next keeps it.
+struct LoggedLease {
+  LeaseId id;           // epoch 0: there is none
+  DurationMs duration;  // that a new leader gives it anew, on its own clock
+  TimeMs given_ms;      // since 1970
+
+  bool is_set() const { return id.epoch.value != 0; }
+  bool operator==(const LoggedLease&) const = default;
+};
+
 struct ReturnState {
   std::uint32_t deliveries = 0;  // that counted until now
   TimeMs ready_ms;               // since 1970; 0: at once
@@ -49,16 +59,22 @@ struct ReturnState {
   TimeMs last_ms;                // of the last one
   std::string reason;            // that the last nack gave
   Move move;
+  LoggedLease lease;
 
   // As if it had never been given out: nothing of it is kept.
-  bool is_empty() const { return deliveries == 0 && ready_ms.value == 0 && !move.is_set(); }
+  bool is_empty() const { return deliveries == 0 && ready_ms.value == 0 && !move.is_set() && !lease.is_set(); }
   bool operator==(const ReturnState&) const = default;
 };
 
 // Little-endian, without padding: deliveries u32, ready_ms i64, first_ms i64, last_ms i64, cause u8, to u64, mark u64,
-// and the reason's bytes. Of an empty state: nothing.
+// with 128 added to the cause the lease (encode_lease), and the reason's bytes. Of an empty state: nothing.
 std::string encode_return_state(const ReturnState& state);
 // Errors: malformed.
 Result<ReturnState> decode_return_state(std::string_view bytes);
+
+// Likewise: epoch u32, number u32, duration i64, given_ms i64.
+inline constexpr std::size_t kLeaseBytes = 4 + 4 + 8 + 8;
+void encode_lease(const LoggedLease& lease, std::string& out);
+LoggedLease take_lease(std::string_view& bytes);  // REQUIRES: so many bytes
 
 }  // namespace dmq

@@ -31,6 +31,8 @@ bool is_published(const Turn& turn, const Partition& partition) {
 
 Error few_replicas() { return {Errc::kNotEnoughReplicas, std::string(code_text(Errc::kNotEnoughReplicas))}; }
 
+Error not_ready() { return {Errc::kUnavailable, "the queue's leader is new and not ready yet; try again"}; }
+
 // Whether what waited will be committed is the next leader's to know.
 Error leader_changed() {
   return {Errc::kUnavailable, "the leader changed meanwhile, and whether this was done is not known; try again"};
@@ -84,6 +86,7 @@ void Service::restore_miscounted(PartitionId id) {
 }
 
 bool Service::handle(const Request& request, const Now& now, Turn& turn, Outbox& out) {
+  log_handed_over(now, turn, out);
   const auto found = partitions_.find(request.envelope.partition);
   if (found == partitions_.end() || !found->second.replica().leads() || catalog_.is_deleted(request.envelope.queue))
     return false;
@@ -124,6 +127,7 @@ bool Service::handle(const Request& request, const Now& now, Turn& turn, Outbox&
     default:
       refuse(call, {Errc::kInternal, std::string(op_name(header_.op)) + " is no operation of a worker"});
   }
+  log_handed_over(now, turn, out);
   return true;
 }
 
@@ -252,6 +256,7 @@ void Service::committed(Turn& turn, const Now& now, Turn& next, Outbox& out) {
     watch(core);
   }
   for (const PendingReply& reply : turn.replies) release(partitions_.at(reply.partition), now, out);
+  log_handed_over(now, next, out);
 }
 
 // What the replicas have committed shows in queues, and lets replies go.
@@ -347,6 +352,7 @@ const QueueSettings& Service::settings_of(QueueId queue) const {
 // --- time ---------------------------------------------------------------------------------------------------------
 
 void Service::tick(const Now& now, Turn& turn, Outbox& out) {
+  log_handed_over(now, turn, out);  // before leases end
   for (std::size_t i = 0; i < kExpirePerTick && !watch_.empty() && watch_.begin()->first <= now.steady; ++i) {
     const QueuePlace key = watch_.begin()->second;
     watch_.erase(watch_.begin());
@@ -359,7 +365,8 @@ void Service::tick(const Now& now, Turn& turn, Outbox& out) {
     remove_expired(key, *queue, now, turn, out);
     watch(key, *queue);
   }
-  ack_handed_over(now, turn, out);
+  log_handed_over(now, turn, out);
+  give_back_undelivered(now, turn);
   hear_own(now, turn, out);
   if (now.steady >= transfers_due_) tick_transfers(now, turn, out);
   expire_parked(now, out);
@@ -410,7 +417,7 @@ void Service::scrub(const Now& now, Turn& turn, Outbox& out) {
 }
 
 std::optional<TimeMs> Service::next_deadline() const {
-  if (next_removable() || !own_.empty() || !handed_over_.empty()) return TimeMs{0};
+  if (next_removable() || !own_.empty() || !handed_over_.empty() || !undelivered_.empty()) return TimeMs{0};
   std::optional<TimeMs> next;
   const auto sooner = [&next](TimeMs time) {
     if (!next || time < *next) next = time;

@@ -104,13 +104,15 @@ class Service {
     TimeMs until;
     bool ack_on_delivery = false;
   };
-  // Messages that are acked before they leave.
+  // Messages that leave when it is committed that they do.
   struct HandedOver {
     QueuePlace from;
     ReplyTo to;
     RequestId id;
     std::string payload;
+    Epoch epoch;
     Acks acks;
+    Leases leases;
   };
   using Ticket = std::uint64_t;  // receives are served in the order of their tickets
   // One request on its way through the handlers.
@@ -165,7 +167,9 @@ class Service {
   // What is ready by now goes to those who wait before anybody else sees it.
   void wake(const QueuePlace& key, Queue& queue, const Now& now, Outbox& out);
   void hand_out(const QueuePlace& key, const Parked& wish, std::string payload, Outbox& out);
-  void ack_handed_over(const Now& now, Turn& turn, Outbox& out);
+  void log_handed_over(const Now& now, Turn& turn, Outbox& out);
+  void log_one(HandedOver&& handed, const Now& now, Turn& turn, Outbox& out);
+  void give_back_undelivered(const Now& now, Turn& turn);
   static std::uint64_t may_lease(const Queue& queue, const QueueSettings& settings, std::uint64_t wanted);
   void serve_parked(const QueuePlace& key, const Now& now, Outbox& out);
   void serve_all_parked(PartitionId partition, const Now& now, Outbox& out);
@@ -180,7 +184,8 @@ class Service {
   QueueId dead_letter_of(QueueId queue) const;
   static void append_returns(Partition& partition, QueueId queue, Returns returns, const Now& now, Turn& turn);
   void extend(const Call& call);
-  bool is_ours(const Call& call, const Receipt& receipt) const;
+  bool may_have_ended(const Call& call) const;
+  static ReturnState as_it_was(const ReturnState* earlier);
   void expire_leases(const QueuePlace& key, Queue& queue, const Now& now, Turn& turn);
   void remove_expired(const QueuePlace& key, Queue& queue, const Now& now, Turn& turn, Outbox& out);
   void forget_idle_producers(const Now& now, Turn& turn);
@@ -297,9 +302,11 @@ class Service {
   std::set<PartitionId> irreplaceable_;  // damaged copies that metad cannot do without, as far as was told
   std::map<Way, TimeMs> ways_;           // what is under way on each is sent again then
   TimeMs transfers_due_{INT64_MAX};      // none of them before; it may be early, never late
-  Acks delivered_;                       // by the last deliver()
-  std::vector<HandedOver> handed_over_;  // to be acked in the next tick
-  std::vector<PeerFrame> own_;           // to this worker, for the next tick
+  Acks handed_over_acks_;                // of the last deliver()
+  Leases handed_over_leases_;            // also
+  std::vector<HandedOver> handed_over_;  // to be logged before anything else is
+  std::vector<std::pair<QueuePlace, Receipt>> undelivered_;  // likewise
+  std::vector<PeerFrame> own_;                               // to this worker, for the next tick
   TimeMs producers_due_;
   std::uint64_t missed_ = 0;  // records that leaders published in vain, since it was told
   TimeMs missed_due_;

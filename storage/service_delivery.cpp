@@ -51,11 +51,13 @@ std::string Service::deliver(const QueuePlace& key, const Parked& wish, const No
   if (settings.pause_receive || !queue->has_ready()) return {};
   queue->set_weights(settings.priority_weights);
   Partition& partition = partitions_.at(key.partition);
-  if (!may_deliver(partition, now)) return {};
-  if (wish.ack_on_delivery && !partition.replica().takes_appends()) return {};
+  if (!may_deliver(partition, now) || partition.is_emptying(key.queue)) return {};
+  const bool takes_appends = partition.replica().takes_appends();
+  if (wish.ack_on_delivery && !takes_appends) return {};
   std::optional<DeliveryWriter> writer;
   std::uint64_t bytes = 0;
-  delivered_.clear();
+  handed_over_acks_.clear();
+  handed_over_leases_.clear();
   const std::uint64_t most = may_lease(*queue, settings, wish.max);
   for (std::uint64_t count = 0; count < most && queue->has_ready();) {
     const Lsn lsn = *queue->first_ready();
@@ -63,9 +65,13 @@ std::string Service::deliver(const QueuePlace& key, const Parked& wish, const No
     if (!record && record.error().code == Errc::kUnavailable) break;
     if (!record) {
       found_damage(partition, lsn, record.error(), now, out);
-      queue->set_aside(lsn);
+      queue->set_aside(lsn, !partition.replica().alone());
       continue;
     }
+    const bool keyed = record->header.key.value != 0;
+    if (keyed && !takes_appends) break;
+    // A reply with keys waits until it is committed, and leases without one begin at once.
+    if (count > 0 && !wish.ack_on_delivery && keyed == handed_over_leases_.empty()) break;
     const std::size_t body = record->body.size();
     if (count > 0 && bytes + body > wish.max_bytes) break;
     if (!writer) {
@@ -74,9 +80,9 @@ std::string Service::deliver(const QueuePlace& key, const Parked& wish, const No
       writer.emplace(std::min<std::uint64_t>(
           likely, std::max<std::uint64_t>(wish.max_bytes, body) + wish.max * kDeliveryOverhead));
     }
-    const Lease lease =
-        queue->lease_first(now.steady + wish.lease, static_cast<std::uint32_t>(record_bytes(record->header)), now.wall);
-    DeliveryHead head{.receipt = {key.partition, partition.epoch(), lsn, lease.number},
+    const Lease lease = queue->lease_first(partition.epoch(), now.steady + wish.lease,
+                                           static_cast<std::uint32_t>(record_bytes(record->header)), now.wall);
+    DeliveryHead head{.receipt = {key.partition, lease.id.epoch, lsn, lease.id.number},
                       .deliveries = lease.deliveries,
                       .sent_ms = record->header.sent_ms,
                       .priority = record->header.priority,
@@ -89,8 +95,10 @@ std::string Service::deliver(const QueuePlace& key, const Parked& wish, const No
       head.reason = earlier->reason;
     }
     if (wish.ack_on_delivery) {
-      queue->begin_settle(lsn, lease.number);
-      delivered_.push_back({lsn, lease.bytes});
+      queue->begin_settle(lsn, lease.id);
+      handed_over_acks_.push_back({lsn, lease.bytes});
+    } else if (keyed) {
+      handed_over_leases_.push_back({lsn, lease.bytes, {lease.id, wish.lease, now.wall}});
     }
     writer->begin(head);
     writer->out().append(record->body);
@@ -108,28 +116,51 @@ void Service::wake(const QueuePlace& key, Queue& queue, const Now& now, Outbox& 
 }
 
 void Service::hand_out(const QueuePlace& key, const Parked& wish, std::string payload, Outbox& out) {
-  if (wish.ack_on_delivery) {
-    handed_over_.push_back({key, wish.to, wish.id, std::move(payload), std::exchange(delivered_, {})});
-  } else {
+  if (handed_over_acks_.empty() && handed_over_leases_.empty()) {
     out.replies.push_back({wish.to, encode_ok_header(wish.id), std::move(payload)});
+  } else {
+    handed_over_.push_back({key, wish.to, wish.id, std::move(payload), partitions_.at(key.partition).epoch(),
+                            std::exchange(handed_over_acks_, {}), std::exchange(handed_over_leases_, {})});
   }
 }
 
-// At most once: they leave when it is durable that they are gone.
-void Service::ack_handed_over(const Now& now, Turn& turn, Outbox& out) {
-  for (HandedOver& handed : std::exchange(handed_over_, {})) {
-    Partition& partition = partitions_.at(handed.from.partition);
-    if (!partition.replica().takes_appends()) {
-      if (Queue* const queue = find_queue(handed.from)) {
-        for (const AckedMessage& ack : handed.acks) queue->restore(ack.lsn);
-        watch(handed.from, *queue);
-      }
-      out.replies.push_back({std::move(handed.to), encode_reply_header(handed.id, few_replicas()), {}});
-      continue;
+// What is received at most once leaves when it is durable that it is gone; a message with an ordering key when all
+// who may lead know that it is out. Nothing may come into the log between the decision and its record.
+void Service::log_handed_over(const Now& now, Turn& turn, Outbox& out) {
+  if (handed_over_.empty()) return;
+  for (HandedOver& handed : std::exchange(handed_over_, {})) log_one(std::move(handed), now, turn, out);
+}
+
+void Service::log_one(HandedOver&& handed, const Now& now, Turn& turn, Outbox& out) {
+  Partition& partition = partitions_.at(handed.from.partition);
+  if (!partition.replica().takes_appends() || partition.epoch() != handed.epoch) {
+    if (Queue* const queue = find_queue(handed.from)) {
+      for (const AckedMessage& ack : handed.acks) queue->restore(ack.lsn);
+      for (const LeasedMessage& message : handed.leases) queue->undo_lease(message.lsn, message.lease.id);
+      watch(handed.from, *queue);
     }
+    out.replies.push_back({std::move(handed.to), encode_reply_header(handed.id, few_replicas()), {}});
+    return;
+  }
+  if (!handed.acks.empty())
     partition.append_control(RecordType::kAcks, handed.from.queue, std::move(handed.acks), now, turn);
-    turn.replies.push_back({std::move(handed.to), handed.id, std::move(handed.payload), partition.id(),
-                            partition.epoch(), partition.replica().end(), settings_of(handed.from.queue).confirm});
+  Confirmation confirm = settings_of(handed.from.queue).confirm;
+  if (!handed.leases.empty()) {
+    partition.append_control(RecordType::kLeases, handed.from.queue, std::move(handed.leases), now, turn);
+    confirm = Confirmation::kInSync;
+  }
+  turn.replies.push_back({std::move(handed.to), handed.id, std::move(handed.payload), partition.id(), handed.epoch,
+                          partition.replica().end(), confirm});
+}
+
+// Leases in the log whose message reached nobody: that they end is to be in the log too.
+void Service::give_back_undelivered(const Now& now, Turn& turn) {
+  for (const auto& [key, receipt] : std::exchange(undelivered_, {})) {
+    Queue* const queue = find_queue(key);
+    Partition& partition = partitions_.at(key.partition);
+    if (queue == nullptr || !partition.replica().takes_appends()) continue;  // they end in their time
+    if (!queue->begin_settle(receipt.lsn, receipt.lease_id())) continue;
+    append_returns(partition, key.queue, {{receipt.lsn, as_it_was(queue->returned(receipt.lsn))}}, now, turn);
   }
 }
 
@@ -152,7 +183,12 @@ void Service::undeliverable(const Envelope& envelope, std::string_view payload, 
   std::vector<Delivery> messages;
   if (queue == nullptr || !decode_deliveries(payload, payload_reader_, messages)) return;  // a reply of another kind
   for (const Delivery& message : messages) {
-    if (const auto receipt = parse_receipt(message.receipt)) queue->undo_lease(receipt->lsn, receipt->lease);
+    const auto receipt = parse_receipt(message.receipt);
+    if (receipt && queue->is_logged(receipt->lsn, receipt->lease_id())) {
+      undelivered_.emplace_back(QueuePlace{envelope.partition, envelope.queue}, *receipt);
+    } else if (receipt) {
+      queue->undo_lease(receipt->lsn, receipt->lease_id());
+    }
   }
   serve_parked({envelope.partition, envelope.queue}, now, out);
 }

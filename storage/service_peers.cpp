@@ -63,6 +63,7 @@ void Service::publish(Turn& turn, const Now& now, Outbox& out) {
 
 bool Service::handle_peer(const PeerMessage& message, std::string_view records, const Now& now, Turn& turn,
                           Outbox& out) {
+  log_handed_over(now, turn, out);
   const auto found = partitions_.find(message.partition);
   if (found == partitions_.end() || message.cluster != catalog_.cluster().id) return false;
   Partition& core = found->second;

@@ -19,16 +19,13 @@ std::uint64_t scatter(const QueuePlace& key, Lsn lsn, std::uint32_t deliveries) 
 
 }  // namespace
 
-bool Service::is_ours(const Call& call, const Receipt& receipt) const {
-  return receipt.partition == call.partition.id() && call.partition.knows(receipt.epoch);
-}
-
 // What is settled becomes a record of the log; the reply waits until that is committed.
 void Service::settle(const Call& call) {
   if (const auto decoded = decode_receipts(call.request.payload, payload_reader_, receipts_); !decoded) {
     return refuse(call, decoded.error());
   }
   if (!call.partition.replica().takes_appends()) return refuse(call, few_replicas());
+  if (may_have_ended(call)) return refuse(call, not_ready());
   const bool ack = header_.op == Op::kAck;
   Queue* const queue = call.partition.find_queue(call.queue);
   Acks acks;
@@ -37,8 +34,8 @@ void Service::settle(const Call& call) {
   ResultWriter results(receipts_.size());
   for (const std::string_view text : receipts_) {
     const auto receipt = parse_receipt(text);
-    const bool ours = receipt && queue != nullptr && is_ours(call, *receipt);
-    const auto lease = ours ? queue->begin_settle(receipt->lsn, receipt->lease) : std::nullopt;
+    const bool ours = receipt && queue != nullptr && receipt->partition == call.partition.id();
+    const auto lease = ours ? queue->begin_settle(receipt->lsn, receipt->lease_id()) : std::nullopt;
     if (!lease) {
       results.error({Errc::kStaleReceipt, {}});
       continue;
@@ -57,11 +54,27 @@ void Service::settle(const Call& call) {
   count_later(call, ack ? Traffic::kAcked : Traffic::kReturned, settled);
 }
 
+// A lease that an earlier leader gave: what it wrote of its end may not be applied here yet.
+bool Service::may_have_ended(const Call& call) const {
+  if (call.partition.replica().delivers()) return false;
+  return std::any_of(receipts_.begin(), receipts_.end(), [&](std::string_view text) {
+    const auto receipt = parse_receipt(text);
+    return receipt && receipt->epoch < call.partition.epoch();
+  });
+}
+
+// Of a message that comes back as if it had not been out.
+ReturnState Service::as_it_was(const ReturnState* earlier) {
+  ReturnState state = earlier == nullptr ? ReturnState{} : *earlier;
+  state.lease = {};
+  return state;
+}
+
 // What a nack makes of a message.
 ReturnState Service::nacked(const Call& call, const Queue& queue, Lsn lsn, const Lease& lease) const {
   const ReturnState* earlier = queue.returned(lsn);
   if (header_.kind == NackKind::kGiveBack) {
-    ReturnState state = earlier == nullptr ? ReturnState{} : *earlier;
+    ReturnState state = as_it_was(earlier);
     state.ready_ms = header_.delay_ms.value_or(DurationMs{0}).value == 0 ? TimeMs{} : call.now.wall + *header_.delay_ms;
     return state;
   }
@@ -114,17 +127,36 @@ void Service::extend(const Call& call) {
   if (const auto decoded = decode_receipts(call.request.payload, payload_reader_, receipts_); !decoded) {
     return refuse(call, decoded.error());
   }
-  const TimeMs deadline = call.now.steady + header_.lease_ms.value_or(settings_of(call.queue).lease_ms);
+  if (may_have_ended(call)) return refuse(call, not_ready());
+  const DurationMs duration = header_.lease_ms.value_or(settings_of(call.queue).lease_ms);
+  const TimeMs deadline = call.now.steady + duration;
   Queue* const queue = call.partition.find_queue(call.queue);
+  Leases logged;
   ResultWriter results(receipts_.size());
   for (const std::string_view text : receipts_) {
     const auto receipt = parse_receipt(text);
-    const bool ours = receipt && queue != nullptr && is_ours(call, *receipt);
-    ours && queue->extend(receipt->lsn, receipt->lease, deadline) ? results.ok()
-                                                                  : results.error({Errc::kStaleReceipt, {}});
+    const bool ours = receipt && queue != nullptr && receipt->partition == call.partition.id();
+    const LeaseId id = ours ? receipt->lease_id() : LeaseId{};
+    const Lease* lease = ours ? queue->lease(receipt->lsn, id) : nullptr;
+    if (lease == nullptr) {
+      results.error({Errc::kStaleReceipt, {}});
+      continue;
+    }
+    // In the log it must be before it is told: who leads next goes by that.
+    if (queue->is_logged(receipt->lsn, id)) {
+      if (!call.partition.replica().takes_appends()) {
+        results.error(few_replicas());
+        continue;
+      }
+      logged.push_back({receipt->lsn, lease->bytes, {id, duration, lease->given_ms}});
+    }
+    queue->extend(receipt->lsn, id, deadline);
+    results.ok();
   }
   if (queue != nullptr) watch(call.key(), *queue);
-  answer(call, results.finish());
+  if (logged.empty()) return answer(call, results.finish());
+  call.partition.append_control(RecordType::kLeases, call.queue, std::move(logged), call.now, call.turn);
+  answer_later(call, results.finish());
 }
 
 void Service::watch(const QueuePlace& key, const Queue& queue) {
@@ -160,8 +192,7 @@ void Service::remove_expired(const QueuePlace& key, Queue& queue, const Now& now
   Returns returns;
   for (const Lsn lsn : expired) {
     if (dead_letter.value != 0) {
-      const ReturnState* earlier = queue.returned(lsn);
-      returns.push_back({lsn, earlier == nullptr ? ReturnState{} : *earlier});
+      returns.push_back({lsn, as_it_was(queue.returned(lsn))});
       returns.back().state.move = {MoveCause::kExpired, dead_letter};
       continue;
     }
@@ -172,7 +203,7 @@ void Service::remove_expired(const QueuePlace& key, Queue& queue, const Now& now
       queue.restore(lsn);
     } else {
       found_damage(partition, lsn, record.error(), now, out);
-      queue.set_aside(lsn);
+      queue.set_aside(lsn, !partition.replica().alone());
     }
   }
   count(key, Traffic::kExpired, acks.size() + returns.size(), now);

@@ -68,7 +68,7 @@ void Service::send_part(Partition& partition, QueueId from, QueueId to, const No
     ship_record(*shipped, {lsn, encode_return_state(*queue.returned(lsn)), bytes});
   }
   for (const Lsn lsn : damaged) {
-    if (partition.replica().alone()) queue.set_aside(lsn);  // nobody has another copy
+    if (partition.replica().alone()) queue.set_aside(lsn, false);  // nobody has another copy
   }
   if (shipped->empty()) return;
   PeerMessage message = partition.replica().message(TransferRecords{partition.id(), from, source->name, to});
@@ -171,7 +171,7 @@ bool Service::take_transfer(Partition& partition, const PeerMessage& message, co
     const std::uint64_t before = moved.empty() ? 0 : moved.back().mark;
     if (!state->move.is_set() || state->move.mark <= before) return false;
     bytes += record_bytes(record->header);
-    moved.push_back({state->move.mark, record->header.priority,
+    moved.push_back({state->move.mark, record->header.priority, record->header.key,
                      moved_attributes(transfer, shipped->lsn, *state, *record), record->body});
   }
   if (moved.empty()) return false;
@@ -208,15 +208,15 @@ void Service::release_taken(Partition& partition, Outbox& out) {
 // Dead messages are ready again; those that came from another queue go back there.
 void Service::redrive(const Call& call) {
   std::vector<std::string_view> ids;
-  if (!call.request.payload.empty()) {
+  constexpr std::string_view kNil = "\xc0";
+  if (!call.request.payload.empty() && call.request.payload != kNil) {
     if (const auto decoded = decode_receipts(call.request.payload, payload_reader_, ids); !decoded)
       return refuse(call, decoded.error());
   }
   const auto after = header_.after.empty() ? Result<Lsn>(Lsn{}) : parse_message_id(header_.after, call.partition.id());
   if (!after) return refuse(call, after.error());
   if (!call.partition.replica().takes_appends()) return refuse(call, few_replicas());
-  if (!call.partition.replica().delivers())
-    return refuse(call, {Errc::kUnavailable, "the queue's leader is new and not ready yet; try again"});
+  if (!call.partition.replica().delivers()) return refuse(call, not_ready());
   Redriven done;
   Queue* const queue = call.partition.find_queue(call.queue);
   if (queue != nullptr) redrive(call, *queue, *after, {ids.begin(), ids.end()}, done);

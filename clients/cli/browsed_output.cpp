@@ -36,7 +36,8 @@ std::vector<std::pair<std::string, std::string>> labels_of(const BrowsedMessage&
   std::vector<std::pair<std::string, std::string>> labels{{"content_type", message.content_type},
                                                           {"reply_to", message.reply_to},
                                                           {"correlation_id", message.correlation_id},
-                                                          {"traceparent", message.traceparent}};
+                                                          {"traceparent", message.traceparent},
+                                                          {"key", message.key}};
   std::erase_if(labels, [](const auto& label) { return label.second.empty(); });
   return labels;
 }

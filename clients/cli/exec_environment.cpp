@@ -63,6 +63,7 @@ std::vector<std::string> exec_environment(const Lease& message, std::string_view
   add_given("DMQ_REPLY_TO", message.reply_to());
   add_given("DMQ_CORRELATION_ID", message.correlation_id());
   add_given("DMQ_TRACEPARENT", message.traceparent());
+  add_given("DMQ_KEY", message.key());
   if (message.headers().empty()) return variables;
   add("DMQ_HEADERS", headers_json(message));
   for (const auto& [name, value] : message.headers()) add(header_variable(name), value);

@@ -26,7 +26,8 @@ std::vector<std::pair<std::string_view, std::string_view>> labels_of(const Lease
   std::vector<std::pair<std::string_view, std::string_view>> labels{{"content_type", message.content_type()},
                                                                     {"reply_to", message.reply_to()},
                                                                     {"correlation_id", message.correlation_id()},
-                                                                    {"traceparent", message.traceparent()}};
+                                                                    {"traceparent", message.traceparent()},
+                                                                    {"key", message.key()}};
   std::erase_if(labels, [](const auto& label) { return label.second.empty(); });
   return labels;
 }

@@ -23,7 +23,7 @@ With --exec, /bin/sh runs the command for each message, the body on its standard
 message is acked. Anything else: it is given back and comes again after --nack-delay. As long as the command runs the
 message is leased, whatever --lease says. These variables tell it more; those that the message lacks are unset:
   DMQ_MESSAGE_ID DMQ_QUEUE DMQ_DELIVERIES DMQ_SENT_MS DMQ_PRIORITY DMQ_EXPIRES_MS    times in ms since 1970
-  DMQ_CONTENT_TYPE DMQ_REPLY_TO DMQ_CORRELATION_ID DMQ_TRACEPARENT
+  DMQ_CONTENT_TYPE DMQ_REPLY_TO DMQ_CORRELATION_ID DMQ_TRACEPARENT DMQ_KEY
   DMQ_HEADER_NAME    a header 'name'; what is no letter or digit becomes _
   DMQ_HEADERS        all headers as JSON: {"name":"value"}, or "name_base64" for a value that is no text
   DMQ_ENDPOINT       the broker, for a dmq-send in the command

@@ -61,7 +61,9 @@ void add_redrive_options(CLI::App& command, RedriveFlags& flags) {
   command.add_option("--rate", flags.rate, "So many messages a second; default: as fast as it goes")
       ->check(CLI::Range(0.1, 1e6))
       ->type_name("N");
-  command.add_option("--max", flags.max, "At most so many messages")->check(CLI::Range(1, 1'000'000'000))->type_name("N");
+  command.add_option("--max", flags.max, "At most so many messages")
+      ->check(CLI::Range(1, 1'000'000'000))
+      ->type_name("N");
   command.add_option("--id", flags.ids, "Only these messages (dmq queue browse tells the ids); may be repeated")
       ->type_name("ID");
 }

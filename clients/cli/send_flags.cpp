@@ -35,6 +35,7 @@ void add_send_flags(CLI::App& app, SendFlags& flags) {
       ->allow_extra_args(false);
   app.add_option("--priority", flags.message.priority, "0 to 9: messages with higher ones are received first")
       ->check(CLI::Range(0, 9));
+  app.add_option("--key", flags.message.key, "Messages with the same key are received one after the other, in order");
   add_duration(app, "--delay", flags.delay, "Receivers get it after so long");
   app.add_option("--at", flags.at, "Receivers get it at this time: '2026-12-24 18:00', 2026-12-24T17:00:00Z")
       ->excludes("--delay");

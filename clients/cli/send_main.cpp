@@ -87,7 +87,7 @@ class Progress {
 bool is_plain(const OutgoingMessage& message) {
   return message.headers.empty() && message.priority == 0 && !message.delay && !message.deliver_at && !message.ttl &&
          message.content_type.empty() && message.reply_to.empty() && message.correlation_id.empty() &&
-         message.traceparent.empty();
+         message.traceparent.empty() && message.key.empty();
 }
 
 class Sender {

@@ -42,10 +42,10 @@ MessageOptions options_of(const OutgoingMessage& message) {
 
 Attributes attributes_of(const OutgoingMessage& message) {
   for (const std::string* label :
-       {&message.content_type, &message.reply_to, &message.correlation_id, &message.traceparent}) {
+       {&message.content_type, &message.reply_to, &message.correlation_id, &message.traceparent, &message.key}) {
     if (label->size() > kMessageLabelBytesMax || !is_clean_utf8(*label)) {
       refuse(
-          "content_type, reply_to, correlation_id and traceparent are up to 255 bytes of UTF-8 without control "
+          "content_type, reply_to, correlation_id, traceparent and key are up to 255 bytes of UTF-8 without control "
           "characters");
     }
   }
@@ -53,7 +53,8 @@ Attributes attributes_of(const OutgoingMessage& message) {
           message.content_type,
           message.reply_to,
           message.correlation_id,
-          message.traceparent};
+          message.traceparent,
+          message.key};
 }
 
 std::string pairs_of(const OutgoingMessage& message) {

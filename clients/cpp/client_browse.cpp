@@ -38,6 +38,7 @@ BrowsedMessage message_of(const Browsed& browsed) {
   message.reply_to = browsed.attributes.reply_to;
   message.correlation_id = browsed.attributes.correlation_id;
   message.traceparent = browsed.attributes.traceparent;
+  message.key = browsed.attributes.key;
   return message;
 }
 

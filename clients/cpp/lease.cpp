@@ -28,6 +28,7 @@ std::vector<Lease> LeaseHolder::make_leases(std::vector<Delivery>& deliveries, b
     lease.reply_to_ = delivery.attributes.reply_to;
     lease.correlation_id_ = delivery.attributes.correlation_id;
     lease.traceparent_ = delivery.attributes.traceparent;
+    lease.key_ = delivery.attributes.key;
     lease.deliveries_ = delivery.deliveries;
     lease.priority_ = delivery.priority;
     lease.sent_at_ = time_point_of(delivery.sent_ms);
@@ -86,6 +87,7 @@ Lease& Lease::operator=(Lease&& other) noexcept {
   reply_to_ = other.reply_to_;
   correlation_id_ = other.correlation_id_;
   traceparent_ = other.traceparent_;
+  key_ = other.key_;
   priority_ = other.priority_;
   deliveries_ = other.deliveries_;
   held_ = other.held_;

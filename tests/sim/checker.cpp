@@ -79,6 +79,7 @@ Checker::Slot Checker::read_slot(const Node& node, RecordPlace place) {
   slot.message = index_of(record->body);
   if (!slot.message) violated("a message is committed that nobody sent" + at(place));
   slot.queue = record->header.queue;
+  slot.key = record->header.key;
   Message& message = messages_[*slot.message];
   if (record->producer.starts_with(kTransferProducer)) {
     arrived(message, place, record->header);
@@ -91,6 +92,7 @@ Checker::Slot Checker::read_slot(const Node& node, RecordPlace place) {
   }
   message.place = place;
   if (message.first == place) message.sent_ms = record->header.sent_ms;
+  if ((record->header.key.value == 0) != message.key.empty()) violated("a message has lost its key" + at(place));
   message.ready_ms = record->header.ready_ms;
   message.expires_ms = record->header.expires_ms;
   return slot;
@@ -158,6 +160,34 @@ void Checker::learn_control(RecordPlace place, const RecordView& record) {
     for (const ReturnedMessage& returned : *returns) {
       learn_return(slot_of(returned.lsn), returned, record.header.epoch);
     }
+  } else if (const auto* leases = std::get_if<Leases>(&*body)) {
+    for (const LeasedMessage& leased : *leases) learn_lease(slot_of(leased.lsn), leased, logs_[place.partition]);
+  }
+}
+
+// Of a key one message is out at a time, and none overtakes another that was not dead.
+void Checker::learn_lease(Slot& slot, const LeasedMessage& leased, Log& log) {
+  world_.note("lease", slot.place.lsn.value, slot.message ? *slot.message : 0, leased.lease.id.number.value);
+  if (slot.key.value == 0) violated("a lease is logged of a message that has no key" + at(slot.place));
+  const Message& message = messages_[*slot.message];
+  if (!clocks_jump_ && message.expires_ms.value != 0 && leased.lease.given_ms >= message.expires_ms)
+    violated("an expired message is handed out" + at(slot.place));
+  if (slot.is_settled() || deleted_.contains(slot.queue)) return;
+  if (slot.lease == leased.lease.id) return;  // it goes on
+  if (slot.lease && !log.incomplete) violated("a second lease is logged of a message that is out" + at(slot.place));
+  slot.lease = leased.lease.id;
+  const auto [out, first] = log.out.try_emplace({slot.queue, slot.key}, slot.place.lsn);
+  const Slot& other = log.slots[std::exchange(out->second, slot.place.lsn).value];
+  if (log.incomplete) return;
+  if (&other != &slot && other.lease && !other.is_settled())
+    violated("two messages of a key are out" + at(other.place) + at(slot.place));
+  for (Lsn lsn{1}; lsn < slot.place.lsn; ++lsn.value) {
+    const Slot& before = log.slots[lsn.value];
+    const bool same = before.message && before.queue == slot.queue && before.key == slot.key;
+    if (!same || before.is_settled() || before.out_of_order) continue;
+    const TimeMs expires = messages_[*before.message].expires_ms;  // then it is only to be removed yet
+    if (expires.value == 0 || (!clocks_jump_ && leased.lease.given_ms < expires))
+      violated("a message overtakes another of its key" + at(before.place) + at(slot.place));
   }
 }
 
@@ -169,7 +199,10 @@ void Checker::learn_return(Slot& slot, const ReturnedMessage& returned, Epoch ep
     violated("the delivery count of a message falls from " + std::to_string(slot.deliveries) + " to " +
              std::to_string(state.deliveries) + at(slot.place));
   }
+  world_.note("return", slot.place.lsn.value, *slot.message, static_cast<std::uint64_t>(state.move.cause));
   slot.deliveries = state.deliveries;
+  slot.lease.reset();
+  slot.out_of_order |= state.move.is_set();
   slot.leaves_to = state.move.to;
   if (state.move.is_set()) messages_[*slot.message].left[slot.place.partition] = epoch;
 }

@@ -26,8 +26,9 @@ class Checker {
       : world_(world), metad_(metad), nodes_(nodes) {}
 
   // --- what clients did and heard ---
-  MessageIndex sent(QueueId queue, const std::string& producer, const MessageOptions& options);
+  MessageIndex sent(QueueId queue, const std::string& producer, const MessageOptions& options, std::string key);
   const MessageOptions& options_of(MessageIndex message) const { return messages_[message].options; }
+  const std::string& key_of(MessageIndex message) const { return messages_[message].key; }
   std::string body_of(MessageIndex message) const;
   void confirmed(MessageIndex message, std::optional<Lsn> lsn);  // no LSN: as a duplicate
   // `sent`: when the worker let it go.
@@ -75,6 +76,7 @@ class Checker {
   struct Message {
     QueueId queue;
     MessageOptions options;
+    std::string key;  // empty: none
     bool idempotent = false;
     bool confirmed = false;
     std::optional<RecordPlace> place;  // once committed; the last one
@@ -107,12 +109,16 @@ class Checker {
     std::optional<MessageIndex> message;
     Lsn settled{UINT64_MAX};  // by the committed record there
     std::uint32_t deliveries = 0;
+    OrderingKey key;
+    std::optional<LeaseId> lease;  // that is in the log and has not ended
+    bool out_of_order = false;     // it was dead
     bool is_settled() const { return settled.value != UINT64_MAX; }
   };
   struct Log {
     Epoch first_epoch{UINT32_MAX};  // before it the partition held nothing, and metad gave it away at will
     std::vector<Slot> slots{1};     // index is the LSN
     bool incomplete = false;        // some control records were never seen
+    std::map<std::pair<QueueId, OrderingKey>, Lsn> out;  // by leases that are in the log
     std::map<Epoch, std::pair<Endpoint, SessionId>> leaders;
     std::map<PartitionVersion, std::uint8_t> min_in_sync;
   };
@@ -131,10 +137,13 @@ class Checker {
   void learn_purge(QueueId queue, RecordPlace place, bool committed);
   void repeated(Message& message, RecordPlace place, TimeMs sent_ms) const;
   void arrived(Message& message, RecordPlace place, const RecordHeader& header);
+  void learn_lease(Slot& slot, const LeasedMessage& leased, Log& log);
+  void check_key(const Message& message, MessageIndex index, const Receipt& receipt, const Hold& hold);
   void learn_return(Slot& slot, const ReturnedMessage& returned, Epoch epoch);
   void check_options(const Message& message, RecordPlace place, const RecordHeader& header) const;
   bool is_expired(const Message& message) const;
   bool may_be_gone(const Message& message) const;
+  bool is_purged(const Message& message) const;
   void check_live(const Node& node, const Partition& partition) const;
   bool must_have(const PartitionInfo& info, const Node& node) const;
   [[noreturn]] static void lacks(const Node& node, RecordPlace place);

@@ -6,8 +6,9 @@
 
 namespace dmq::sim {
 
-MessageIndex Checker::sent(QueueId queue, const std::string& producer, const MessageOptions& options) {
-  messages_.push_back({.queue = queue, .options = options, .idempotent = !producer.empty(), .sent_to = queue});
+MessageIndex Checker::sent(QueueId queue, const std::string& producer, const MessageOptions& options, std::string key) {
+  messages_.push_back(
+      {.queue = queue, .options = options, .key = std::move(key), .idempotent = !producer.empty(), .sent_to = queue});
   return messages_.size() - 1;
 }
 
@@ -18,9 +19,12 @@ bool Checker::is_expired(const Message& message) const {
 }
 
 bool Checker::may_be_gone(const Message& message) const {
+  return message.acked || message.acks_open > 0 || message.repeated || is_expired(message) || is_purged(message);
+}
+
+bool Checker::is_purged(const Message& message) const {
   const auto purge = purges_.find(message.queue);
-  const bool purged = purge != purges_.end() && message.place && message.place->lsn < purge->second;
-  return message.acked || message.acks_open > 0 || message.repeated || is_expired(message) || purged;
+  return purge != purges_.end() && message.place && message.place->lsn < purge->second;
 }
 
 std::string Checker::body_of(MessageIndex message) const {
@@ -79,7 +83,9 @@ MessageIndex Checker::delivered(const Delivery& delivery, const Receipt& receipt
   }
   const TimeMs wall = kWallStart + DurationMs{sent.ms};
   if (!clocks_jump_ && wall < message.ready_ms) violated("a message is delivered before its time" + which);
-  if (!clocks_jump_ && message.expires_ms.value != 0 && wall >= message.expires_ms) {
+  // With a key it is judged when its lease is written (learn_lease).
+  const bool judged = message.key.empty() && !clocks_jump_ && message.expires_ms.value != 0;
+  if (judged && wall >= message.expires_ms) {
     violated("an expired message is delivered" + which);
   }
   if (delivery.priority != message.options.priority) violated("a message has another priority" + which);
@@ -87,8 +93,26 @@ MessageIndex Checker::delivered(const Delivery& delivery, const Receipt& receipt
   for (const Hold& other : message.holds) {
     hold.place() < other.place() ? check_lease(hold, other, which) : check_lease(other, hold, which);
   }
+  if (delivery.attributes.key != message.key) violated("a message has another key" + which);
+  check_key(message, *index, receipt, hold);
   message.holds.push_back(hold);
   return *index;
+}
+
+// Its lease was committed before it left, and while it lasts no other message of its key is out, whoever leads.
+void Checker::check_key(const Message& message, MessageIndex index, const Receipt& receipt, const Hold& hold) {
+  if (message.key.empty() || is_purged(message)) return;
+  for (MessageIndex i = 0; i < messages_.size(); ++i) {
+    const Message& other = messages_[i];
+    if (i == index || other.key != message.key || other.queue != message.queue || other.repeated) continue;
+    if (other.acked || other.acks_open > 0 || is_purged(other)) continue;
+    for (const Hold& held : other.holds) {
+      if (held.from < hold.until && hold.from < held.until) {
+        violated("two messages of a key are with consumers (messages " + std::to_string(i) + " and " +
+                 std::to_string(index) + ", epoch " + std::to_string(receipt.epoch.value) + ")");
+      }
+    }
+  }
 }
 
 void Checker::check_lease(const Hold& earlier, const Hold& later, const std::string& which) const {

@@ -93,7 +93,7 @@ void Clients::produce(std::size_t index) {
   if (producer.once && producer.next.value > 1) return;
   const std::int64_t count = producer.once ? 1 : world_.random.between(1, 3);
   for (std::int64_t i = 0; i < count; ++i) {
-    producer.batch.push_back(checker_.sent(producer.queue.id, producer.name, some_options()));
+    producer.batch.push_back(checker_.sent(producer.queue.id, producer.name, some_options(), some_key()));
   }
   producer.begun = world_.now();
   send_batch(index);
@@ -108,11 +108,18 @@ MessageOptions Clients::some_options() {
   return options;
 }
 
+std::string Clients::some_key() {
+  if (!with_keys_ || draining_ || world_.random.chance(0.2)) return {};
+  return "k" + std::to_string(world_.random.below(3));
+}
+
 void Clients::send_batch(std::size_t index) {
   Producer& producer = producers_[index];
   SendWriter writer;
   for (const MessageIndex message : producer.batch) {
-    writer.add(checker_.body_of(message), pack_message_pairs({}, checker_.options_of(message)));
+    Attributes attributes;
+    attributes.key = checker_.key_of(message);
+    writer.add(checker_.body_of(message), pack_message_pairs(attributes, checker_.options_of(message)));
   }
   RequestHeader header;
   header.op = Op::kSend;
@@ -289,6 +296,7 @@ void Clients::answered(const AckAsked& asked, const ReplyHeader& header, const C
       world_.note("acked", one.message);
       checker_.ack_done(one.message, *parse_receipt(one.receipt));
     } else {
+      world_.note("stale", one.message);
       checker_.ack_refused(one.message);
     }
   }

@@ -27,6 +27,7 @@ class Clients {
   void begin(std::vector<QueueName> queues, std::size_t producers, std::size_t consumers);
   // No new messages, and from now on consumers ack at once all that they get.
   void set_options() { with_options_ = true; }  // messages have priorities, delays, and times to live
+  void set_keys() { with_keys_ = true; }        // most messages have an ordering key
   void set_dead_letters();                      // consumers reject messages, and operators redrive them
   void drain();
   // One more message to each queue.
@@ -86,6 +87,7 @@ class Clients {
   void produce(std::size_t producer);
   void begin_anew(Producer& producer) const;
   MessageOptions some_options();
+  std::string some_key();
   std::int64_t patience(std::int64_t least, std::int64_t most) const;  // with an answer, ms
   std::int64_t rest_ms() const;
   void send_batch(std::size_t producer);
@@ -109,6 +111,7 @@ class Clients {
   std::uint64_t last_id_ = 0;
   bool draining_ = false;
   bool with_options_ = false;
+  bool with_keys_ = false;
   bool with_dead_letters_ = false;
   double vanishing_ = 0;
   std::int64_t producer_idle_ms_ = INT64_MAX;

@@ -42,9 +42,9 @@ Plan plan_of(Random& random, std::uint64_t seed) {
   plan.faults = some_faults(random);
   plan.network = plan.faults.empty() && random.chance(0.5) ? NetworkFaults{} : some_network(random);
   if (random.chance(0.5)) {
-    plan.node.limits.partition = {static_cast<std::uint64_t>(random.between(1, 20)),
-                                  static_cast<std::size_t>(random.between(1, 600)),
-                                  static_cast<std::size_t>(random.between(1, 5))};
+    plan.node.limits.partition = {
+        static_cast<std::uint64_t>(random.between(1, 20)), static_cast<std::size_t>(random.between(1, 600)),
+        static_cast<std::size_t>(random.between(1, 5)), static_cast<std::uint64_t>(random.between(1, 1000))};
   }
   if (random.chance(0.3)) {
     plan.node.limits.scrub_bytes_per_s = 1'000'000;
@@ -67,6 +67,7 @@ Plan plan_of(Random& random, std::uint64_t seed) {
   plan.fault_gap_ms = random.between(20, 200);
   plan.encode_peers = seed % 50 == 0;
   plan.purges = random.chance(0.3);
+  plan.keys = random.chance(0.4);
   return plan;
 }
 

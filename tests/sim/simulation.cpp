@@ -104,6 +104,7 @@ void Simulation::begin() {
   const auto producers = static_cast<std::size_t>(world_.random.between(1, 4));
   const auto consumers = queues.size() + static_cast<std::size_t>(world_.random.below(2));
   if (plan_.options) clients_.set_options();
+  if (plan_.keys) clients_.set_keys();
   if (plan_.faults.contains(Fault::kClock)) checker_.set_clocks_jump();
   clients_.begin(std::move(queues), producers, consumers);
   if (plan_.dead_letters) clients_.set_dead_letters();

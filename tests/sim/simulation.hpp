@@ -45,6 +45,7 @@ struct Plan {
   NodeSettings node;
   double vanishing = 0;
   bool options = false;  // of messages
+  bool keys = false;
   bool dead_letters = false;
   bool forgets = false;  // idle producers
   bool purges = false;   // of queues, now and then

@@ -270,8 +270,8 @@ TEST_CASE("the pages of a state are the messages that are in it", "[storage][bro
       queue.append({last += 1 + below(3)}, arrival, now);
     } else if (kind < 6 && queue.has_ready()) {
       const Lsn lsn = *queue.first_ready();
-      const Lease lease = queue.lease_first(now + DurationMs{1 + below(300)}, 1, {});
-      if (below(2) == 0 && queue.begin_settle(lsn, lease.number))
+      const Lease lease = queue.lease_first({1}, now + DurationMs{1 + below(300)}, 1, {});
+      if (below(2) == 0 && queue.begin_settle(lsn, lease.id))
         below(2) == 0 ? (void)queue.remove(lsn, 1)
                       : (void)queue.give_back(lsn, some_state(lease, last), now + DurationMs{below(300)}, now);
     } else if (kind == 6 && last > 0) {

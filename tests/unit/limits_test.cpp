@@ -173,9 +173,12 @@ TEST_CASE("a message that is acked on delivery leaves when that is durable", "[s
   header.ack_on_delivery = true;
   SECTION("at once") {
     s.send({"a", "b"});
+    s.gathering = true;
     CHECK(s.request(header, {}).empty());
     CHECK(s.receive(5) == "nothing");
-    CHECK(s.wait(0) == "ok: a b");
+    s.commit();
+    s.gathering = false;
+    CHECK(s.taken() == "ok: a b");
     CHECK(s.confirmed == Confirmation::kInSync);
     CHECK(s.records.bytes.empty());
     CHECK(s.counts().bytes == 0);
@@ -188,11 +191,28 @@ TEST_CASE("a message that is acked on delivery leaves when that is durable", "[s
     CHECK(s.wait(0) == "ok: a");
     CHECK(s.records.bytes.empty());
   }
+  SECTION("before a purge that came later is told") {
+    s.send({"a"});
+    s.gathering = true;
+    s.request(header, {});
+    RequestHeader purge;
+    purge.op = Op::kQueuePurge;
+    s.request(purge, {});
+    s.commit();
+    CHECK(s.taken().starts_with("ok: a; ok"));
+  }
+  SECTION("and not behind a purge that came before") {
+    s.send({"a"});
+    s.gathering = true;
+    RequestHeader purge;
+    purge.op = Op::kQueuePurge;
+    s.request(purge, {});
+    CHECK(s.request(header, {}) == "nothing");
+  }
   SECTION("not when that cannot be written; then it comes again") {
     s.send({"a"});
-    s.request(header, {});
     s.gathering = true;
-    s.wait(0);
+    s.request(header, {});
     s.fail_commit();
     s.gathering = false;
     CHECK(s.taken() == "insufficient_storage");

@@ -76,6 +76,18 @@ class Programs(BrokerTest):
         self.assertEqual(high["expires_ms"] - high["sent_ms"], 3_600_000)
         self.assertNotIn("priority", low)
 
+    def test_messages_of_a_key_are_received_one_after_the_other(self):
+        for key, body in (("a", "a1"), ("a", "a2"), ("b", "b1")):
+            self.assertEqual(self.run_program("dmq-send", "--key", key, self.queue, body)[0], 0)
+        received = []
+        for _ in range(2):
+            code, out, _ = self.run_program("dmq-recv", "--count", "2", self.queue)
+            self.assertEqual(code, 0)
+            received += [(message["key"], message["body"]) for message in map(json.loads, out.splitlines())]
+            if len(received) == 3:
+                break
+        self.assertEqual(received, [("a", "a1"), ("b", "b1"), ("a", "a2")])
+
     def test_wrong_options_of_a_message_are_told_before_anything_is_sent(self):
         for flags, word in ((["--priority", "10"], "--priority"), (["--at", "tomorrow"], "'tomorrow' is no time"),
                             (["--at", "2026-02-31 10:00"], "is no time"), (["--delay", "-1s"], "--delay"),

@@ -41,6 +41,7 @@ struct BrowsedMessage {
   std::string reply_to;
   std::string correlation_id;
   std::string traceparent;
+  std::string key;
 };
 
 struct BrowseResult {

@@ -32,6 +32,9 @@ struct OutgoingMessage {
   std::string reply_to;
   std::string correlation_id;
   std::string traceparent;  // W3C Trace Context
+  // Messages of a queue with the same key are handed out one after the other, in the order in which the broker took
+  // them: the next one when the last is acked or dead. Up to 255 bytes; empty: no order is kept.
+  std::string key;
 };
 
 // What became of one message that was sent.
@@ -117,6 +120,7 @@ class Lease {
   std::string_view reply_to() const { return reply_to_; }
   std::string_view correlation_id() const { return correlation_id_; }
   std::string_view traceparent() const { return traceparent_; }
+  std::string_view key() const { return key_; }
   bool held() const { return held_; }
   // With ReceiveOptions::auto_extend: it could not be kept, so another consumer may have the message.
   bool lost() const;
@@ -150,6 +154,7 @@ class Lease {
   std::string_view reply_to_;
   std::string_view correlation_id_;
   std::string_view traceparent_;
+  std::string_view key_;
   int priority_ = 0;
   std::uint32_t deliveries_ = 1;
   bool held_ = false;
