@@ -24,22 +24,27 @@ def cpp(name):
     return [os.path.join(os.environ["DMQ_EXAMPLES"], name)]
 
 
+def install_node(case):
+    """A copy of the Node.js examples with what they need installed, until the class of tests ends; an error when npm
+    cannot do that."""
+    temporary = tempfile.TemporaryDirectory()
+    case.addClassCleanup(temporary.cleanup)
+    folder = os.path.join(temporary.name, "node")
+    shutil.copytree(os.path.join(EXAMPLES, "node"), folder, ignore=shutil.ignore_patterns("node_modules"))
+    done = subprocess.run(["npm", "ci", "--no-audit", "--no-fund"], cwd=folder, timeout=150, text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    if done.returncode != 0:
+        raise AssertionError("npm ci failed:\n" + done.stdout)
+    return folder
+
+
 class Examples(BrokerTest):
     node_folder = None
 
     @classmethod
     def node(cls, name):
-        """A copy of the Node.js examples with what they need installed; an error when npm cannot do that."""
         if cls.node_folder is None:
-            temporary = tempfile.TemporaryDirectory()
-            cls.addClassCleanup(temporary.cleanup)
-            folder = os.path.join(temporary.name, "node")
-            shutil.copytree(os.path.join(EXAMPLES, "node"), folder, ignore=shutil.ignore_patterns("node_modules"))
-            done = subprocess.run(["npm", "ci", "--no-audit", "--no-fund"], cwd=folder, timeout=150, text=True,
-                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-            if done.returncode != 0:
-                raise AssertionError("npm ci failed:\n" + done.stdout)
-            cls.node_folder = folder
+            cls.node_folder = install_node(cls)
         return ["node", os.path.join(cls.node_folder, name)]
 
     def run_program(self, command, *arguments, endpoint=None, given=""):
