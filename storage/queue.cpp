@@ -152,7 +152,7 @@ bool Queue::give_back(Lsn lsn, const ReturnState& state, TimeMs ready_at, TimeMs
 }
 
 bool Queue::apply_lease(Lsn lsn, const LoggedLease& lease, std::uint32_t bytes, std::optional<TimeMs> deadline) {
-  if (!keys_.knows(lsn) || !holds(lsn)) return false;
+  if (!keys_.knows(lsn) || !holds(lsn) || dead_.contains(lsn)) return false;
   history_[lsn].lease = lease;
   const bool expired_early = expired_.contains(lsn);           // at a new leader, that had not heard of the lease
   if (settling_.contains(lsn) && !expired_early) return true;  // it ended, and what the log says of that comes later

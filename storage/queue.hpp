@@ -108,7 +108,8 @@ class Queue {
   bool remove(Lsn lsn, std::uint32_t bytes);  // it is gone for good
   // As `state` says: ready again, at once or later, or dead.
   bool give_back(Lsn lsn, const ReturnState& state, TimeMs ready_at, TimeMs now);
-  // It is out, or its lease goes on. `deadline`: where this replica leads.
+  // It is out, or its lease goes on. `deadline`: where this replica leads. False: it is not here any more, or dead, as
+  // a snapshot may be ahead of the log.
   bool apply_lease(Lsn lsn, const LoggedLease& lease, std::uint32_t bytes, std::optional<TimeMs> deadline);
   // Its record is damaged: it takes up bytes of the store, and nothing else, until the copy is repaired. `holds_key`:
   // those behind it of its ordering key wait for that.

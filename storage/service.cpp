@@ -301,7 +301,12 @@ void Service::release(Partition& partition, const Now& now, Outbox& out) {
   release_taken(partition, out);
 }
 
+// Rule 11 holds for what was decided before, too: a leader that stood still may find its leases over.
 void Service::let_go(PendingReply& reply, const Now& now, Outbox& out) {
+  if (reply.hands_out && !may_deliver(partitions_.at(reply.partition), now)) {
+    reply.error = leader_changed();
+    reply.payload.clear();
+  }
   if (reply.counted.messages > 0)
     count({reply.partition, reply.counted.queue}, reply.counted.kind, reply.counted.messages, now);
   std::string header = reply.header();

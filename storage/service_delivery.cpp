@@ -145,12 +145,14 @@ void Service::log_one(HandedOver&& handed, const Now& now, Turn& turn, Outbox& o
   if (!handed.acks.empty())
     partition.append_control(RecordType::kAcks, handed.from.queue, std::move(handed.acks), now, turn);
   Confirmation confirm = settings_of(handed.from.queue).confirm;
-  if (!handed.leases.empty()) {
+  const bool hands_out = !handed.leases.empty();
+  if (hands_out) {
     partition.append_control(RecordType::kLeases, handed.from.queue, std::move(handed.leases), now, turn);
     confirm = Confirmation::kInSync;
   }
   turn.replies.push_back({std::move(handed.to), handed.id, std::move(handed.payload), partition.id(), handed.epoch,
                           partition.replica().end(), confirm});
+  turn.replies.back().hands_out = hands_out;
 }
 
 // Leases in the log whose message reached nobody: that they end is to be in the log too.

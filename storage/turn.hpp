@@ -54,6 +54,7 @@ struct PendingReply {
   Confirmation confirm = Confirmation::kInSync;  // kLeader: it waits for the leader's disk alone
   Error error{Errc::kOk, {}};                    // kOk, or what is told instead of the payload
   bool tells_purged = false;                     // the payload comes when the record before `end` is applied
+  bool hands_out = false;                        // messages, under leases that another leader may have kept
   struct Counted {
     QueueId queue;
     Traffic kind = Traffic::kSent;

@@ -236,6 +236,31 @@ TEST_CASE("with too few replicas no message of a key is handed out, others are",
   CHECK(s.get() == "nothing");
 }
 
+TEST_CASE("a leader that may be deposed meanwhile keeps a message of a key back", "[storage][keys]") {
+  Keyed s;
+  PartitionInfo info = s.as_leader({1});
+  info.version = {2};
+  info.replicas = {"w", "x"};
+  s.change(info);
+  s.send({"a1"});
+  s.gathering = true;
+  s.service.hold_lease(s.now.steady + DurationMs{1000}, s.now, s.outbox);
+  CHECK(s.receive(1).empty());
+  s.now.steady = s.now.steady + DurationMs{1000};
+  s.commit();
+  CHECK(s.taken() == "unavailable");
+}
+
+TEST_CASE("a lease that the log tells of a message that is dead by then changes nothing", "[storage][keys]") {
+  Queue queue;  // of a follower whose snapshot is ahead of its log
+  ReturnState dead;
+  dead.move = {MoveCause::kRejected, {}, 7};
+  queue.append({1}, {.bytes = 1, .returned = &dead, .key = {5}}, {});
+  CHECK_FALSE(queue.apply_lease({1}, {{{1}, {1}}, DurationMs{1}, {}}, 1, std::nullopt));
+  queue.check_invariants();
+  CHECK(queue.counts().dead == 1);
+}
+
 TEST_CASE("who looks at a queue sees the messages that wait for others of their key", "[storage][keys]") {
   Keyed s;
   s.send({"a1", "a2", "-1", "a3"});
