@@ -61,7 +61,7 @@ class Table:
 
     HEAD = """# Mutants
 
-Each patch here breaks one rule of replication; `./dev mutants` applies them one at a time and says what notices.
+Each patch here breaks one rule of replication or of what a queue offers; `./dev mutants` applies them one at a time and says what notices.
 `tests/mutants/run.py --record` writes this table. "After N seeds": the simulator's histories 1 to N, two at a time on
 two cores.
 
