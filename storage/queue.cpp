@@ -16,10 +16,10 @@ void Queue::append(Lsn lsn, const Arrival& arrival, TimeMs now) {
   newest_ = std::max(newest_, lsn);
   const ReturnState* const returned = arrival.returned;
   if (returned != nullptr) history_.emplace(lsn, *returned);
-  if (arrival.key.value != 0) keys_.learn(lsn, arrival.key, arrival.priority);
+  if (arrival.key.value != 0) keys_.own().learn(lsn, arrival.key, arrival.priority);
   if (returned != nullptr && returned->move.is_set()) {
     bury(lsn, arrival.priority, returned->move);
-  } else if (returned != nullptr && returned->lease.is_set() && keys_.knows(lsn)) {
+  } else if (returned != nullptr && returned->lease.is_set() && keys_->knows(lsn)) {
     lead_line(lsn);
     leases_.emplace(lsn, Lease{kNever, returned->lease.id, returned->lease.given_ms, returned->deliveries + 1,
                                arrival.bytes, arrival.priority});
@@ -32,33 +32,33 @@ void Queue::append(Lsn lsn, const Arrival& arrival, TimeMs now) {
 // Ready at once or later, when its key lets it.
 void Queue::wait(Lsn lsn, Priority priority, TimeMs ready_at, TimeMs now, bool fresh) {
   const bool later = ready_at > now;
-  if (keys_.knows(lsn) && !keys_.is_front(lsn) && !keys_.join(lsn, later ? ready_at : TimeMs{})) return;
-  later ? delayed_.add(lsn, priority, ready_at, fresh) : make_ready(lsn, priority, fresh || lsn == newest_);
+  if (keys_->knows(lsn) && !keys_->is_front(lsn) && !keys_.own().join(lsn, later ? ready_at : TimeMs{})) return;
+  later ? delayed_.own().add(lsn, priority, ready_at, fresh) : make_ready(lsn, priority, fresh || lsn == newest_);
 }
 
 void Queue::make_ready(Lsn lsn, Priority priority, bool fresh) {
-  if (keys_.knows(lsn)) return ready_.put_behind(lsn, priority, newest_);
+  if (keys_->knows(lsn)) return ready_.put_behind(lsn, priority, newest_);
   fresh ? ready_.append(lsn, priority) : ready_.put_back(lsn, priority);
 }
 
 // It is settled, or dead: the next of its key has its turn.
 void Queue::leave_line(Lsn lsn) {
-  if (!keys_.knows(lsn)) return;
-  const auto next = keys_.leave(lsn);
+  if (!keys_->knows(lsn)) return;
+  const auto next = keys_.own().leave(lsn);
   if (!next) return;
   if (next->ready_at.value == 0) return make_ready(next->lsn, next->priority, false);
-  delayed_.add(next->lsn, next->priority, next->ready_at, false);  // perhaps its time came: the next wake() sees
+  delayed_.own().add(next->lsn, next->priority, next->ready_at, false);  // perhaps its time came: the next wake() sees
 }
 
 // It is out by what the log says, whatever this replica would have let out.
 void Queue::lead_line(Lsn lsn) {
-  const auto front = keys_.front(lsn);
+  const auto front = keys_->front(lsn);
   if (front == lsn) return;
-  if (!front) return keys_.overtake(lsn, {});
-  const TimeMs ready_at = delayed_.ready_at(*front).value_or(TimeMs{});
-  const bool waits = ready_.remove(*front) || delayed_.remove(*front);
-  keys_.overtake(lsn, ready_at);
-  if (!waits) keys_.leave(*front);  // it is being settled, or was set aside
+  if (!front) return keys_.own().overtake(lsn, {});
+  const TimeMs ready_at = delayed_->ready_at(*front).value_or(TimeMs{});
+  const bool waits = ready_.remove(*front) || remove_delayed(*front);
+  keys_.own().overtake(lsn, ready_at);
+  if (!waits) keys_.own().leave(*front);  // it is being settled, or was set aside
 }
 
 std::optional<Lsn> Queue::first_ready() const {
@@ -71,9 +71,9 @@ Lease Queue::lease_first(Epoch epoch, TimeMs deadline, std::uint32_t bytes, Time
   ready_.pop();
   ++last_lease_.value;
   const Lease lease{
-      keys_.knows(lsn) ? kNever : deadline, {epoch, last_lease_}, now_ms, deliveries(lsn) + 1, bytes, priority};
+      keys_->knows(lsn) ? kNever : deadline, {epoch, last_lease_}, now_ms, deliveries(lsn) + 1, bytes, priority};
   leases_.emplace(lsn, lease);
-  if (!keys_.knows(lsn)) push_deadline({deadline, lsn, lease.id});
+  if (!keys_->knows(lsn)) push_deadline({deadline, lsn, lease.id});
   return lease;
 }
 
@@ -81,7 +81,7 @@ bool Queue::withdraw(Lsn lsn) {
   if (const auto dead = dead_.find(lsn); dead != dead_.end()) {
     return dead->second.to.value == 0 && !std::exchange(dead->second.settling, true);
   }
-  if (!ready_.contains(lsn) && !keys_.is_held(lsn)) return false;
+  if (!ready_.contains(lsn) && !keys_->is_held(lsn)) return false;
   const auto priority = take_out(lsn);
   Lease withdrawn;
   withdrawn.priority = *priority;
@@ -116,7 +116,7 @@ void Queue::restore(Lsn lsn) {
 bool Queue::remove(Lsn lsn, std::uint32_t bytes) {
   const bool was_here = take_out(lsn).has_value();
   leave_line(lsn);
-  keys_.forget(lsn);
+  if (keys_->knows(lsn)) keys_.own().forget(lsn);
   if (!was_here) return false;
   if (!overdue_.empty()) overdue_.erase(lsn);
   if (!history_.empty()) history_.erase(lsn);
@@ -128,7 +128,7 @@ bool Queue::remove(Lsn lsn, std::uint32_t bytes) {
 void Queue::set_aside(Lsn lsn, bool holds_key) {
   take_out(lsn);
   if (!holds_key) leave_line(lsn);
-  if (!holds_key) keys_.forget(lsn);
+  if (!holds_key && keys_->knows(lsn)) keys_.own().forget(lsn);
   overdue_.erase(lsn);
   history_.erase(lsn);
 }
@@ -152,7 +152,7 @@ bool Queue::give_back(Lsn lsn, const ReturnState& state, TimeMs ready_at, TimeMs
 }
 
 bool Queue::apply_lease(Lsn lsn, const LoggedLease& lease, std::uint32_t bytes, std::optional<TimeMs> deadline) {
-  if (!keys_.knows(lsn) || !holds(lsn) || dead_.contains(lsn)) return false;
+  if (!keys_->knows(lsn) || !holds(lsn) || dead_.contains(lsn)) return false;
   history_[lsn].lease = lease;
   const bool expired_early = expired_.contains(lsn);           // at a new leader, that had not heard of the lease
   if (settling_.contains(lsn) && !expired_early) return true;  // it ended, and what the log says of that comes later
@@ -160,8 +160,8 @@ bool Queue::apply_lease(Lsn lsn, const LoggedLease& lease, std::uint32_t bytes, 
   if (const auto own = leases_.find(lsn); own != leases_.end() && own->second.id == lease.id)
     return !deadline || extend(lsn, lease.id, *deadline);
   take_out(lsn);
-  leases_.emplace(
-      lsn, Lease{deadline.value_or(kNever), lease.id, lease.given_ms, deliveries(lsn) + 1, bytes, keys_.priority(lsn)});
+  leases_.emplace(lsn, Lease{deadline.value_or(kNever), lease.id, lease.given_ms, deliveries(lsn) + 1, bytes,
+                             keys_->priority(lsn)});
   if (deadline) push_deadline({*deadline, lsn, lease.id});
   return true;
 }
@@ -179,7 +179,7 @@ void Queue::end_leases() {
   std::vector<std::pair<Lsn, Lease>> ended(leases_.begin(), leases_.end());
   ended.insert(ended.end(), settling_.begin(), settling_.end());
   const auto before = [](const auto& a, const auto& b) { return a.first < b.first; };
-  if (!keys_.empty()) std::sort(ended.begin(), ended.end(), before);  // of a key, the first is the front
+  if (!keys_->empty()) std::sort(ended.begin(), ended.end(), before);  // of a key, the first is the front
   leases_.clear();
   settling_.clear();
   for (const auto& [lsn, lease] : ended) {
@@ -199,7 +199,7 @@ void Queue::end_lease(Lsn lsn, const Lease& lease) {
 }
 
 void Queue::resume_leases(TimeMs now) {
-  if (keys_.empty()) return;
+  if (keys_->empty()) return;
   for (auto& [lsn, lease] : leases_) {
     if (lease.deadline != kNever || !is_logged(lsn, lease.id)) continue;
     lease.deadline = now + history_.at(lsn).lease.duration;
@@ -250,16 +250,20 @@ std::optional<Priority> Queue::take_out(Lsn lsn) {
     return priority;
   }
   if (const auto priority = ready_.remove(lsn)) return priority;
-  if (keys_.is_held(lsn)) {
-    keys_.leave(lsn);
-    return keys_.priority(lsn);
+  if (keys_->is_held(lsn)) {
+    keys_.own().leave(lsn);
+    return keys_->priority(lsn);
   }
-  return delayed_.remove(lsn);
+  return remove_delayed(lsn);
+}
+
+std::optional<Priority> Queue::remove_delayed(Lsn lsn) {
+  return delayed_->contains(lsn) ? delayed_.own().remove(lsn) : std::nullopt;
 }
 
 bool Queue::holds(Lsn lsn) const {
-  return settling_.contains(lsn) || leases_.contains(lsn) || ready_.contains(lsn) || delayed_.contains(lsn) ||
-         dead_.contains(lsn) || keys_.is_held(lsn);
+  return settling_.contains(lsn) || leases_.contains(lsn) || ready_.contains(lsn) || delayed_->contains(lsn) ||
+         dead_.contains(lsn) || keys_->is_held(lsn);
 }
 
 bool Queue::extend(Lsn lsn, LeaseId id, TimeMs deadline) {
@@ -304,7 +308,13 @@ void Queue::expire(TimeMs now, std::size_t most, std::vector<Expired>& out) {
 
 bool Queue::wake(TimeMs now) {
   bool any = false;
-  while (const auto woken = delayed_.wake(now)) {
+  const auto is_due = [&] {
+    const auto next = delayed_->next();
+    return next && *next <= now;
+  };
+  while (is_due()) {
+    const auto woken = delayed_.own().wake(now);
+    if (!woken) break;
     make_ready(woken->lsn, woken->priority, true);
     any = true;
   }
@@ -344,7 +354,7 @@ void Queue::take_expired(std::size_t most, std::vector<Lsn>& out) {
 
 std::optional<TimeMs> Queue::next_deadline() const {
   if (!expired_.empty()) return TimeMs{};
-  std::optional<TimeMs> next = delayed_.next();
+  std::optional<TimeMs> next = delayed_->next();
   for (const auto* heap : {&deadlines_, &expiries_}) {
     if (!heap->empty() && (!next || heap->front().at < *next)) next = heap->front().at;
   }
@@ -352,15 +362,19 @@ std::optional<TimeMs> Queue::next_deadline() const {
 }
 
 QueueCounts Queue::counts() const {
-  return {
-      ready_.size() + keys_.held(), leases_.size() + settling_.size(), delayed_.size(), dead_.size(), bytes_, stored_};
+  return {ready_.size() + keys_->held(),
+          leases_.size() + settling_.size(),
+          delayed_->size(),
+          dead_.size(),
+          bytes_,
+          stored_};
 }
 
 std::vector<Lsn> Queue::all() const {
   std::vector<Lsn> lsns;
   ready_.all(lsns);
-  delayed_.all(lsns);
-  keys_.all_held(lsns);
+  delayed_->all(lsns);
+  keys_->all_held(lsns);
   for (const auto& [lsn, lease] : leases_) lsns.push_back(lsn);
   for (const auto& [lsn, lease] : settling_) lsns.push_back(lsn);
   for (const auto& [lsn, dead] : dead_) lsns.push_back(lsn);
@@ -385,7 +399,7 @@ void Queue::push_deadline(const Deadline& deadline) {
 // As push_deadline(): messages that were acked before their time leave their entries behind.
 void Queue::expire_at(Lsn lsn, TimeMs at) {
   if (expiries_.size() >
-      2 * (ready_.size() + keys_.held() + delayed_.size() + leases_.size() + settling_.size()) + 1024) {
+      2 * (ready_.size() + keys_->held() + delayed_->size() + leases_.size() + settling_.size()) + 1024) {
     std::erase_if(expiries_, [this](const Deadline& entry) { return !holds(entry.lsn); });
     std::make_heap(expiries_.begin(), expiries_.end());
   }
@@ -400,11 +414,11 @@ void Queue::check_invariants() const {
   std::vector<Lsn> lsns = all();
   std::sort(lsns.begin(), lsns.end());
   must(std::adjacent_find(lsns.begin(), lsns.end()) == lsns.end());  // I1
-  must(ready_.is_sound() && delayed_.is_sound());                    // I3
-  must(keys_.is_sound());                                            // I6
+  must(ready_.is_sound() && delayed_->is_sound());                   // I3
+  must(keys_->is_sound());                                           // I6
   for (const Lsn lsn : lsns) {
-    const bool waits = keys_.knows(lsn) && (ready_.contains(lsn) || delayed_.contains(lsn));
-    must(!waits || keys_.is_front(lsn));
+    const bool waits = keys_->knows(lsn) && (ready_.contains(lsn) || delayed_->contains(lsn));
+    must(!waits || keys_->is_front(lsn));
   }
   for (const auto& [lsn, state] : history_) {
     must(!state.is_empty() && holds(lsn));
@@ -425,7 +439,7 @@ void Queue::check_invariants() const {
   }
   for (const auto& [lsn, lease] : settling_) {
     if (lease.kind != Lease::Kind::kExpired) continue;
-    must(!leases_.contains(lsn) && !ready_.contains(lsn) && !delayed_.contains(lsn));  // I4
+    must(!leases_.contains(lsn) && !ready_.contains(lsn) && !delayed_->contains(lsn));  // I4
   }
 }
 

@@ -15,6 +15,7 @@
 #include "protocol/message_state.hpp"
 #include "storage/delay_index.hpp"
 #include "storage/key_lines.hpp"
+#include "storage/lazy.hpp"
 #include "storage/ready_lanes.hpp"
 #include "storage/return_state.hpp"
 #include "storage/state_page.hpp"
@@ -170,7 +171,7 @@ class Queue {
 
   QueueCounts counts() const;
   bool empty() const {
-    return ready_.size() + keys_.held() + leases_.size() + settling_.size() + delayed_.size() + dead_.size() == 0;
+    return ready_.size() + keys_->held() + leases_.size() + settling_.size() + delayed_->size() + dead_.size() == 0;
   }
   // Each LSN, in any state: for dropping a queue. O(n).
   std::vector<Lsn> all() const;
@@ -199,10 +200,11 @@ class Queue {
   void came_back(Lsn lsn);
   // Out of whatever state it is in; its priority, empty: it is not here.
   std::optional<Priority> take_out(Lsn lsn);
+  std::optional<Priority> remove_delayed(Lsn lsn);
 
   ReadyLanes ready_;
-  DelayIndex delayed_;
-  KeyLines keys_;
+  Lazy<DelayIndex> delayed_;
+  Lazy<KeyLines> keys_;
   Lsn newest_;                                    // message
   std::unordered_map<Lsn, ReturnState> history_;  // of messages that came back, in any state
   struct Dead {

@@ -9,8 +9,8 @@ std::optional<Queue::Look> Queue::look(Lsn lsn) const {
   const std::uint32_t so_often = deliveries(lsn);
   if (const auto dead = dead_.find(lsn); dead != dead_.end())
     return dead->second.settling ? std::nullopt : std::optional(Look{MessageState::kDead, so_often, {}});
-  if (ready_.contains(lsn) || keys_.is_held(lsn)) return Look{MessageState::kReady, so_often, {}};
-  if (const auto ready_at = delayed_.ready_at(lsn)) return Look{MessageState::kDelayed, so_often, ready_at};
+  if (ready_.contains(lsn) || keys_->is_held(lsn)) return Look{MessageState::kReady, so_often, {}};
+  if (const auto ready_at = delayed_->ready_at(lsn)) return Look{MessageState::kDelayed, so_often, ready_at};
   return std::nullopt;
 }
 
@@ -20,10 +20,10 @@ std::optional<StatePage> Queue::page(MessageState state, BrowseOrder order, Page
   switch (state) {
     case MessageState::kReady:
       ready_.add_to(builder);
-      keys_.add_held_to(builder);
+      keys_->add_held_to(builder);
       break;
     case MessageState::kDelayed:
-      if (!delayed_.add_to(builder)) return std::nullopt;
+      if (!delayed_->add_to(builder)) return std::nullopt;
       break;
     case MessageState::kLeased:
       if (leases_.size() > kPageLooksMax) return std::nullopt;
@@ -39,7 +39,7 @@ std::optional<StatePage> Queue::page(MessageState state, BrowseOrder order, Page
 StatePage Queue::ready_and_dead(Lsn after, std::size_t most) const {
   PageBuilder builder(after, most);
   ready_.add_to(builder);
-  keys_.add_held_to(builder);
+  keys_->add_held_to(builder);
   add_dead(builder);
   return builder.finish();
 }
