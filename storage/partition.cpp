@@ -238,26 +238,40 @@ void Partition::log_message(Lsn lsn, const RecordView& record, Producers::Row* p
   if (producer != nullptr) Producers::logged(*producer, header.sequence, lsn);
 }
 
+// Of a message that is not here, or that leaves already, what the tail says of it takes nothing away: it was purged, or
+// a snapshot or an earlier leader was ahead.
 Partition::Load Partition::load(QueueId queue) const {
   const auto there = queues_.find(queue);
-  const QueueCounts counts = there == queues_.end() ? QueueCounts{} : there->second.counts();
-  std::uint64_t leaving = there == queues_.end() ? 0 : there->second.leaving().size();
-  Load load{counts.ready + counts.leased + counts.delayed + counts.dead, counts.bytes, false};
-  std::uint64_t gone = 0;
+  const Queue* const core = there == queues_.end() ? nullptr : &there->second;
+  const QueueCounts counts = core == nullptr ? QueueCounts{} : core->counts();
+  Load load{counts.ready + counts.leased + counts.delayed + counts.dead, counts.bytes,
+            core != nullptr && core->has_leaving()};
+  const auto counts_here = [core](Lsn lsn) {
+    if (core == nullptr || !core->holds(lsn)) return false;
+    const ReturnState* const state = core->returned(lsn);
+    return state == nullptr || !core->leaving().contains({state->move.to, state->move.mark, lsn});
+  };
+  std::set<Lsn> gone;
   for (const LogEntry& entry : tail_) {
     if (entry.queue != queue) continue;
     load.messages += entry.type == RecordType::kMessage ? 1 : 0;
     load.bytes += entry.bytes;
     if (entry.type == RecordType::kAcks) {
-      for (const AckedMessage& ack : std::get<Acks>(*entry.control))
+      for (const AckedMessage& ack : std::get<Acks>(*entry.control)) {
+        if (core == nullptr || !core->holds(ack.lsn)) continue;
         load.bytes -= std::min<std::uint64_t>(ack.bytes, load.bytes);
-      gone += std::get<Acks>(*entry.control).size();
+        if (counts_here(ack.lsn)) gone.insert(ack.lsn);
+      }
     } else if (entry.type == RecordType::kReturns) {
-      for (const ReturnedMessage& each : std::get<Returns>(*entry.control)) leaving += each.state.move.to.value != 0;
+      for (const ReturnedMessage& each : std::get<Returns>(*entry.control)) {
+        if (each.state.move.to.value == 0 || !counts_here(each.lsn)) continue;
+        gone.insert(each.lsn);
+        load.moving = true;
+      }
     }
   }
-  load.messages -= std::min(gone + leaving, load.messages);
-  load.moving = leaving > 0;
+  const std::uint64_t leaving = core == nullptr ? 0 : core->leaving().size();
+  load.messages -= std::min(gone.size() + leaving, load.messages);
   return load;
 }
 

@@ -104,7 +104,9 @@ void Queue::restore(Lsn lsn) {
     expired_.insert(lsn);  // it is expired all the same
     return;
   }
-  if (found->second.kind == Lease::Kind::kWithdrawn) {
+  // A message with a key that was acked on delivery has not left: its lease, which nobody has, would never end.
+  const bool kept_back = found->second.deadline == kNever && !is_logged(lsn, found->second.id);
+  if (found->second.kind == Lease::Kind::kWithdrawn || kept_back) {
     const Priority priority = found->second.priority;
     settling_.erase(found);
     return return_to_ready(lsn, priority);

@@ -58,6 +58,7 @@ void Checker::learn(const Node& node, const Partition& partition, Seen& seen) {
     log.slots.emplace_back();
     log.slots.back() = read_slot(node, place);
     log.incomplete |= log.slots.back().bytes.empty();
+    if (log.slots.back().message) check_limit(log, log.slots.back().queue);
     if (place.lsn >= partition.trimmed()) check_copies_enough(place, log.slots.back(), least);
     ++committed_;
   }
@@ -265,6 +266,21 @@ void Checker::check_live(const Node& node, const Partition& partition) const {
     }
     if (!holds && !slot.is_settled()) violated(node.name() + " forgot a message" + at({partition.id(), lsn}));
   }
+}
+
+// What is on its way to another queue is not counted.
+void Checker::check_limit(const Log& log, QueueId queue) const {
+  const auto most = messages_max_.find(queue);
+  if (most == messages_max_.end() || log.incomplete || deleted_.contains(queue)) return;
+  if (flipped_) return;  // a leader does not count a message that it has set aside
+  const auto counts = [queue](const Slot& slot) {
+    return slot.message && slot.queue == queue && !slot.is_settled() && slot.leaves_to.value == 0;
+  };
+  const auto all = static_cast<std::uint64_t>(std::count_if(log.slots.begin(), log.slots.end(), counts));
+  if (all <= most->second) return;
+  std::string which;
+  for (const Slot& slot : log.slots) which += counts(slot) ? at(slot.place) : "";
+  violated("a queue has " + std::to_string(all) + " messages, and may have " + std::to_string(most->second) + which);
 }
 
 void Checker::catalog_changed(const CatalogChange& change) {

@@ -32,7 +32,9 @@ class Checker {
   std::string body_of(MessageIndex message) const;
   void confirmed(MessageIndex message, std::optional<Lsn> lsn);  // no LSN: as a duplicate
   // `sent`: when the worker let it go.
-  MessageIndex delivered(const Delivery& delivery, const Receipt& receipt, std::int64_t lease_ms, Moment sent);
+  // Without a lease it is acked by that.
+  MessageIndex delivered(const Delivery& delivery, const Receipt& receipt, std::optional<std::int64_t> lease_ms,
+                         Moment sent);
   void lease_changed(MessageIndex message, const Receipt& receipt);  // given back, or with another end
   void ack_asked(MessageIndex message) { ++messages_[message].acks_open; }
   void ack_done(MessageIndex message, const Receipt& receipt);
@@ -43,6 +45,8 @@ class Checker {
   void set_producer_idle(DurationMs idle) { producer_idle_ = idle; }
   void set_clocks_jump() { clocks_jump_ = true; }
   void set_dead_letters() { dead_letters_ = true; }
+  void may_lose(QueueId queue) { lossy_.insert(queue); }  // by its settings, or its consumers' wish
+  void set_messages_max(QueueId queue, std::uint64_t most) { messages_max_[queue] = most; }
 
   // --- what the cluster did ---
   void observe(Node& node);
@@ -86,6 +90,7 @@ class Checker {
     std::map<RecordPlace, std::uint64_t> before;  // where it was until this mark
     int acks_open = 0;                            // asked, and the outcome is not known
     bool acked = false;
+    bool given_away = false;  // acked on delivery
     std::uint64_t acked_mark = 0;
     Epoch acked_epoch;
     std::uint64_t confirmed_mark = 0;
@@ -145,6 +150,7 @@ class Checker {
   bool may_be_gone(const Message& message) const;
   bool is_purged(const Message& message) const;
   void check_live(const Node& node, const Partition& partition) const;
+  void check_limit(const Log& log, QueueId queue) const;
   bool must_have(const PartitionInfo& info, const Node& node) const;
   [[noreturn]] static void lacks(const Node& node, RecordPlace place);
   void check_lease(const Hold& earlier, const Hold& later, const std::string& which) const;
@@ -160,6 +166,8 @@ class Checker {
   const std::vector<std::unique_ptr<Node>>& nodes_;
   std::vector<Message> messages_;
   std::set<QueueId> deleted_;
+  std::set<QueueId> lossy_;
+  std::map<QueueId, std::uint64_t> messages_max_;
   std::map<QueueId, Lsn> purges_;  // that were asked for: messages before this place are gone
   std::set<Endpoint> wiped_;       // and not registered since
   std::set<Endpoint> harmed_;      // bits on its disk were flipped
@@ -170,6 +178,7 @@ class Checker {
   };
   std::map<std::pair<Endpoint, RecordPlace>, Flip> flips_;
   DurationMs producer_idle_{INT64_MAX};
+  bool flipped_ = false;
   bool clocks_jump_ = false;
   bool dead_letters_ = false;
   std::map<PartitionId, Log> logs_;

@@ -67,6 +67,7 @@ void Checker::remember(const Node& node) {
 // --- damage ----------------------------------------------------------------------------------------------------------
 
 void Checker::flipped(const Node& node, RecordPlace place, const std::string& before) {
+  flipped_ = true;
   flips_.try_emplace({node.endpoint(), place}, Flip{before, {}}).first->second.after = *node.disk.find(place);
   harmed_.insert(node.endpoint());
   remember(node);

@@ -19,7 +19,8 @@ bool Checker::is_expired(const Message& message) const {
 }
 
 bool Checker::may_be_gone(const Message& message) const {
-  return message.acked || message.acks_open > 0 || message.repeated || is_expired(message) || is_purged(message);
+  return message.acked || message.acks_open > 0 || message.repeated || is_expired(message) || is_purged(message) ||
+         lossy_.contains(message.queue);
 }
 
 bool Checker::is_purged(const Message& message) const {
@@ -52,7 +53,8 @@ void Checker::confirmed(MessageIndex index, std::optional<Lsn> lsn) {
     violated("a message is confirmed under another's LSN" + which);
 }
 
-MessageIndex Checker::delivered(const Delivery& delivery, const Receipt& receipt, std::int64_t lease_ms, Moment sent) {
+MessageIndex Checker::delivered(const Delivery& delivery, const Receipt& receipt, std::optional<std::int64_t> lease_ms,
+                                Moment sent) {
   const auto index = index_of(delivery.body);
   if (!index) violated("a message is delivered that nobody sent");
   Message& message = messages_[*index];
@@ -83,13 +85,20 @@ MessageIndex Checker::delivered(const Delivery& delivery, const Receipt& receipt
   }
   const TimeMs wall = kWallStart + DurationMs{sent.ms};
   if (!clocks_jump_ && wall < message.ready_ms) violated("a message is delivered before its time" + which);
-  // With a key it is judged when its lease is written (learn_lease).
-  const bool judged = message.key.empty() && !clocks_jump_ && message.expires_ms.value != 0;
+  // With a key it is judged when its lease is written (learn_lease), and on delivery when its ack is.
+  const bool judged = lease_ms && message.key.empty() && !clocks_jump_ && message.expires_ms.value != 0;
   if (judged && wall >= message.expires_ms) {
     violated("an expired message is delivered" + which);
   }
   if (delivery.priority != message.options.priority) violated("a message has another priority" + which);
-  const Hold hold{receipt.epoch, receipt.lease, sent.ms, sent.ms + lease_ms, delivery.deliveries};
+  if (!lease_ms) {
+    if (message.given_away) violated("a message that is to be delivered at most once is delivered twice" + which);
+    message.given_away = message.acked = true;
+    message.acked_mark = sent.mark;
+    message.acked_epoch = receipt.epoch;
+    return *index;
+  }
+  const Hold hold{receipt.epoch, receipt.lease, sent.ms, sent.ms + *lease_ms, delivery.deliveries};
   for (const Hold& other : message.holds) {
     hold.place() < other.place() ? check_lease(hold, other, which) : check_lease(other, hold, which);
   }
@@ -102,6 +111,8 @@ MessageIndex Checker::delivered(const Delivery& delivery, const Receipt& receipt
 // Its lease was committed before it left, and while it lasts no other message of its key is out, whoever leads.
 void Checker::check_key(const Message& message, MessageIndex index, const Receipt& receipt, const Hold& hold) {
   if (message.key.empty() || is_purged(message)) return;
+  // What a purge took away where a replica was alone cannot be told.
+  if (purges_.contains(message.queue) && logs_.at(receipt.partition).incomplete) return;
   for (MessageIndex i = 0; i < messages_.size(); ++i) {
     const Message& other = messages_[i];
     if (i == index || other.key != message.key || other.queue != message.queue || other.repeated) continue;
@@ -132,7 +143,7 @@ void Checker::lease_changed(MessageIndex message, const Receipt& receipt) {
 void Checker::ack_done(MessageIndex index, const Receipt& receipt) {
   Message& message = messages_[index];
   --message.acks_open;
-  if (message.acked && !message.repeated)
+  if (message.acked && !message.repeated && !message.given_away)
     violated("two acks of one message are confirmed (message " + std::to_string(index) + ")");
   message.acked = true;
   message.acked_mark = world_.mark();

@@ -198,7 +198,9 @@ void Clients::receive(std::size_t index) {
   header.max = static_cast<std::uint64_t>(world_.random.between(1, draining_ ? 20 : 4));
   header.wait_ms = DurationMs{world_.random.between(0, draining_ ? 100 : 200)};
   header.lease_ms = DurationMs{world_.random.between(100, 400)};
-  ask(header, {}, ReceiveAsked{index, header.lease_ms->value, ++consumer.attempt});
+  header.ack_on_delivery = on_delivery_ && world_.random.chance(0.3);
+  if (header.ack_on_delivery) checker_.may_lose(consumer.queue.id);  // with the reply
+  ask(header, {}, ReceiveAsked{index, header.lease_ms->value, ++consumer.attempt, header.ack_on_delivery});
   world_.in(patience(300, 600), [this, index, attempt = consumer.attempt] {
     if (consumers_[index].attempt == attempt) receive(index);
   });
@@ -216,11 +218,12 @@ void Clients::answered(const ReceiveAsked& asked, const ReplyHeader& header, con
     for (const Delivery& message : messages) {
       const auto receipt = parse_receipt(message.receipt);
       must(receipt.has_value(), "a receipt is one");
-      const MessageIndex index = checker_.delivered(message, *receipt, asked.lease_ms, sent);
+      const auto lease = asked.on_delivery ? std::nullopt : std::optional(asked.lease_ms);
+      const MessageIndex index = checker_.delivered(message, *receipt, lease, sent);
       held.push_back({index, std::string(message.receipt)});
       world_.note("delivered", held.back().message, receipt->epoch.value, message.deliveries);
     }
-    treat(consumer.queue, std::move(held), asked.lease_ms);
+    if (!asked.on_delivery) treat(consumer.queue, std::move(held), asked.lease_ms);
   }
   if (asked.attempt != consumer.attempt) return;
   ++consumer.attempt;

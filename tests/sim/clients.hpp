@@ -26,9 +26,10 @@ class Clients {
 
   void begin(std::vector<QueueName> queues, std::size_t producers, std::size_t consumers);
   // No new messages, and from now on consumers ack at once all that they get.
-  void set_options() { with_options_ = true; }  // messages have priorities, delays, and times to live
-  void set_keys() { with_keys_ = true; }        // most messages have an ordering key
-  void set_dead_letters();                      // consumers reject messages, and operators redrive them
+  void set_options() { with_options_ = true; }     // messages have priorities, delays, and times to live
+  void set_keys() { with_keys_ = true; }           // most messages have an ordering key
+  void set_on_delivery() { on_delivery_ = true; }  // some receives ack what they get
+  void set_dead_letters();                         // consumers reject messages, and operators redrive them
   void drain();
   // One more message to each queue.
   void probe();
@@ -68,6 +69,7 @@ class Clients {
     std::size_t consumer;
     std::int64_t lease_ms;
     std::uint64_t attempt;
+    bool on_delivery = false;
   };
   struct Held {
     MessageIndex message;
@@ -112,6 +114,7 @@ class Clients {
   bool draining_ = false;
   bool with_options_ = false;
   bool with_keys_ = false;
+  bool on_delivery_ = false;
   bool with_dead_letters_ = false;
   double vanishing_ = 0;
   std::int64_t producer_idle_ms_ = INT64_MAX;

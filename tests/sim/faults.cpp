@@ -68,6 +68,8 @@ Plan plan_of(Random& random, std::uint64_t seed) {
   plan.encode_peers = seed % 50 == 0;
   plan.purges = random.chance(0.3);
   plan.keys = random.chance(0.4);
+  plan.on_delivery = random.chance(0.15);
+  plan.limits = random.chance(0.2);
   return plan;
 }
 

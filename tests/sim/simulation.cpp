@@ -100,11 +100,12 @@ void Simulation::begin() {
     queues.push_back({queue->id, queue->name});
     checker_.partition_settled(queue->partition, metad_.partition(queue->partition).epoch);
   }
-  if (plan_.dead_letters) set_dead_letters();
+  if (plan_.dead_letters || plan_.limits) set_queues(queues);
   const auto producers = static_cast<std::size_t>(world_.random.between(1, 4));
   const auto consumers = queues.size() + static_cast<std::size_t>(world_.random.below(2));
   if (plan_.options) clients_.set_options();
   if (plan_.keys) clients_.set_keys();
+  if (plan_.on_delivery) clients_.set_on_delivery();
   if (plan_.faults.contains(Fault::kClock)) checker_.set_clocks_jump();
   clients_.begin(std::move(queues), producers, consumers);
   if (plan_.dead_letters) clients_.set_dead_letters();
@@ -121,14 +122,24 @@ void Simulation::begin() {
 }
 
 // Each queue's dead letters go to the next one, in another partition where there is one.
-void Simulation::set_dead_letters() {
-  checker_.set_dead_letters();
+void Simulation::set_queues(const std::vector<QueueName>& queues) {
+  if (plan_.dead_letters) checker_.set_dead_letters();
   for (std::uint16_t i = 0; i < plan_.partitions; ++i) {
     QueueSettings settings;
-    settings.retry.max_deliveries = static_cast<std::uint64_t>(world_.random.between(1, 3));
-    settings.retry.delay_ms = DurationMs{world_.random.between(0, 100)};
-    settings.retry.jitter = 50;
-    if (plan_.partitions > 1) settings.dead_letter = queue_name((i + 1) % plan_.partitions);
+    if (plan_.dead_letters) {
+      settings.retry.max_deliveries = static_cast<std::uint64_t>(world_.random.between(1, 3));
+      settings.retry.delay_ms = DurationMs{world_.random.between(0, 100)};
+      settings.retry.jitter = 50;
+      if (plan_.partitions > 1) settings.dead_letter = queue_name((i + 1) % plan_.partitions);
+    }
+    if (plan_.limits) {
+      settings.limits.messages = static_cast<std::uint64_t>(world_.random.between(3, 12));
+      settings.limits.leased = static_cast<std::uint64_t>(world_.random.below(4));
+      const bool moves = !settings.dead_letter.empty();
+      settings.limits.when_full = static_cast<WhenFull>(world_.random.below(moves ? 3 : 2));
+      checker_.set_messages_max(queues[i].id, settings.limits.messages);
+      if (settings.limits.when_full == WhenFull::kDropOldest) checker_.may_lose(queues[i].id);
+    }
     const auto updated = metad_.ask(UpdateQueue{queue_name(i), 1, settings});
     must(std::holds_alternative<QueueInfo>(updated), "a queue can be changed while all is well");
   }

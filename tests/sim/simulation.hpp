@@ -46,6 +46,8 @@ struct Plan {
   double vanishing = 0;
   bool options = false;  // of messages
   bool keys = false;
+  bool on_delivery = false;  // some receives ack what they get
+  bool limits = false;       // of queues
   bool dead_letters = false;
   bool forgets = false;  // idle producers
   bool purges = false;   // of queues, now and then
@@ -72,7 +74,7 @@ class Simulation {
   void connect();
   void send_peer(Node& from, PeerFrame&& frame);
   void run_until(std::int64_t time);
-  void set_dead_letters();
+  void set_queues(const std::vector<QueueName>& queues);
   void heal();
   void await(const char* what, bool (Simulation::*holds)() const);
   void trace_queues() const;

@@ -55,6 +55,24 @@ TEST_CASE("a full queue refuses a request whole", "[storage][limits]") {
   }
 }
 
+TEST_CASE("an ack of a message that was purged meanwhile makes no room", "[storage][limits]") {
+  Limited s({.messages = 2});
+  s.send({"a"});
+  s.receive();
+  RequestHeader purge;
+  purge.op = Op::kQueuePurge;
+  s.gathering = true;
+  s.request(purge, {});
+  Turn purged = std::exchange(s.turn, {});
+  CHECK(s.ack(s.receipts[0]).empty());
+  s.service.seal(purged, s.now, s.outbox);
+  s.records.apply(purged.writes);
+  s.service.committed(purged, s.now, s.turn, s.outbox);
+  s.taken();
+  CHECK(s.send({"b", "c"}).empty());
+  CHECK(s.send({"d"}) == "queue_full");
+}
+
 TEST_CASE("a request that was taken before is a duplicate, also when the queue is full", "[storage][limits]") {
   Limited s({.messages = 2});
   CHECK(s.send({"a", "b"}, "p", 1) == "ok: 0-1 0-2");

@@ -98,6 +98,23 @@ TEST_CASE("a message of a key leaves when its lease is committed", "[storage][ke
   }
 }
 
+TEST_CASE("a message of a key that cannot be acked on delivery comes again", "[storage][keys]") {
+  Keyed s;
+  s.send({"a1", "a2"});
+  RequestHeader header;
+  header.op = Op::kReceive;
+  header.max = 5;
+  header.ack_on_delivery = true;
+  s.gathering = true;
+  CHECK(s.request(header, {}).empty());
+  s.fail_commit();
+  CHECK(s.taken() == "insufficient_storage");
+  s.gathering = false;
+  CHECK(s.request(header, {}) == "ok: a1");
+  CHECK(s.request(header, {}) == "ok: a2");
+  CHECK(s.counts().bytes == 0);
+}
+
 TEST_CASE("what holds up a message of a key holds up those behind it", "[storage][keys]") {
   Keyed s;
   SECTION("a nack with a delay") {

@@ -536,6 +536,7 @@ void random_walk(std::uint64_t seed, int steps) {
             case 1:
               queue.restore(lsn);
               each.state = State::kLeased;
+              if (each.until == kNever && !each.logged) model.wait(lsn, now, now);  // it has not left
               break;
             case 2:
               queue.give_back(lsn, counted(lease.deliveries), now, now);
