@@ -32,6 +32,11 @@ void Queue::append(Lsn lsn, const Arrival& arrival, TimeMs now) {
 // Ready at once or later, when its key lets it.
 void Queue::wait(Lsn lsn, Priority priority, TimeMs ready_at, TimeMs now, bool fresh) {
   const bool later = ready_at > now;
+  // One that comes back, and is before a front that only waits, goes before it.
+  if (const auto front = keys_->front(lsn); front && lsn < *front) {
+    const TimeMs front_ready_at = delayed_->ready_at(*front).value_or(TimeMs{});
+    if (ready_.remove(*front) || remove_delayed(*front)) keys_.own().overtake(lsn, front_ready_at);
+  }
   if (keys_->knows(lsn) && !keys_->is_front(lsn) && !keys_.own().join(lsn, later ? ready_at : TimeMs{})) return;
   later ? delayed_.own().add(lsn, priority, ready_at, fresh) : make_ready(lsn, priority, fresh || lsn == newest_);
 }

@@ -44,7 +44,8 @@ void Checker::confirmed(MessageIndex index, std::optional<Lsn> lsn) {
   if (!message.confirmed) message.confirmed_mark = world_.mark();
   message.confirmed = true;
   const std::string which = " (message " + std::to_string(index) + ")";
-  if (!message.place && purges_.contains(message.queue)) {  // it may be purged before its record was seen
+  const bool may_have_gone = purges_.contains(message.queue) || lossy_.contains(message.queue);
+  if (!message.place && may_have_gone) {  // before its record was seen
     message.repeated = true;
     return;
   }

@@ -115,6 +115,18 @@ TEST_CASE("a message of a key that cannot be acked on delivery comes again", "[s
   CHECK(s.counts().bytes == 0);
 }
 
+TEST_CASE("a message of a key that comes back goes before those behind it that only wait", "[storage][keys]") {
+  Queue queue;
+  for (std::uint64_t lsn = 1; lsn <= 3; ++lsn) queue.append({lsn}, {.bytes = 1, .key = {5}}, {});
+  REQUIRE(queue.withdraw({2}));  // to go elsewhere, which cannot be written
+  REQUIRE(queue.remove({1}, 1));
+  CHECK(queue.first_ready() == Lsn{3});
+  queue.restore({2});
+  queue.check_invariants();
+  CHECK(queue.first_ready() == Lsn{2});
+  CHECK(queue.counts().ready == 2);
+}
+
 TEST_CASE("what holds up a message of a key holds up those behind it", "[storage][keys]") {
   Keyed s;
   SECTION("a nack with a delay") {

@@ -290,6 +290,10 @@ struct Model {
     Modelled& each = messages[lsn];
     each.logged = false;
     each.until = ready_at > now ? ready_at : TimeMs{};
+    if (const auto front = fronts.find(each.key); front != fronts.end() && lsn < front->second) {
+      const State before = messages[front->second].state;
+      if (before == State::kReady || before == State::kDelayed) overtake(lsn);
+    }
     if (each.key.value != 0 && fronts.emplace(each.key, lsn).first->second != lsn) {
       each.state = State::kHeld;
     } else {
