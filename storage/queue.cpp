@@ -32,11 +32,7 @@ void Queue::append(Lsn lsn, const Arrival& arrival, TimeMs now) {
 // Ready at once or later, when its key lets it.
 void Queue::wait(Lsn lsn, Priority priority, TimeMs ready_at, TimeMs now, bool fresh) {
   const bool later = ready_at > now;
-  // One that comes back, and is before a front that only waits, goes before it.
-  if (const auto front = keys_->front(lsn); front && lsn < *front) {
-    const TimeMs front_ready_at = delayed_->ready_at(*front).value_or(TimeMs{});
-    if (ready_.remove(*front) || remove_delayed(*front)) keys_.own().overtake(lsn, front_ready_at);
-  }
+  if (const auto front = keys_->front(lsn); front && lsn < *front) pass(*front, lsn);
   if (keys_->knows(lsn) && !keys_->is_front(lsn) && !keys_.own().join(lsn, later ? ready_at : TimeMs{})) return;
   later ? delayed_.own().add(lsn, priority, ready_at, fresh) : make_ready(lsn, priority, fresh || lsn == newest_);
 }
@@ -55,15 +51,25 @@ void Queue::leave_line(Lsn lsn) {
   delayed_.own().add(next->lsn, next->priority, next->ready_at, false);  // perhaps its time came: the next wake() sees
 }
 
+void Queue::forget_key(Lsn lsn) {
+  leave_line(lsn);
+  if (keys_->knows(lsn)) keys_.own().forget(lsn);
+}
+
 // It is out by what the log says, whatever this replica would have let out.
 void Queue::lead_line(Lsn lsn) {
   const auto front = keys_->front(lsn);
-  if (front == lsn) return;
-  if (!front) return keys_.own().overtake(lsn, {});
-  const TimeMs ready_at = delayed_->ready_at(*front).value_or(TimeMs{});
-  const bool waits = ready_.remove(*front) || remove_delayed(*front);
-  keys_.own().overtake(lsn, ready_at);
-  if (!waits) keys_.own().leave(*front);  // it is being settled, or was set aside
+  if (front == lsn || (front && pass(*front, lsn))) return;
+  keys_.own().overtake(lsn, {});
+  if (front) keys_.own().leave(*front);  // it is being settled, was set aside, or is out by an older part of a snapshot
+}
+
+// A front that only waits is held, and `lsn` is the front. False: it does not wait.
+bool Queue::pass(Lsn front, Lsn lsn) {
+  const TimeMs ready_at = delayed_->ready_at(front).value_or(TimeMs{});
+  const bool waits = ready_.remove(front) || remove_delayed(front);
+  if (waits) keys_.own().overtake(lsn, ready_at);
+  return waits;
 }
 
 std::optional<Lsn> Queue::first_ready() const {
@@ -122,8 +128,7 @@ void Queue::restore(Lsn lsn) {
 
 bool Queue::remove(Lsn lsn, std::uint32_t bytes) {
   const bool was_here = take_out(lsn).has_value();
-  leave_line(lsn);
-  if (keys_->knows(lsn)) keys_.own().forget(lsn);
+  forget_key(lsn);
   if (!was_here) return false;
   if (!overdue_.empty()) overdue_.erase(lsn);
   if (!history_.empty()) history_.erase(lsn);
@@ -134,8 +139,7 @@ bool Queue::remove(Lsn lsn, std::uint32_t bytes) {
 
 void Queue::set_aside(Lsn lsn, bool holds_key) {
   take_out(lsn);
-  if (!holds_key) leave_line(lsn);
-  if (!holds_key && keys_->knows(lsn)) keys_.own().forget(lsn);
+  if (!holds_key) forget_key(lsn);
   overdue_.erase(lsn);
   history_.erase(lsn);
 }

@@ -190,7 +190,9 @@ class Queue {
   void wait(Lsn lsn, Priority priority, TimeMs ready_at, TimeMs now, bool fresh);
   void return_to_ready(Lsn lsn, Priority priority);
   void leave_line(Lsn lsn);
+  void forget_key(Lsn lsn);
   void lead_line(Lsn lsn);
+  bool pass(Lsn front, Lsn lsn);
   void end_lease(Lsn lsn, const Lease& lease);
   void add_dead(PageBuilder& page) const;
   void bury(Lsn lsn, Priority priority, const Move& move);

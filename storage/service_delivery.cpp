@@ -139,7 +139,8 @@ void Service::log_one(HandedOver&& handed, const Now& now, Turn& turn, Outbox& o
       for (const LeasedMessage& message : handed.leases) queue->undo_lease(message.lsn, message.lease.id);
       watch(handed.from, *queue);
     }
-    out.replies.push_back({std::move(handed.to), encode_reply_header(handed.id, few_replicas()), {}});
+    const Error why = partition.epoch() == handed.epoch ? few_replicas() : leader_changed();
+    out.replies.push_back({std::move(handed.to), encode_reply_header(handed.id, why), {}});
     return;
   }
   if (!handed.acks.empty())

@@ -78,8 +78,7 @@ Result<void> Service::take_out_oldest(const Call& call, const Excess& over, Queu
       const auto size = static_cast<std::uint32_t>(record_bytes(record->header));
       bytes += size;
       acks.push_back({*lsn, size});
-      const ReturnState* earlier = queue->returned(*lsn);
-      returns.push_back({*lsn, earlier == nullptr ? ReturnState{} : *earlier});
+      returns.push_back({*lsn, as_it_was(queue->returned(*lsn))});
       returns.back().state.move = {MoveCause::kQueueFull, dead_letter};
     }
     from = page.reached;

@@ -251,7 +251,7 @@ void Service::redrive_one(Queue& queue, Lsn lsn, const RecordView& record, Redri
   }
   const QueueInfo* origin = catalog_.find_queue(origin_queue(record.attributes, payload_reader_));
   if (origin == nullptr || origin->id == record.header.queue || !queue.withdraw(lsn)) return;
-  done.returns.push_back({lsn, earlier == nullptr ? ReturnState{} : *earlier});
+  done.returns.push_back({lsn, as_it_was(earlier)});
   done.returns.back().state.move = {MoveCause::kRedrive, origin->id};
   ++done.moved;
 }
