@@ -12,7 +12,7 @@ constexpr RecordPlace kPlace{{1}, {2}};
 // A record that claims what the input claims, with a checksum that is right: reaches what lies behind the checksum.
 void write_and_read(const RecordHeader& header, std::string_view rest) {
   RecordHeader fitting = header;
-  fitting.version = kRecordVersion;
+  fitting.set_key(header.key);
   const std::string_view producer = rest.substr(0, header.producer_bytes);
   fitting.producer_bytes = static_cast<std::uint8_t>(producer.size());
   rest.remove_prefix(producer.size());
@@ -26,6 +26,7 @@ void write_and_read(const RecordHeader& header, std::string_view rest) {
   must(again.has_value(), "a record that was written is read");
   must(again->attributes == attributes && again->body == body, "attributes and body come back");
   must(again->producer == producer, "the producer comes back");
+  must(again->header.key == header.key, "the key comes back");
   must(again->header.queue == header.queue && again->header.epoch == header.epoch, "the header comes back");
   must(!read_record(bytes, {{1}, {3}}), "a record in a wrong place is refused");
 }

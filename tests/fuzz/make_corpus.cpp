@@ -243,8 +243,9 @@ void write_queue_settings(const fs::path& root) {
 
 void write_records(const fs::path& root) {
   Corpus corpus(root, "fuzz_record");
-  for (const std::string& body : {std::string(), std::string("body"), std::string(3000, 'x')}) {
+  const auto add = [&corpus](const std::string& name, const std::string& body, OrderingKey key) {
     RecordHeader header;
+    header.set_key(key);
     header.epoch = {1};
     header.queue = {2};
     header.producer_bytes = 1;
@@ -252,8 +253,11 @@ void write_records(const fs::path& root) {
     header.body_bytes = static_cast<std::uint32_t>(body.size());
     std::string bytes(record_bytes(header), '\0');
     write_record(bytes.data(), {{1}, {2}}, {header, "p", "ab", body});
-    corpus.add_frame("record-" + std::to_string(body.size()), bytes);
-  }
+    corpus.add_frame(name, bytes);
+  };
+  for (const std::string& body : {std::string(), std::string("body"), std::string(3000, 'x')})
+    add("record-" + std::to_string(body.size()), body, {});
+  add("record-with-key", "body", {77});
 }
 
 void write_envelopes(const fs::path& root) {
@@ -362,6 +366,11 @@ void write_controls(const fs::path& root) {
   };
   corpus.add_frame("acks", typed(RecordType::kAcks, Acks{{{7}, 1200}, {{9}, 64}}));
   corpus.add_frame("returns", typed(RecordType::kReturns, Returns{{{7}, returned}}));
+  ReturnState out = returned;
+  out.move = {};
+  out.lease = {{{5}, {12}}, DurationMs{30'000}, {1767225600000}};
+  corpus.add_frame("returns-with-lease", typed(RecordType::kReturns, Returns{{{7}, out}}));
+  corpus.add_frame("leases", typed(RecordType::kLeases, Leases{{{7}, 1200, out.lease}, {{9}, 64, out.lease}}));
   corpus.add_frame("forgotten", typed(RecordType::kForgetProducers, ProducerNames{"till-3", ""}));
   corpus.add_frame("dropped", typed(RecordType::kDropQueue, {}));
   corpus.add_frame("purged", typed(RecordType::kPurge, {}));

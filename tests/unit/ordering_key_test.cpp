@@ -305,6 +305,16 @@ TEST_CASE("who looks at a queue sees the messages that wait for others of their 
   CHECK(payload.find("a1") == std::string::npos);
 }
 
+TEST_CASE("a damaged message that will be repaired holds its key", "[storage][keys]") {
+  Queue queue;
+  for (std::uint64_t lsn = 1; lsn <= 2; ++lsn) queue.append({lsn}, {.bytes = 1, .key = {5}}, {});
+  queue.set_aside({1}, true);
+  CHECK_FALSE(queue.has_ready());
+  queue.check_invariants();
+  CHECK_FALSE(queue.remove({1}, 1));  // another copy was delivered
+  CHECK(queue.first_ready() == Lsn{2});
+}
+
 TEST_CASE("of a damaged message of a key nobody has another copy: the next one goes out", "[storage][keys]") {
   Keyed s;
   s.send({"a1", "a2"});

@@ -8,8 +8,10 @@ namespace {
 
 constexpr RecordPlace kPlace{{7}, {42}};
 
-std::string record_of(std::string_view attributes, std::string_view body, std::string_view producer = {}) {
+std::string record_of(std::string_view attributes, std::string_view body, std::string_view producer = {},
+                      OrderingKey key = {}) {
   RecordHeader header;
+  header.set_key(key);
   header.priority = 3;
   header.epoch = {9};
   header.queue = {77};
@@ -41,6 +43,18 @@ TEST_CASE("a record comes back as it was written", "[storage][record]") {
   CHECK(record->header.sent_ms == TimeMs{1'700'000'000'123});
   CHECK(record->header.ready_ms == TimeMs{5});
   CHECK(record->header.expires_ms == TimeMs{6});
+}
+
+TEST_CASE("a record with an ordering key has it behind the header of one without", "[storage][record]") {
+  const std::string bytes = record_of("attributes", "body", "producer", {99});
+  CHECK(bytes.size() == record_of("attributes", "body", "producer").size() + 8);
+  const auto record = read_record(bytes, kPlace);
+  REQUIRE(record);
+  CHECK(record->header.key == OrderingKey{99});
+  CHECK(record->header.sequence == Sequence{11});
+  CHECK(record->producer == "producer");
+  CHECK(record->body == "body");
+  for (std::size_t size = 0; size < bytes.size(); ++size) CHECK_FALSE(read_record(bytes.substr(0, size), kPlace));
 }
 
 TEST_CASE("a record without body and attributes is a record", "[storage][record]") {
