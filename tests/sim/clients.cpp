@@ -3,17 +3,19 @@
 
 #include <algorithm>
 
+#include "protocol/limits.hpp"
+
 namespace dmq::sim {
 
 void Clients::begin(std::vector<QueueName> queues, std::size_t producers, std::size_t consumers) {
   queues_ = std::move(queues);
   for (std::size_t i = 0; i < producers; ++i) {
     producers_.push_back({i % 3 == 2 ? "" : "p" + std::to_string(i), some_queue()});
-    world_.in(world_.random.below(50), [this, i] { produce(i); });
+    world_.in(world_.span(0, 49), [this, i] { produce(i); });
   }
   for (std::size_t i = 0; i < consumers; ++i) {
     consumers_.push_back({i < queues_.size() ? queues_[i] : some_queue()});
-    world_.in(world_.random.below(50), [this, i] { receive(i); });
+    world_.in(world_.span(0, 49), [this, i] { receive(i); });
   }
 }
 
@@ -36,7 +38,7 @@ void Clients::probe() {
 
 void Clients::set_dead_letters() {
   with_dead_letters_ = true;
-  world_.in(world_.random.below(500), [this] { redrive(); });
+  world_.in(world_.span(0, 499), [this] { redrive(); });
 }
 
 // Of messages whose dead-letter queue was deleted nobody else takes care.
@@ -49,7 +51,7 @@ void Clients::redrive() {
     header.max = static_cast<std::uint64_t>(world_.random.between(1, 20));
     ask(header, {}, OtherAsked{});
   }
-  world_.in(world_.random.between(200, 800), [this] { redrive(); });
+  world_.in(world_.span(200, 800), [this] { redrive(); });
 }
 
 void Clients::move(QueueId from, const QueueName& to) {
@@ -103,8 +105,8 @@ MessageOptions Clients::some_options() {
   MessageOptions options;
   if (!with_options_ || draining_) return options;
   if (world_.random.chance(0.3)) options.priority = static_cast<Priority>(world_.random.below(kPriorities));
-  if (world_.random.chance(0.2)) options.delay_ms = DurationMs{world_.random.between(1, 300)};
-  if (world_.random.chance(0.2)) options.ttl_ms = DurationMs{world_.random.between(20, 800)};
+  if (world_.random.chance(0.2)) options.delay_ms = DurationMs{world_.span(1, 300)};
+  if (world_.random.chance(0.2)) options.ttl_ms = DurationMs{world_.span(20, 800)};
   return options;
 }
 
@@ -146,7 +148,7 @@ void Clients::answered(const SendAsked& asked, const ReplyHeader& header, const 
     if (header.code == Errc::kOutOfSequence) begin_anew(producer);
     if (producer.name.empty()) producer.batch.clear();
     ++producer.attempt;
-    return world_.in(world_.random.between(10, 100), [this, index = asked.producer, attempt = producer.attempt] {
+    return world_.in(draining_ ? 50 : world_.span(10, 100), [this, index = asked.producer, attempt = producer.attempt] {
       Producer& again = producers_[index];
       if (again.attempt != attempt) return;
       again.batch.empty() ? produce(index) : send_batch(index);
@@ -180,12 +182,12 @@ void Clients::begin_anew(Producer& producer) const {
 }
 
 std::int64_t Clients::patience(std::int64_t least, std::int64_t most) const {
-  return draining_ ? 250 : world_.random.between(least, most);
+  return draining_ ? 250 : world_.span(least, most);
 }
 
 std::int64_t Clients::rest_ms() const {
   const bool long_rest = producer_idle_ms_ != INT64_MAX && world_.random.chance(0.1);
-  return long_rest ? world_.random.between(producer_idle_ms_, 2 * producer_idle_ms_) : world_.random.between(1, 150);
+  return long_rest ? world_.random.between(producer_idle_ms_, 2 * producer_idle_ms_) : world_.span(1, 150);
 }
 
 // --- consumers -------------------------------------------------------------------------------------------------------
@@ -196,8 +198,8 @@ void Clients::receive(std::size_t index) {
   header.op = Op::kReceive;
   header.queue = consumer.queue.name;
   header.max = static_cast<std::uint64_t>(world_.random.between(1, draining_ ? 20 : 4));
-  header.wait_ms = DurationMs{world_.random.between(0, draining_ ? 100 : 200)};
-  header.lease_ms = DurationMs{world_.random.between(100, 400)};
+  header.wait_ms = DurationMs{draining_ ? 100 : world_.span(0, 200)};
+  header.lease_ms = DurationMs{kLeaseMsMin + world_.span(0, 300)};
   header.ack_on_delivery = on_delivery_ && world_.random.chance(0.3);
   if (header.ack_on_delivery) checker_.may_lose(consumer.queue.id);  // with the reply
   ask(header, {}, ReceiveAsked{index, header.lease_ms->value, ++consumer.attempt, header.ack_on_delivery});
@@ -227,7 +229,7 @@ void Clients::answered(const ReceiveAsked& asked, const ReplyHeader& header, con
   }
   if (asked.attempt != consumer.attempt) return;
   ++consumer.attempt;
-  world_.in(world_.random.between(header.code == Errc::kOk ? 1 : 20, 100),
+  world_.in(draining_ ? 10 : world_.span(header.code == Errc::kOk ? 1 : 20, 100),
             [this, index = asked.consumer] { receive(index); });
 }
 
@@ -240,7 +242,7 @@ void Clients::treat(const QueueName& queue, std::vector<Held> held, std::int64_t
   for (Held& one : held) {
     const std::int64_t habit = draining_ ? 0 : world_.random.below(20);
     if (habit == 13) {
-      later(lease_ms + world_.random.between(-50, 200), Op::kAck, one);
+      later(lease_ms + world_.span(-50, 200), Op::kAck, one);
     } else if (habit == 14) {
       later(world_.random.below(lease_ms * 2), Op::kAck, one);
       at_once.push_back(std::move(one));
@@ -262,7 +264,7 @@ void Clients::nack(const QueueName& queue, Held held) {
   header.queue = queue.name;
   if (with_dead_letters_) header.kind = static_cast<NackKind>(world_.random.below(3));
   if (header.kind != NackKind::kFatal) {
-    header.delay_ms = DurationMs{world_.random.chance(0.5) ? 0 : world_.random.between(1, 500)};
+    header.delay_ms = DurationMs{world_.random.chance(0.5) ? 0 : world_.span(1, 500)};
   }
   checker_.lease_changed(held.message, *parse_receipt(held.receipt));
   world_.note("nack", static_cast<std::uint64_t>(header.kind), held.message);
@@ -273,7 +275,7 @@ void Clients::settle(const QueueName& queue, Op op, std::vector<Held> held) {
   RequestHeader header;
   header.op = op;
   header.queue = queue.name;
-  if (op == Op::kExtend) header.lease_ms = DurationMs{world_.random.between(100, 300)};
+  if (op == Op::kExtend) header.lease_ms = DurationMs{kLeaseMsMin + world_.span(0, 200)};
   std::vector<std::string> receipts;
   for (const Held& one : held) {
     receipts.push_back(one.receipt);

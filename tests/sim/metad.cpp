@@ -4,17 +4,16 @@
 namespace dmq::sim {
 namespace {
 
-constexpr DurationMs kHeartbeat{100};
 constexpr std::int64_t kPublishMs = 250;
 
 }  // namespace
 
-Controller::Settings Metad::settings() {
-  return {.heartbeat = kHeartbeat,
-          .missed_heartbeats = 5,
+Controller::Settings Metad::settings() const {
+  return {.heartbeat = DurationMs{heartbeat_ms()},
+          .missed_heartbeats = world_.pace > 1 ? 3U : 5U,
           .feed_endpoint = "feed",
-          .handover_after = DurationMs{300},
-          .replace_after = DurationMs{700}};
+          .handover_after = DurationMs{300 / world_.pace},
+          .replace_after = DurationMs{700 / world_.pace}};
 }
 
 Metad::Metad(World& world, Network& network, std::uint16_t partitions, ClusterInfo cluster)
@@ -55,7 +54,7 @@ void Metad::tick(std::uint64_t life) {
   if (life != life_ || !up()) return;
   step(ControllerTick{});
   if (world_.now() >= publish_due_) publish({}, counters_.version);
-  world_.in(kHeartbeat.value / 2, [this, life] { tick(life); });
+  world_.in(heartbeat_ms() / 2, [this, life] { tick(life); });
 }
 
 void Metad::take(const MetadRequestBody& request, const std::function<void(MetadAnswer)>& reply) {
@@ -115,7 +114,7 @@ void Metad::keep(const std::vector<CatalogChange>& changes) {
 }
 
 void Metad::publish(std::vector<CatalogChange> changes, CatalogVersion before) {
-  publish_due_ = world_.now() + kPublishMs;
+  publish_due_ = world_.now() + kPublishMs / world_.pace;
   const auto update = std::make_shared<const CatalogUpdate>(
       CatalogUpdate{counters_.generation, before, counters_.version, std::move(changes)});
   for (const auto& [endpoint, listener] : listeners_) {

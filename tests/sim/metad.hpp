@@ -48,7 +48,8 @@ class Metad {
   void publish(std::vector<CatalogChange> changes, CatalogVersion before);
   void tick(std::uint64_t life);
   CatalogImage image() const;
-  static Controller::Settings settings();
+  std::int64_t heartbeat_ms() const { return world_.pace > 1 ? 50 : 100; }
+  Controller::Settings settings() const;
 
   World& world_;
   Network& network_;

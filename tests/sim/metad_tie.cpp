@@ -7,8 +7,7 @@ namespace dmq::sim {
 namespace {
 
 constexpr DurationMs kRequestTimeout{3000};
-constexpr DurationMs kFeedPatience{750};
-constexpr DurationMs kLease{500};  // metad's missed heartbeats
+constexpr std::int64_t kFeedPatienceMs = 750;
 constexpr std::size_t kFeedMax = 1000;
 
 }  // namespace
@@ -27,6 +26,8 @@ void MetadTie::begin(OnChange on_change, std::function<void()> wake) {
   });
 }
 
+DurationMs MetadTie::feed_patience() const { return DurationMs{kFeedPatienceMs / world_.pace}; }
+
 TimeMs MetadTie::next_deadline() const {
   TimeMs next = session_.value != 0 ? heartbeat_due_ : registration_due_;
   if (snapshot_due_) next = std::min(next, *snapshot_due_);
@@ -37,7 +38,7 @@ TimeMs MetadTie::next_deadline() const {
 void MetadTie::step(TimeMs now) {
   for (; !answers_.empty(); answers_.pop_front()) take(answers_.front(), now);
   for (; !snapshot_due_ && !feed_.empty(); feed_.pop_front()) {
-    feed_due_ = now + kFeedPatience;
+    feed_due_ = now + feed_patience();
     take_update(*feed_.front(), now);
   }
   while (!pending_.empty() && pending_.begin()->second.deadline <= now) {
@@ -82,7 +83,7 @@ void MetadTie::request(MetadRequestBody body, TimeMs now, OnMetadReply on_reply)
 }
 
 void MetadTie::take(const Answer& answer, TimeMs now) {
-  if (!connected(now)) feed_due_ = now + kFeedPatience;  // it was away together with metad
+  if (!connected(now)) feed_due_ = now + feed_patience();  // it was away together with metad
   heard_ = now;
   if (auto waiting = pending_.extract(answer.id)) {
     waiting.mapped().on_reply(*answer.body);
@@ -92,7 +93,7 @@ void MetadTie::take(const Answer& answer, TimeMs now) {
     take_snapshot(*snapshot);
   } else if (answer.id == heartbeat_id_) {
     if (std::holds_alternative<Error>(*answer.body)) return register_again(now);
-    leased_until_ = heartbeat_sent_ + kLease;
+    leased_until_ = heartbeat_sent_ + lease_;
   }
 }
 
@@ -108,13 +109,15 @@ void MetadTie::take_registration(const MetadReplyBody& body, TimeMs now) {
   const auto* registered = std::get_if<Registered>(&body);
   if (registered == nullptr) return;
   session_ = registered->session;
-  leased_until_ = registration_sent_ + kLease;
+  heartbeat_ = DurationMs{registered->heartbeat_ms};
+  lease_ = DurationMs{registered->missed_heartbeats * heartbeat_.value};
+  leased_until_ = registration_sent_ + lease_;
   heartbeat_due_ = now + heartbeat_;
   world_.note("registered", self_, session_.value);
   if (!catalog_.empty() && now < feed_due_) return on_change_(nullptr);
   subscribed_ = true;
   feed_.clear();
-  feed_due_ = now + kFeedPatience;
+  feed_due_ = now + feed_patience();
   snapshot_due_ = now;
 }
 

@@ -47,6 +47,7 @@ class MetadTie : public std::enable_shared_from_this<MetadTie> {
   void take_update(const CatalogUpdate& update, TimeMs now);
   void register_again(TimeMs now);
   bool connected(TimeMs now) const { return heard_ && now - *heard_ < patience(); }
+  DurationMs feed_patience() const;
   DurationMs patience() const { return DurationMs{3 * heartbeat_.value}; }
 
   World& world_;
@@ -61,6 +62,7 @@ class MetadTie : public std::enable_shared_from_this<MetadTie> {
   CatalogCopy catalog_;
   SessionId session_;
   DurationMs heartbeat_{100};
+  DurationMs lease_;  // as long as heartbeats may be missed
   std::uint64_t next_id_ = 1;
   std::map<std::uint64_t, Pending> pending_;
   std::uint64_t registration_id_ = 0;

@@ -8,6 +8,7 @@
 namespace dmq::sim {
 namespace {
 
+constexpr std::int64_t kStartMs = 50;
 constexpr std::int64_t kCalmMs = 100;
 constexpr std::int64_t kHealMsMax = 30'000;
 constexpr std::int64_t kRestMsMax = 5'000;
@@ -19,7 +20,7 @@ std::string queue_name(int partition) { return "q" + std::to_string(partition); 
 
 Simulation::Simulation(std::uint64_t seed, bool trace)
     : world_(seed, trace),
-      plan_(plan_of(world_.random, seed)),
+      plan_(plan_of(world_, seed)),
       network_(world_),
       metad_(world_, network_, plan_.partitions, plan_.cluster),
       checker_(world_, metad_, nodes_),
@@ -91,7 +92,7 @@ void Simulation::run_until(std::int64_t time) {
 // All is well until queues are there and clients are at work.
 void Simulation::begin() {
   for (std::size_t i = 0; i + plan_.late_nodes < plan_.nodes; ++i) nodes_[i]->start();
-  run_until(50);
+  run_until(kStartMs / world_.pace);
   std::vector<QueueName> queues;
   for (std::uint16_t i = 0; i < plan_.partitions; ++i) {
     const auto created = metad_.ask(CreateQueue{queue_name(i), {}, false});
@@ -101,7 +102,7 @@ void Simulation::begin() {
     checker_.partition_settled(queue->partition, metad_.partition(queue->partition).epoch);
   }
   if (plan_.dead_letters || plan_.limits) set_queues(queues);
-  const auto producers = static_cast<std::size_t>(world_.random.between(1, 4));
+  const auto producers = static_cast<std::size_t>(world_.random.between(1, world_.pace > 1 ? 2 : 4));
   const auto consumers = queues.size() + static_cast<std::size_t>(world_.random.below(2));
   if (plan_.options) clients_.set_options();
   if (plan_.keys) clients_.set_keys();
@@ -110,11 +111,11 @@ void Simulation::begin() {
   clients_.begin(std::move(queues), producers, consumers);
   if (plan_.dead_letters) clients_.set_dead_letters();
   for (std::size_t i = plan_.nodes - plan_.late_nodes; i < plan_.nodes; ++i) {
-    world_.in(world_.random.between(100, plan_.random_ms), [this, i] {
+    world_.in(world_.random.between(100 / world_.pace, plan_.random_ms), [this, i] {
       if (!nodes_[i]->up()) nodes_[i]->start();
     });
   }
-  run_until(world_.now() + kCalmMs);
+  run_until(world_.now() + kCalmMs / world_.pace);
   network_.set(plan_.network);
   if (plan_.forgets) clients_.set_producer_idle(plan_.node.limits.producer_idle.value);
   if (plan_.forgets) checker_.set_producer_idle(plan_.node.limits.producer_idle);
@@ -128,7 +129,7 @@ void Simulation::set_queues(const std::vector<QueueName>& queues) {
     QueueSettings settings;
     if (plan_.dead_letters) {
       settings.retry.max_deliveries = static_cast<std::uint64_t>(world_.random.between(1, 3));
-      settings.retry.delay_ms = DurationMs{world_.random.between(0, 100)};
+      settings.retry.delay_ms = DurationMs{world_.span(0, 100)};
       settings.retry.jitter = 50;
       if (plan_.partitions > 1) settings.dead_letter = queue_name((i + 1) % plan_.partitions);
     }
@@ -165,7 +166,7 @@ void Simulation::heal() {
   clients_.probe();
   await("every partition is led and all its replicas are in sync", &Simulation::is_whole);
   await("every queue is drained and every probe confirmed", &Simulation::is_drained);
-  run_until(std::max(all_arrived, world_.now() + 50));
+  run_until(std::max(all_arrived, world_.now() + 50 / world_.pace));
   await("every partition is led and all its replicas are in sync, still", &Simulation::is_whole);
   await("what came late is drained too", &Simulation::is_drained);
   const std::int64_t until = world_.now() + kRestMsMax;

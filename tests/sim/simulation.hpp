@@ -34,7 +34,7 @@ enum class Fault {
   kCount,
 };
 
-// What a seed decides before anything happens.
+// What a seed decides before anything happens, beside the world's pace.
 struct Plan {
   std::size_t nodes = 3;
   std::size_t late_nodes = 0;  // of them, those that come when the others are at work
@@ -55,7 +55,7 @@ struct Plan {
   std::int64_t fault_gap_ms = 200;  // between two faults, at the most
   bool encode_peers = false;        // what replicas say goes through the codec
 };
-Plan plan_of(Random& random, std::uint64_t seed);
+Plan plan_of(World& world, std::uint64_t seed);
 
 struct Outcome {
   std::uint64_t hash = 0;

@@ -55,6 +55,8 @@ class World {
   Moment moment() const { return {mark_, now_}; }
   void at(std::int64_t time, Action&& action);
   void in(std::int64_t ms, Action&& action) { at(now_ + ms, std::move(action)); }
+  // How long something of this history takes: all is `pace` times as fast in one that is brief.
+  std::int64_t span(std::int64_t least, std::int64_t most) { return (random.between(least, most) + pace - 1) / pace; }
   // The next action, when there is one until `until`; otherwise time goes on to there.
   bool step(std::int64_t until);
 
@@ -65,6 +67,7 @@ class World {
   std::uint64_t hash() const { return hash_; }
 
   Random random;
+  std::int64_t pace = 1;
 
  private:
   const bool trace_;
