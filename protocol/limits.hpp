@@ -22,8 +22,15 @@ inline constexpr std::size_t kMessageHeadersMax = 64;      // headers of one mes
 inline constexpr std::size_t kMessageHeaderBytesMax = 16 * 1024;  // all headers of one message, packed
 inline constexpr std::size_t kRequestIdBytesMax = 64;
 inline constexpr std::size_t kProducerBytesMax = 64;
-inline constexpr char kTransferProducer = '\x01';  // begins the names of those that move messages between queues
-inline constexpr std::size_t kDepthMax = 8;        // nesting of msgpack values
+// Names of producers that begin with a control character are the broker's own.
+inline constexpr char kTransferProducer = '\x01';   // begins the names of those that move messages between queues
+inline constexpr char kDedupProducer = '\x02';      // and of those that stand for a dedup id
+inline constexpr char kReplacingProducer = '\x03';  // likewise, of a queue whose new messages replace older ones
+inline constexpr std::size_t kDedupIdBytesMax = 128;
+inline constexpr std::int64_t kDedupWindowMsDefault = 300'000;
+inline constexpr std::int64_t kDedupWindowMsMin = 1000;
+inline constexpr std::int64_t kDedupWindowMsMax = 7 * 24 * 3600 * 1000LL;
+inline constexpr std::size_t kDepthMax = 8;                          // nesting of msgpack values
 inline constexpr std::uint64_t kNumberMax = std::uint64_t{1} << 53;  // JavaScript's last exact integer
 
 inline constexpr std::int64_t kWaitMsMax = 60'000;  // receive: wait_ms

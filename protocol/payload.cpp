@@ -17,14 +17,13 @@ constexpr ReadLimits kPayloadLimits{.array_items = kBatchMessagesMax,
                                     .binary_bytes = kReplyBytesMax,
                                     .values = kPayloadValuesMax};
 
-// Message keys that the protocol names and this broker does not offer yet: refused, never silently dropped.
-constexpr std::array<std::string_view, 1> kReservedKeys{"dedup_id"};
-
 constexpr std::uint32_t kDeliveryPairs = 5;  // that each delivered message has
 
 // Of messages that came from another queue.
 constexpr std::string_view kId = "id";
 constexpr std::string_view kOrigin = "origin";
+
+constexpr std::string_view kDedupId = "dedup_id";
 
 // The short texts among the attributes.
 struct Label {
@@ -96,6 +95,20 @@ Result<std::vector<HeaderView>> read_headers(const msgpack::object& object) {
   return headers;
 }
 
+// The short text under `key`; absent: `out` stays. Errors: invalid_argument.
+Result<void> read_label(const msgpack::object& object, std::string_view key, std::size_t bytes_max,
+                        std::string_view& out) {
+  const msgpack::object* value = find_key(object, key);
+  if (value == nullptr) return {};
+  const auto text = as_text(*value);
+  if (!text || text->empty() || text->size() > bytes_max || !is_clean_utf8(*text)) {
+    return fail(Errc::kInvalidArgument, "`" + std::string(key) + "` must be a str of 1 to " +
+                                            std::to_string(bytes_max) + " bytes of UTF-8 without control characters");
+  }
+  out = *text;
+  return {};
+}
+
 }  // namespace
 
 Result<Attributes> read_attributes(const msgpack::object& object) {
@@ -106,14 +119,8 @@ Result<Attributes> read_attributes(const msgpack::object& object) {
     attributes.headers = std::move(*views);
   }
   for (const Label& label : kLabels) {
-    const msgpack::object* value = find_key(object, label.key);
-    if (value == nullptr) continue;
-    const auto text = as_text(*value);
-    if (!text || text->empty() || text->size() > kMessageLabelBytesMax || !is_clean_utf8(*text)) {
-      return fail(Errc::kInvalidArgument, "`" + std::string(label.key) +
-                                              "` must be a str of 1 to 255 bytes of UTF-8 without control characters");
-    }
-    attributes.*label.value = *text;
+    if (auto read = read_label(object, label.key, kMessageLabelBytesMax, attributes.*label.value); !read)
+      return tl::unexpected<Error>(read.error());
   }
   return attributes;
 }
@@ -147,15 +154,13 @@ Result<MessageOptions> read_options(const msgpack::object& object) {
   if (*delay) options.delay_ms = DurationMs{static_cast<std::int64_t>(**delay)};
   if (*at) options.deliver_at = TimeMs{static_cast<std::int64_t>(**at)};
   if (*ttl) options.ttl_ms = DurationMs{static_cast<std::int64_t>(**ttl)};
+  if (auto read = read_label(object, kDedupId, kDedupIdBytesMax, options.dedup_id); !read)
+    return tl::unexpected<Error>(read.error());
   return options;
 }
 
 Result<void> read_message_map(const msgpack::object& object, SendItem& item) {
   if (auto map = check_map(object); !map) return fail(Errc::kMalformed, "message: " + map.error().context);
-  for (const std::string_view key : kReservedKeys) {
-    if (find_key(object, key) == nullptr) continue;
-    return fail(Errc::kUnsupported, "this broker does not offer `" + std::string(key) + "`");
-  }
   const msgpack::object* body = find_key(object, "body");
   const auto bytes = body == nullptr ? std::nullopt : as_bytes(*body);
   if (!bytes) return fail(Errc::kMalformed, "a message has no `body` of bin or str");
@@ -338,6 +343,11 @@ std::string pack_message_pairs(const Attributes& attributes, const MessageOption
   if (options.delay_ms) add("delay_ms", options.delay_ms->value);
   if (options.deliver_at) add("deliver_at", options.deliver_at->value);
   if (options.ttl_ms) add("ttl_ms", options.ttl_ms->value);
+  if (!options.dedup_id.empty()) {
+    packer.text(kDedupId);
+    packer.text(options.dedup_id);
+    ++pairs;
+  }
   out[0] = static_cast<char>(pairs);
   return pairs == 0 ? std::string() : out;
 }

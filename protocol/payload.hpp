@@ -23,6 +23,7 @@ struct MessageOptions {
   std::optional<DurationMs> delay_ms;  // from when the broker takes it
   std::optional<TimeMs> deliver_at;    // since 1970; instead of a delay
   std::optional<DurationMs> ttl_ms;    // from when the broker takes it
+  std::string_view dedup_id;           // of messages of a queue with the same one, one is taken; empty: none
 };
 
 // One message of a send request. `body` points into the decoded payload. A message that cannot be taken carries
@@ -36,8 +37,7 @@ struct SendItem {
 };
 
 // `items` is cleared and filled, one per message. Errors of the whole request: malformed, too_large (over 1,000
-// messages or 32 MiB), invalid_argument (no message). Errors of one message: malformed, too_large, invalid_argument,
-// unsupported.
+// messages or 32 MiB), invalid_argument (no message). Errors of one message: malformed, too_large, invalid_argument.
 Result<void> decode_send(std::string_view payload, MsgpackReader& reader, std::vector<SendItem>& items);
 
 using HeaderView = std::pair<std::string_view, std::string_view>;

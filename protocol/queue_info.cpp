@@ -12,14 +12,15 @@
 namespace dmq {
 namespace {
 
-constexpr std::array<std::string_view, 16> kFeatures{"headers",         "idempotent_producer",
+constexpr std::array<std::string_view, 17> kFeatures{"headers",         "idempotent_producer",
                                                      "nack_delay",      "priority",
                                                      "delay",           "ttl",
                                                      "labels",          "queue_update",
                                                      "retry",           "dead_letter",
                                                      "browse",          "purge",
                                                      "queue_stats",     "limits",
-                                                     "ack_on_delivery", "ordering_key"};
+                                                     "ack_on_delivery", "ordering_key",
+                                                     "dedup_id"};
 constexpr std::size_t kInfoKeys = 5;  // and the settings
 
 // The start of a map that has `more` keys besides.

@@ -91,6 +91,13 @@ Result<void> read_when_full(const msgpack::object& value, QueueSettings& out) {
   return {};
 }
 
+Result<void> read_dedup(const msgpack::object& value, QueueSettings& out) {
+  const auto mode = value_named<DedupMode>(kDedupModeNames, as_text(value).value_or(""));
+  if (!mode) return bad("dedup", R"("window", "while_present" or "replace")");
+  out.dedup.mode = *mode;
+  return {};
+}
+
 Result<void> read_confirm(const msgpack::object& value, QueueSettings& out) {
   const auto confirmation = confirmation_from_name(as_text(value).value_or(""));
   if (!confirmation) return bad("confirm", R"("in_sync" or "leader")");
@@ -136,7 +143,7 @@ void pack_weights(const QueueSettings& settings, Packer& packer) {
 
 constexpr auto kYear = static_cast<std::uint64_t>(kRetryDelayMost.value);
 
-const std::array<Setting, 18> kSettings{{
+const std::array<Setting, 20> kSettings{{
     number(
         "lease_ms", kLeaseMsMin, kLeaseMsMax, [](auto& settings) -> auto& { return settings.lease_ms; }, kAlways),
     {"confirm", true, [](const QueueSettings& settings) { return settings.confirm == kDefaults.confirm; },
@@ -178,6 +185,12 @@ const std::array<Setting, 18> kSettings{{
        packer.text(name_of(kWhenFullNames, settings.limits.when_full));
      },
      read_when_full},
+    {"dedup", false, [](const QueueSettings& settings) { return settings.dedup.mode == DedupMode::kWindow; },
+     [](const QueueSettings& settings, Packer& packer) { packer.text(name_of(kDedupModeNames, settings.dedup.mode)); },
+     read_dedup},
+    number(
+        "dedup_window_ms", kDedupWindowMsMin, kDedupWindowMsMax,
+        [](auto& settings) -> auto& { return settings.dedup.window_ms; }),
     {"dead_letter", false, [](const QueueSettings& settings) { return settings.dead_letter.empty(); },
      [](const QueueSettings& settings, Packer& packer) { packer.text(settings.dead_letter); }, read_dead_letter},
 }};

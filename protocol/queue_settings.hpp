@@ -38,6 +38,21 @@ struct QueueLimits {
   bool operator==(const QueueLimits&) const = default;
 };
 
+// What becomes of a message whose `dedup_id` another one of the queue had.
+enum class DedupMode : std::uint8_t {
+  kWindow,        // it is not taken for a while after the other was
+  kWhilePresent,  // it is not taken as long as the other is in the queue
+  kReplace,       // it takes the place of the other, if that one is not with a consumer
+};
+
+inline constexpr std::array<std::string_view, 3> kDedupModeNames{"window", "while_present", "replace"};
+
+struct DedupPolicy {
+  DedupMode mode = DedupMode::kWindow;
+  DurationMs window_ms{kDedupWindowMsDefault};
+  bool operator==(const DedupPolicy&) const = default;
+};
+
 struct QueueSettings {
   DurationMs lease_ms{kLeaseMsDefault};  // lease of a receive that names none
   Confirmation confirm = Confirmation::kInSync;
@@ -48,6 +63,7 @@ struct QueueSettings {
   bool pause_receive = false;          // nothing is handed out; what is out can be settled
   RetryPolicy retry;
   QueueLimits limits;
+  DedupPolicy dedup;
   std::string dead_letter;  // the queue for messages that cannot be done; empty: they stay, dead
   bool operator==(const QueueSettings&) const = default;
 };

@@ -13,6 +13,8 @@ namespace dmq {
 namespace {
 
 constexpr std::size_t kDamagedMax = 1000;  // told one by one; all are repaired
+constexpr std::size_t kForgetRowsLeast = 100;
+constexpr std::size_t kForgetRounds = 60;  // then all producers were looked at
 
 }  // namespace
 
@@ -183,32 +185,91 @@ RecordHeader Partition::header_of(RecordType type, QueueId queue, const Now& now
   return header;
 }
 
+// A name that no producer can have.
+std::string dedup_name(const DedupPolicy& policy, std::string_view id) {
+  return (policy.mode == DedupMode::kReplace ? kReplacingProducer : kDedupProducer) + std::string(id);
+}
+
+Result<std::vector<std::size_t>> Partition::repeated(const Sender& sender, const std::vector<const SendItem*>& items,
+                                                     const Now& now) const {
+  std::vector<std::size_t> places;
+  std::set<std::string_view> fresh;
+  for (std::size_t i = 0; i < items.size(); ++i) {
+    const std::string_view id = items[i]->options.dedup_id;
+    if (id.empty()) continue;
+    const bool again = sender.dedup.mode != DedupMode::kReplace && fresh.contains(id);
+    const Producers::Row* const known = producers_.find(sender.queue, dedup_name(sender.dedup, id));
+    if (again || (known != nullptr && is_repeated(sender, *known, now))) {
+      places.push_back(i);
+    } else {
+      fresh.insert(id);
+    }
+  }
+  if (!fresh.empty() && producers_.size() + fresh.size() > kProducersMax) {
+    return fail(Errc::kUnavailable,
+                "this partition remembers " + std::to_string(kProducersMax) +
+                    " producers and dedup ids, its limit; a shorter dedup_window_ms lets it forget");
+  }
+  return places;
+}
+
+// What is in the log and not applied is there, or comes soon, or goes with its record.
+bool Partition::is_repeated(const Sender& sender, const Producers::Row& row, const Now& now) const {
+  const Producers::Entry& known = row.second;
+  if (sender.dedup.mode == DedupMode::kReplace) return false;
+  if (known.waiting > 0) return true;
+  if (known.applied.place.value == 0) return false;
+  if (sender.dedup.mode == DedupMode::kWindow) return now.wall - known.applied.used_ms < sender.dedup.window_ms;
+  return is_present(row);
+}
+
+bool Partition::is_present(const Producers::Row& row) const {
+  const auto queue = queues_.find(row.first.first);
+  return queue != queues_.end() && queue->second.holds(Lsn{row.second.applied.place.value - 1});
+}
+
 Result<Partition::Appended> Partition::append(const Sender& sender, const std::vector<const SendItem*>& items,
-                                              const Now& now, Turn& turn) {
+                                              const std::vector<std::size_t>& repeated, const Now& now, Turn& turn) {
   Producers::Admitted admitted{0, nullptr};
   if (!sender.producer.empty()) {
     const auto taken = producers_.admit(sender.queue, sender.producer, sender.sequence, items.size());
     if (!taken) return tl::unexpected<Error>(taken.error());
     admitted = *taken;
   }
-  const std::size_t fresh = items.size() - admitted.duplicates;
+  const std::size_t fresh = items.size() - admitted.duplicates - repeated.size();
   const Appended appended{fresh == 0 ? replica_.end() : replica_.append(static_cast<std::uint32_t>(fresh)),
                           admitted.duplicates};
   if (fresh == 0) return appended;
   RecordHeader header = header_of(RecordType::kMessage, sender.queue, now);
-  header.producer_bytes = static_cast<std::uint8_t>(sender.producer.size());
   std::string_view producer;
   if (!sender.producer.empty()) producer = turn.kept_strings.emplace_back(sender.producer);
   Lsn lsn = appended.first;
-  for (std::size_t i = admitted.duplicates; i < items.size(); ++i, ++lsn.value) {
+  auto left_out = repeated.begin();
+  for (std::size_t i = admitted.duplicates; i < items.size(); ++i) {
+    if (left_out != repeated.end() && *left_out == i) {
+      ++left_out;
+      continue;
+    }
+    Producers::Row* row = admitted.row;
+    std::string_view name = producer;
+    if (row != nullptr) header.sequence = Sequence{sender.sequence.value + i};
+    if (!items[i]->options.dedup_id.empty()) {
+      const std::string& own = turn.kept_strings.emplace_back(dedup_name(sender.dedup, items[i]->options.dedup_id));
+      row = &producers_.row_of(sender.queue, own);
+      name = own;
+      header.sequence = Sequence{row->second.logged.value + 1};
+    }
+    header.producer_bytes = static_cast<std::uint8_t>(name.size());
     header.attribute_bytes = static_cast<std::uint32_t>(items[i]->attributes.size());
     header.body_bytes = static_cast<std::uint32_t>(items[i]->body.size());
-    if (admitted.row != nullptr) header.sequence = Sequence{sender.sequence.value + i};
     apply_options(items[i]->options, sender, now.wall, header);
     header.set_key(ordering_key(items[i]->key));
     std::string_view attributes;
     if (!items[i]->attributes.empty()) attributes = turn.kept_strings.emplace_back(items[i]->attributes);
-    log_message(lsn, {header, producer, attributes, items[i]->body}, admitted.row, now, turn);
+    log_message(lsn, {header, name, attributes, items[i]->body}, row, now, turn);
+    ++lsn.value;
+    if (row != nullptr && row != admitted.row && replica_.alone())
+      turn.writes.producers[producers_.key_of(*row)] = {header.sequence, now.wall, lsn};
   }
   if (admitted.row != nullptr && replica_.alone())
     turn.writes.producers[producers_.key_of(*admitted.row)] = {header.sequence, now.wall, lsn};
@@ -277,7 +338,7 @@ Partition::Load Partition::load(QueueId queue) const {
 
 void Partition::append_moved(QueueId queue, const std::string& producer, std::vector<Moved> messages, const Now& now,
                              Turn& turn) {
-  Producers::Row& row = producers_.admit_moved(queue, producer);
+  Producers::Row& row = producers_.row_of(queue, producer);
   std::erase_if(messages, [&row](const Moved& message) { return message.mark <= row.second.logged.value; });
   if (messages.empty()) return;
   Lsn lsn = replica_.append(static_cast<std::uint32_t>(messages.size()));
@@ -298,8 +359,10 @@ void Partition::append_moved(QueueId queue, const std::string& producer, std::ve
   note_end(turn);
 }
 
-void Partition::forget_idle_producers(TimeMs before, std::size_t most, const Now& now, Turn& turn) {
-  for (const auto& [queue, names] : producers_.idle(before, most)) {
+void Partition::forget_producers(const std::function<bool(const Producers::Row&)>& is_over, const Now& now,
+                                 Turn& turn) {
+  const std::size_t rows = std::max(kForgetRowsLeast, producers_.size() / kForgetRounds);
+  for (const auto& [queue, names] : producers_.idle(rows, is_over)) {
     append_control(RecordType::kForgetProducers, queue, names, now, turn);
   }
 }

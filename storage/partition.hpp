@@ -2,6 +2,7 @@
 #pragma once
 
 #include <deque>
+#include <functional>
 #include <initializer_list>
 #include <map>
 #include <memory>
@@ -11,6 +12,7 @@
 #include <vector>
 
 #include "protocol/payload.hpp"
+#include "protocol/queue_settings.hpp"
 #include "storage/control.hpp"
 #include "storage/producers.hpp"
 #include "storage/queue.hpp"
@@ -74,20 +76,27 @@ class Partition {
   void resign();
   Result<void> note_epoch();
 
-  // Appends one request's messages, all of them or, when a producer's sequence says so, only the new ones.
-  // REQUIRES: replica().takes_appends(), no item has an error; the items' views live until the turn is over.
+  // Appends one request's messages but those that are `repeated`: all of them or, when a producer's sequence says so,
+  // only the new ones. REQUIRES: replica().takes_appends(), no item has an error or, where there is a producer, a dedup
+  // id; the items' views live until the turn is over.
   struct Sender {
     QueueId queue;
     std::string_view producer;  // empty: anonymous
     Sequence sequence;
     DurationMs delay;  // of messages that do not say
     DurationMs ttl;    // also; 0: they do not expire
+    DedupPolicy dedup;
   };
+  // Which messages of a request are not taken, since the queue has or had one with their dedup id, or since an earlier
+  // one of the request has it: their places in it, growing. Errors: unavailable: no room for more ids.
+  Result<std::vector<std::size_t>> repeated(const Sender& sender, const std::vector<const SendItem*>& items,
+                                            const Now& now) const;
   struct Appended {
     Lsn first;               // of the first new message
     std::size_t duplicates;  // at the start of the request: sent before
   };
-  Result<Appended> append(const Sender& sender, const std::vector<const SendItem*>& items, const Now& now, Turn& turn);
+  Result<Appended> append(const Sender& sender, const std::vector<const SendItem*>& items,
+                          const std::vector<std::size_t>& repeated, const Now& now, Turn& turn);
   // Messages that another queue gave up, all from one queue, by growing marks; those that are here already are left
   // out. Views live until the turn is over.
   struct Moved {
@@ -108,7 +117,8 @@ class Partition {
   Load load(QueueId queue) const;
   // What was decided about messages of a queue, or about its producers.
   void append_control(RecordType type, QueueId queue, ControlBody body, const Now& now, Turn& turn);
-  void forget_idle_producers(TimeMs before, std::size_t most, const Now& now, Turn& turn);
+  bool is_present(const Producers::Row& row) const;  // the last message with a dedup id is in its queue
+  void forget_producers(const std::function<bool(const Producers::Row&)>& is_over, const Now& now, Turn& turn);
 
   // A record of the leader's, as it is. Errors: internal, when it is damaged.
   Result<void> append_encoded(Lsn lsn, std::string_view bytes, Turn& turn);
@@ -153,6 +163,12 @@ class Partition {
       std::uint64_t messages;  // that were there
     };
     std::vector<Purged> purged;
+    // A newer message with the same dedup id is here, where that is to take its place.
+    struct Replaced {
+      QueueId queue;
+      Lsn lsn;
+    };
+    std::vector<Replaced> replaced;
   };
   void advance(const Now& now, Turn& turn, Applied& applied);
   void hold_trim(Lsn end, TimeMs until);  // a snapshot stamped with `end` is under way
@@ -214,6 +230,7 @@ class Partition {
   void log_forget(const LogEntry& entry);
   void count_logged();
   void apply(const LogEntry& entry, const Now& now, WriteBatch& effects, Applied& applied);
+  static void note_replaced(const LogEntry& entry, Applied& applied);
   void apply_acks(const LogEntry& entry, WriteBatch& effects);
   void apply_returns(const LogEntry& entry, const Now& now, WriteBatch& effects);
   void apply_leases(const LogEntry& entry, const Now& now, WriteBatch& effects);
@@ -228,6 +245,7 @@ class Partition {
   void cut_tail(Lsn end);
   void clear(Turn& turn);
   void rebuild(Turn& turn);
+  bool is_repeated(const Sender& sender, const Producers::Row& row, const Now& now) const;
   static TimeMs steady_of(TimeMs wall, const Now& now);
   static std::optional<TimeMs> expiry_of(TimeMs expires_ms, const Now& now);
 

@@ -34,6 +34,7 @@ void Partition::apply(const LogEntry& entry, const Now& now, WriteBatch& effects
                                    expiry_of(entry.expires_ms, now), nullptr, entry.key},
                                   now.steady);
       if (entry.producer == nullptr) break;
+      note_replaced(entry, applied);
       Producers::apply(*entry.producer, entry.sequence, entry.sent_ms, entry.lsn);
       // Messages of a producer come in runs.
       if (!entry.effect_stored && (applied_producers_.empty() || applied_producers_.back() != entry.producer))
@@ -68,6 +69,14 @@ void Partition::apply(const LogEntry& entry, const Now& now, WriteBatch& effects
       break;
   }
   if (!entry.effect_stored && entry.type != RecordType::kMessage) controls_.push_back(entry.lsn);
+}
+
+// The one before it with its dedup id, by what is known of that so far.
+void Partition::note_replaced(const LogEntry& entry, Applied& applied) {
+  const auto& [key, known] = *entry.producer;
+  const Lsn behind = known.applied.place;
+  if (key.second.front() != kReplacingProducer || behind.value == 0 || behind > entry.lsn) return;
+  applied.replaced.push_back({entry.queue, Lsn{behind.value - 1}});
 }
 
 void Partition::apply_acks(const LogEntry& entry, WriteBatch& effects) {

@@ -42,7 +42,7 @@ Result<Producers::Admitted> Producers::admit(QueueId queue, std::string_view pro
   if (end <= last) return Admitted{count, &*known};
   if (known == table_.end() && table_.size() >= kProducersMax) {
     return fail(Errc::kUnavailable, "this partition remembers " + std::to_string(kProducersMax) +
-                                        " producers, its limit; idle ones are forgotten in time");
+                                        " producers and dedup ids, its limit; idle ones are forgotten in time");
   }
   Row& row = known == table_.end() ? *table_.emplace(std::pair(queue, std::string(producer)), Entry{}).first : *known;
   return Admitted{static_cast<std::size_t>(last.value + 1 - first.value), &row};
@@ -52,6 +52,11 @@ std::size_t Producers::duplicates(QueueId queue, std::string_view producer, Sequ
   const auto known = producer.empty() ? table_.end() : table_.find(std::pair(queue, producer));
   if (known == table_.end() || known->second.logged < first) return 0;
   return std::min<std::size_t>(count, known->second.logged.value + 1 - first.value);
+}
+
+const Producers::Row* Producers::find(QueueId queue, std::string_view producer) const {
+  const auto row = table_.find(std::pair(queue, producer));
+  return row == table_.end() ? nullptr : &*row;
 }
 
 Producers::Row* Producers::logged(QueueId queue, std::string_view producer, Sequence sequence, Lsn lsn) {
@@ -94,14 +99,16 @@ void Producers::prune() {
   });
 }
 
-std::map<QueueId, std::vector<std::string>> Producers::idle(TimeMs before, std::size_t most) const {
+std::map<QueueId, std::vector<std::string>> Producers::idle(std::size_t rows,
+                                                            const std::function<bool(const Row&)>& is_over) {
   std::map<QueueId, std::vector<std::string>> found;
-  for (const auto& [key, entry] : table_) {
-    if (key.second.front() == kTransferProducer) continue;
-    if (entry.applied.used_ms >= before || entry.logged != entry.applied.last || entry.waiting > 0) continue;
-    if (most-- == 0) break;
-    found[key.first].push_back(key.second);
+  auto row = table_.lower_bound(idle_from_);
+  for (; row != table_.end() && rows > 0; ++row, --rows) {
+    const auto& [key, entry] = *row;
+    if (entry.logged == entry.applied.last && entry.waiting == 0 && is_over(*row))
+      found[key.first].push_back(key.second);
   }
+  idle_from_ = row == table_.end() ? std::pair<QueueId, std::string>() : row->first;
   return found;
 }
 

@@ -1,6 +1,7 @@
 // The idempotence core of one partition: which sequences of each producer were taken.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <string>
 #include <string_view>
@@ -11,7 +12,7 @@
 
 namespace dmq {
 
-inline constexpr std::size_t kProducersMax = 100'000;  // of one partition, all queues together
+inline constexpr std::size_t kProducersMax = 250'000;  // of one partition, all queues together, dedup ids among them
 
 // A (producer, sequence) is committed at most once. A request is judged against what is applied and against what is
 // in the log behind it. Every replica keeps the same table, from the records alone. Not thread-safe.
@@ -54,9 +55,10 @@ class Producers {
   Result<Admitted> admit(QueueId queue, std::string_view producer, Sequence first, std::size_t count);
   // How many at the start of such a request are in the log already.
   std::size_t duplicates(QueueId queue, std::string_view producer, Sequence first, std::size_t count) const;
-  // For messages that another queue moves here, whose sequences grow with gaps: the row to count them in. Those up to
-  // its `logged` are here already. Such producers are not forgotten while their queue is there.
-  Row& admit_moved(QueueId queue, const std::string& producer) { return *table_.try_emplace({queue, producer}).first; }
+  // For messages whose sequences are the broker's own: the row to count them in. Of those that another queue moves here
+  // they grow with gaps, and all up to the row's `logged` are here already; of those with a dedup id they are counted.
+  Row& row_of(QueueId queue, const std::string& producer) { return *table_.try_emplace({queue, producer}).first; }
+  const Row* find(QueueId queue, std::string_view producer) const;  // null: nothing is known of it
   // A message with this sequence is in the log, at any replica.
   Row* logged(QueueId queue, std::string_view producer, Sequence sequence, Lsn lsn);
   static void logged(Row& row, Sequence sequence, Lsn lsn) {
@@ -73,8 +75,9 @@ class Producers {
   void roll_back();
   void prune();
 
-  // Producers of which nothing was heard since `before` and nothing waits, at most `most`, by queue.
-  std::map<QueueId, std::vector<std::string>> idle(TimeMs before, std::size_t most) const;
+  // Which of the next so many rows, one round after the other, may be forgotten: nothing of them waits, and `is_over`
+  // says so. By queue.
+  std::map<QueueId, std::vector<std::string>> idle(std::size_t rows, const std::function<bool(const Row&)>& is_over);
   // As the record at `lsn` says; later messages may begin anew. False: what is known here is from behind it.
   bool forget(QueueId queue, const std::string& producer, Lsn lsn);
   void forget_queue(QueueId queue, Lsn lsn, WriteBatch& writes);  // all that sent to it, and their rows in the store
@@ -93,6 +96,7 @@ class Producers {
 
   PartitionId partition_;
   Table table_;
+  std::pair<QueueId, std::string> idle_from_;  // where idle() goes on
 };
 
 }  // namespace dmq

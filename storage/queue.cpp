@@ -92,9 +92,11 @@ bool Queue::withdraw(Lsn lsn) {
   if (const auto dead = dead_.find(lsn); dead != dead_.end()) {
     return dead->second.to.value == 0 && !std::exchange(dead->second.settling, true);
   }
-  if (!ready_.contains(lsn) && !keys_->is_held(lsn)) return false;
+  const auto ready_at = delayed_->ready_at(lsn);
+  if (!ready_at && !ready_.contains(lsn) && !keys_->is_held(lsn)) return false;
   const auto priority = take_out(lsn);
   Lease withdrawn;
+  withdrawn.deadline = ready_at.value_or(TimeMs{});
   withdrawn.priority = *priority;
   withdrawn.kind = Lease::Kind::kWithdrawn;
   settling_.emplace(lsn, withdrawn);
@@ -118,9 +120,10 @@ void Queue::restore(Lsn lsn) {
   // A message with a key that was acked on delivery has not left: its lease, which nobody has, would never end.
   const bool kept_back = found->second.deadline == kNever && !is_logged(lsn, found->second.id);
   if (found->second.kind == Lease::Kind::kWithdrawn || kept_back) {
-    const Priority priority = found->second.priority;
+    const auto [ready_at, priority] = std::pair(found->second.deadline, found->second.priority);
     settling_.erase(found);
-    return return_to_ready(lsn, priority);
+    if (ready_at.value == 0 || kept_back) return return_to_ready(lsn, priority);
+    return delayed_.own().add(lsn, priority, ready_at, false);
   }
   const auto lease = leases_.insert(settling_.extract(found)).position;
   push_deadline({lease->second.deadline, lsn, lease->second.id});

@@ -35,7 +35,7 @@ struct Arrival {
 // One hand-out of one message; or none, when it is being settled because it expired or was withdrawn.
 struct Lease {
   enum class Kind : std::uint8_t { kLease, kExpired, kWithdrawn };
-  TimeMs deadline;               // steady clock
+  TimeMs deadline;               // steady clock; of a delayed message that was withdrawn: when it would be ready
   LeaseId id;                    // of a lease
   TimeMs given_ms;               // since 1970
   std::uint32_t deliveries = 0;  // this one included
@@ -61,7 +61,7 @@ struct QueueCounts {
 //              ^                 ^ |                      |  ^
 //              |<-- undo_lease --|-'<---- restore --------'  |
 //              '-- wake ---------- DELAYED                   |
-//                                  (ready or delayed) wake, take_expired; (ready or dead) withdraw
+//                                  (ready or delayed) wake, take_expired; (ready, delayed or dead) withdraw
 //
 // SETTLING comes to an end by remove(), or by give_back(): READY, DELAYED, or DEAD, which is out of circulation and
 // perhaps to go to another queue.
@@ -97,7 +97,8 @@ class Queue {
   // Leases first_ready(). REQUIRES: there is one. A message with a key is out until apply_lease(), which begins its
   // time, or undo_lease().
   Lease lease_first(Epoch epoch, TimeMs deadline, std::uint32_t bytes, TimeMs now_ms);
-  // A ready message, or a dead one that goes nowhere, now SETTLING; give_back() or restore() follows. False: neither.
+  // A message that is ready or delayed, or dead and goes nowhere, now SETTLING; give_back(), remove() or restore()
+  // follows. False: none of them.
   bool withdraw(Lsn lsn);
 
   // The lease that `lsn` and `id` name, now SETTLING, so that neither its end nor a second ack can touch it; empty

@@ -161,7 +161,7 @@ void Service::refuse_as_leader(const Call& call, const Error& error) {
 void Service::send(const Call& call) {
   if (const auto decoded = decode_send(call.request.payload, payload_reader_, items_); !decoded)
     return refuse(call, decoded.error());
-  check_sizes(call.queue);
+  check_items(call.queue);
   std::vector<const SendItem*> good;
   good.reserve(items_.size());
   for (const SendItem& item : items_) {
@@ -181,17 +181,28 @@ void Service::append(const Call& call, const std::vector<const SendItem*>& good)
   const QueueSettings& settings = settings_of(call.queue);
   if (settings.pause_send) return refuse(call, {Errc::kPaused, std::string(code_text(Errc::kPaused))});
   if (is_full(call.now, call.request.payload.size())) return refuse(call, store_full());
-  if (const auto room = make_room(call, good); !room) return refuse(call, room.error());
-  const auto appended = call.partition.append(
-      {call.queue, header_.producer, header_.sequence, settings.delay_ms, settings.ttl_ms}, good, call.now, call.turn);
+  const Partition::Sender sender{call.queue,        header_.producer, header_.sequence,
+                                 settings.delay_ms, settings.ttl_ms,  settings.dedup};
+  const auto repeated = call.partition.repeated(sender, good, call.now);
+  if (!repeated) return refuse(call, repeated.error());
+  if (const auto room = make_room(call, good, *repeated); !room) return refuse(call, room.error());
+  const auto appended = call.partition.append(sender, good, *repeated, call.now, call.turn);
   if (!appended) return refuse_as_leader(call, appended.error());
+  // Whether a message is still there, a leader that is deposed cannot tell.
+  if (repeated->size() == good.size() && settings.dedup.mode == DedupMode::kWhilePresent && !good.empty())
+    call.partition.append_control(RecordType::kAcks, call.queue, Acks{}, call.now, call.turn);
   ResultWriter results(items_.size());
   std::size_t index = 0;
+  auto again = repeated->begin();
   Lsn lsn = appended->first;
   for (const SendItem& item : items_) {
     if (item.error.code != Errc::kOk) {
       results.error(item.error);
-    } else if (index++ < appended->duplicates) {
+      continue;
+    }
+    const bool by_id = again != repeated->end() && *again == index;
+    if (by_id) ++again;
+    if (index++ < appended->duplicates || by_id) {
       results.duplicate();
     } else {
       results.id(call.partition.id(), lsn);
@@ -199,7 +210,7 @@ void Service::append(const Call& call, const std::vector<const SendItem*>& good)
     }
   }
   answer_later(call, results.finish());
-  count_later(call, Traffic::kSent, good.size() - appended->duplicates);
+  count_later(call, Traffic::kSent, good.size() - appended->duplicates - repeated->size());
 }
 
 bool Service::is_full(const Now& now, std::uint64_t more) const {
@@ -268,6 +279,7 @@ void Service::advance(Partition& partition, const Now& now, Turn& turn, Outbox& 
     partition.advance(now, turn, applied);
   }
   for (const auto& purged : applied.purged) tell_purged(partition, purged);
+  if (!applied.replaced.empty()) take_out_replaced(partition, applied.replaced, now, turn, out);
   release(partition, now, out);
   if (applied.delivers_now) {
     serve_all_parked(partition.id(), now, out);
@@ -375,7 +387,7 @@ void Service::tick(const Now& now, Turn& turn, Outbox& out) {
   hear_own(now, turn, out);
   if (now.steady >= transfers_due_) tick_transfers(now, turn, out);
   expire_parked(now, out);
-  if (now.steady >= producers_due_) forget_idle_producers(now, turn);
+  if (now.steady >= producers_due_) forget_producers(now, turn);
   if (!deleted_.empty() && now.steady >= drops_due_) drop_deleted(now, turn);
   remove_dropped(turn.effects);
   if (const auto due = scrub_.due(); due && *due <= now.steady) scrub(now, turn, out);

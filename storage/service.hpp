@@ -188,7 +188,7 @@ class Service {
   static ReturnState as_it_was(const ReturnState* earlier);
   void expire_leases(const QueuePlace& key, Queue& queue, const Now& now, Turn& turn);
   void remove_expired(const QueuePlace& key, Queue& queue, const Now& now, Turn& turn, Outbox& out);
-  void forget_idle_producers(const Now& now, Turn& turn);
+  void forget_producers(const Now& now, Turn& turn);
   void watch(const QueuePlace& key, const Queue& queue);
 
   // service_limits.cpp
@@ -197,10 +197,13 @@ class Service {
     std::uint64_t bytes = 0;
     bool moving = false;  // some are on their way to another queue
   };
-  void check_sizes(QueueId queue);
+  void check_items(QueueId queue);
   Excess excess(const Partition& partition, QueueId queue, std::uint64_t messages, std::uint64_t bytes) const;
-  Result<void> make_room(const Call& call, const std::vector<const SendItem*>& good);
+  Result<void> make_room(const Call& call, const std::vector<const SendItem*>& good,
+                         const std::vector<std::size_t>& repeated);
   Result<void> take_out_oldest(const Call& call, const Excess& over, QueueId dead_letter);
+  void take_out_replaced(Partition& partition, const std::vector<Partition::Applied::Replaced>& replaced,
+                         const Now& now, Turn& turn, Outbox& out);
 
   // service_transfer.cpp
   // From one queue to another.

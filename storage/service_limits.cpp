@@ -1,6 +1,8 @@
 // Limits of a queue: what is taken when it is full, and what makes room.
 #include "storage/service.hpp"
 
+#include <algorithm>
+
 namespace dmq {
 namespace {
 
@@ -17,13 +19,17 @@ Error queue_full(const QueueLimits& limits) {
 }  // namespace
 
 // A body that the queue does not take is refused like one that no queue takes.
-void Service::check_sizes(QueueId queue) {
+void Service::check_items(QueueId queue) {
   const std::uint64_t most = settings_of(queue).limits.message_bytes;
-  if (most == 0) return;
   for (SendItem& item : items_) {
-    if (item.error.code != Errc::kOk || item.body.size() <= most) continue;
-    item.error = {Errc::kTooLarge, "the body has " + std::to_string(item.body.size()) +
-                                       " bytes; this queue takes up to " + std::to_string(most)};
+    if (item.error.code != Errc::kOk) continue;
+    if (!item.options.dedup_id.empty() && !header_.producer.empty()) {
+      item.error = {Errc::kInvalidArgument,
+                    "a request has a producer, or messages with a `dedup_id`, not both: either tells repeats apart"};
+    } else if (most != 0 && item.body.size() > most) {
+      item.error = {Errc::kTooLarge, "the body has " + std::to_string(item.body.size()) +
+                                         " bytes; this queue takes up to " + std::to_string(most)};
+    }
   }
 }
 
@@ -39,18 +45,23 @@ Service::Excess Service::excess(const Partition& partition, QueueId queue, std::
   return {over(load.messages, messages, limits.messages), over(load.bytes, bytes, limits.bytes), load.moving};
 }
 
-// For the messages of a request, as the queue's policy says. Errors: queue_full.
-Result<void> Service::make_room(const Call& call, const std::vector<const SendItem*>& good) {
+// For the messages of a request but those that are `repeated`, as the queue's policy says. Errors: queue_full.
+Result<void> Service::make_room(const Call& call, const std::vector<const SendItem*>& good,
+                                const std::vector<std::size_t>& repeated) {
   const QueueLimits& limits = settings_of(call.queue).limits;
   if (limits.messages == 0 && limits.bytes == 0) return {};
   const std::size_t known =
       call.partition.producers().duplicates(call.queue, header_.producer, header_.sequence, good.size());
-  if (known == good.size()) return {};
+  const std::size_t fresh = good.size() - known - repeated.size();
+  if (fresh == 0) return {};
   std::uint64_t bytes = 0;
   for (std::size_t i = known; i < good.size(); ++i) {
-    bytes += kRecordHeaderBytes + header_.producer.size() + good[i]->attributes.size() + good[i]->body.size();
+    if (std::binary_search(repeated.begin(), repeated.end(), i)) continue;
+    const std::string_view id = good[i]->options.dedup_id;
+    bytes += kRecordHeaderBytes + header_.producer.size() + (id.empty() ? 0 : 1 + id.size());
+    bytes += good[i]->attributes.size() + good[i]->body.size();
   }
-  const Excess over = excess(call.partition, call.queue, good.size() - known, bytes);
+  const Excess over = excess(call.partition, call.queue, fresh, bytes);
   if (over.messages == 0 && over.bytes == 0) return {};
   const QueueId dead_letter = limits.when_full == WhenFull::kDeadLetter ? dead_letter_of(call.queue) : QueueId{};
   const bool may_take_out = limits.when_full == WhenFull::kDropOldest || dead_letter.value != 0;
@@ -91,6 +102,23 @@ Result<void> Service::take_out_oldest(const Call& call, const Excess& over, Queu
     call.partition.append_control(RecordType::kAcks, call.queue, std::move(acks), call.now, call.turn);
   }
   return {};
+}
+
+// Those that are with a consumer, or dead, stay.
+void Service::take_out_replaced(Partition& partition, const std::vector<Partition::Applied::Replaced>& replaced,
+                                const Now& now, Turn& turn, Outbox& out) {
+  if (!partition.replica().leads() || !partition.replica().takes_appends()) return;
+  std::map<QueueId, Acks> acks;
+  for (const auto& [id, lsn] : replaced) {
+    Queue* const queue = partition.find_queue(id);
+    const auto look = queue == nullptr ? std::nullopt : queue->look(lsn);
+    if (!look || (look->state != MessageState::kReady && look->state != MessageState::kDelayed)) continue;
+    const auto record = records_.read({partition.id(), lsn});
+    if (!record) found_damage(partition, lsn, record.error(), now, out);
+    if (record && queue->withdraw(lsn))
+      acks[id].push_back({lsn, static_cast<std::uint32_t>(record_bytes(record->header))});
+  }
+  for (auto& [id, all] : acks) partition.append_control(RecordType::kAcks, id, std::move(all), now, turn);
 }
 
 }  // namespace dmq

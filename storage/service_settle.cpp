@@ -9,8 +9,7 @@ namespace dmq {
 namespace {
 
 constexpr std::size_t kExpirePerTick = 1000;
-constexpr std::size_t kForgetPerTick = 1000;
-constexpr DurationMs kForgetEvery{60'000};
+constexpr DurationMs kForgetEvery{1000};
 
 // Where the jitter of a delay comes from: another number for each message and each time.
 std::uint64_t scatter(const QueuePlace& key, Lsn lsn, std::uint32_t deliveries) {
@@ -211,11 +210,19 @@ void Service::remove_expired(const QueuePlace& key, Queue& queue, const Now& now
   append_returns(partition, key.queue, std::move(returns), now, turn);
 }
 
-void Service::forget_idle_producers(const Now& now, Turn& turn) {
+void Service::forget_producers(const Now& now, Turn& turn) {
   producers_due_ = now.steady + std::min(kForgetEvery, limits_.producer_idle);
-  const TimeMs before{now.wall.value - limits_.producer_idle.value};
   for (auto& [id, partition] : partitions_) {
-    if (partition.replica().takes_appends()) partition.forget_idle_producers(before, kForgetPerTick, now, turn);
+    if (!partition.replica().takes_appends()) continue;
+    const auto is_over = [&](const Producers::Row& row) {
+      const char kind = row.first.second.front();
+      if (kind == kTransferProducer) return false;
+      const DurationMs since = now.wall - row.second.applied.used_ms;
+      if (kind != kDedupProducer && kind != kReplacingProducer) return since > limits_.producer_idle;
+      const DedupPolicy& dedup = settings_of(row.first.first).dedup;
+      return dedup.mode == DedupMode::kWindow ? since >= dedup.window_ms : !partition.is_present(row);
+    };
+    partition.forget_producers(is_over, now, turn);
   }
 }
 

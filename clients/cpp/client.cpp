@@ -32,6 +32,9 @@ MessageOptions options_of(const OutgoingMessage& message) {
     const auto since = message.deliver_at->time_since_epoch();
     options.deliver_at = TimeMs{std::chrono::duration_cast<std::chrono::milliseconds>(since).count()};
   }
+  if (message.dedup_id.size() > kDedupIdBytesMax || !is_clean_utf8(message.dedup_id))
+    refuse("a dedup_id is up to 128 bytes of UTF-8 without control characters");
+  options.dedup_id = message.dedup_id;
   const auto most = static_cast<std::int64_t>(kNumberMax);
   const auto between = [&](std::int64_t value, std::int64_t least) { return value >= least && value <= most; };
   if (options.delay_ms && !between(options.delay_ms->value, 0)) refuse("a delay is not negative");
@@ -87,6 +90,16 @@ QueueLimits limits_of(const QueueOptions& options) {
   return limits;
 }
 
+DedupPolicy dedup_of(const QueueOptions& options) {
+  DedupPolicy dedup;
+  if (options.dedup_window.count() != 0) dedup.window_ms = DurationMs{options.dedup_window.count()};
+  if (options.dedup.empty()) return dedup;
+  const auto mode = value_named<DedupMode>(kDedupModeNames, options.dedup);
+  if (!mode) refuse("dedup is 'window', 'while_present' or 'replace', not '" + options.dedup + "'");
+  dedup.mode = *mode;
+  return dedup;
+}
+
 QueueSettings settings_of(const QueueOptions& options) {
   QueueSettings settings;
   if (options.lease.count() != 0) settings.lease_ms = DurationMs{options.lease.count()};
@@ -101,6 +114,7 @@ QueueSettings settings_of(const QueueOptions& options) {
   settings.retry = retry_of(options);
   settings.dead_letter = options.dead_letter;
   settings.limits = limits_of(options);
+  settings.dedup = dedup_of(options);
   if (options.priority_weights.empty()) return settings;
   if (options.priority_weights.size() != kPriorities) refuse("there are 10 priorities, and a weight for each");
   for (std::size_t i = 0; i < kPriorities; ++i) {
@@ -124,7 +138,8 @@ std::string encode_changes(const QueueChanges& changes) {
                                   {"delay_ms", changes.delay},
                                   {"ttl_ms", changes.ttl},
                                   {"retry_delay_ms", changes.retry_delay},
-                                  {"retry_delay_max_ms", changes.retry_delay_max}}) {
+                                  {"retry_delay_max_ms", changes.retry_delay_max},
+                                  {"dedup_window_ms", changes.dedup_window}}) {
     if (!span) continue;
     if (span->count() < 0) refuse("a lease, a delay and a time to live are not negative");
     add(key);
@@ -143,8 +158,9 @@ std::string encode_changes(const QueueChanges& changes) {
     add("retry_jitter");
     packer.number(static_cast<std::uint64_t>(std::max(*changes.retry_jitter, 0)));
   }
-  for (const auto& [key, word] :
-       {std::pair("retry_backoff", changes.retry_backoff), {"when_full", changes.when_full}}) {
+  for (const auto& [key, word] : {std::pair("retry_backoff", changes.retry_backoff),
+                                  {"when_full", changes.when_full},
+                                  {"dedup", changes.dedup}}) {
     if (!word) continue;
     add(key);
     packer.text(*word);
@@ -183,11 +199,11 @@ RequestHeader about(Op op, std::string_view queue) {
   return header;
 }
 
-std::string send_and_wait(ClientLoop& loop, std::string_view queue, std::string_view body, std::string pairs) {
+std::string send_and_wait(ClientLoop& loop, const ProducerCore::Message& message) {
   // Shared with the callback, which outlives this call when it is interrupted.
   const auto result = std::make_shared<std::optional<SendResult>>();
   loop.send(
-      queue, body, std::move(pairs), [result](const SendResult& sent) { *result = sent; }, More::kNo);
+      message, [result](const SendResult& sent) { *result = sent; }, More::kNo);
   loop.run_until([&result] { return result->has_value(); }, kNever);
   if ((*result)->failure) throw ClientError(*(*result)->failure);
   return std::move((*result)->id);
@@ -228,19 +244,19 @@ Client::~Client() {
 }
 
 std::string Client::send(std::string_view queue, std::string_view body) {
-  return send_and_wait(*loop_, queue, body, {});
+  return send_and_wait(*loop_, {queue, body, {}});
 }
 
 std::string Client::send(std::string_view queue, const OutgoingMessage& message) {
-  return send_and_wait(*loop_, queue, message.body, pairs_of(message));
+  return send_and_wait(*loop_, {queue, message.body, pairs_of(message), !message.dedup_id.empty()});
 }
 
 void Client::send_async(std::string_view queue, std::string_view body, SendCallback done, More more) {
-  loop_->send(queue, body, {}, std::move(done), more);
+  loop_->send({queue, body, {}}, std::move(done), more);
 }
 
 void Client::send_async(std::string_view queue, const OutgoingMessage& message, SendCallback done, More more) {
-  loop_->send(queue, message.body, pairs_of(message), std::move(done), more);
+  loop_->send({queue, message.body, pairs_of(message), !message.dedup_id.empty()}, std::move(done), more);
 }
 
 std::size_t Client::unconfirmed() const { return loop_->unconfirmed(); }

@@ -48,17 +48,19 @@ ClientLoop::ClientLoop(ClientOptions options)
       link_(network_of(options_), options_.endpoints, steady_now()),
       producer_(random_name(), limits_of(options_)) {}
 
-void ClientLoop::send(std::string_view queue, std::string_view body, std::string pairs, SendCallback done, More more) {
-  if (const auto good = check_queue_name(queue); !good)
+void ClientLoop::send(const ProducerCore::Message& message, SendCallback done, More more) {
+  if (const auto good = check_queue_name(message.queue); !good)
     throw ClientError({"invalid_argument", good.error().context, false});
-  if (body.size() > kMessageBytesMax) {
-    throw ClientError(
-        {"too_large", "a message of " + std::to_string(body.size()) + " bytes is over the limit of 16 MiB", false});
+  if (message.body.size() > kMessageBytesMax) {
+    throw ClientError({"too_large",
+                       "a message of " + std::to_string(message.body.size()) + " bytes is over the limit of 16 MiB",
+                       false});
   }
   if (closed_) throw ClientError({"closed", "the client is closed", false});
-  if (!producer_.has_room(body.size())) run_until([&] { return producer_.has_room(body.size()); }, kNever);
+  if (!producer_.has_room(message.body.size()))
+    run_until([&] { return producer_.has_room(message.body.size()); }, kNever);
   const TimeMs now = steady_now();
-  producer_.add(queue, body, std::move(pairs), std::move(done), more == More::kYes, now);
+  producer_.add(message, std::move(done), more == More::kYes, now);
   if (more == More::kYes) return;
   // A look for replies each millisecond, so that a program that only sends is not left with gathered messages.
   if (now != time_checked_ && !in_callback_) {
@@ -135,7 +137,7 @@ void ClientLoop::send_due(TimeMs now) {
     header.id = batch->id;
     header.queue = batch->queue;
     header.producer = batch->producer;
-    header.sequence = batch->sequence;
+    if (!batch->producer.empty()) header.sequence = batch->sequence;
     if (link_.send(encode_request_header(header), batch->payload)) continue;
     producer_.take_back();
     send_refused_ = true;

@@ -37,7 +37,7 @@ class ClientLoop : public std::enable_shared_from_this<ClientLoop> {
   explicit ClientLoop(ClientOptions options);
 
   // Waits while the window is full.
-  void send(std::string_view queue, std::string_view body, std::string pairs, SendCallback done, More more);
+  void send(const ProducerCore::Message& message, SendCallback done, More more);
   // Starts a request; `header.id` is given here. `wait`: how long the broker may take beyond the usual.
   void start(RequestHeader header, std::shared_ptr<const std::string> payload, DurationMs wait,
              std::function<void(const Reply&)> done);

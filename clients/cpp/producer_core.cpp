@@ -24,32 +24,33 @@ bool ProducerCore::has_room(std::size_t bytes) const {
   return unconfirmed_ == 0 || (unconfirmed_ < limits_.window && unconfirmed_bytes_ + bytes <= limits_.window_bytes);
 }
 
-ProducerCore::Stream& ProducerCore::stream_of(std::string_view queue) {
+ProducerCore::Stream& ProducerCore::stream_of(std::string_view queue, bool by_id) {
   // Most programs send to one queue: the last used one is looked at before the map.
-  if (!active_.empty() && active_.back()->queue == queue) return *active_.back();
-  auto& stream = streams_[std::string(queue)];
+  if (!active_.empty() && active_.back()->queue == queue && active_.back()->by_id == by_id) return *active_.back();
+  auto& stream = streams_[{std::string(queue), by_id}];
   if (stream == nullptr) {
     stream = std::make_unique<Stream>();
     stream->queue = queue;
-    stream->producer = next_producer();
+    stream->by_id = by_id;
+    stream->producer = producer_for(by_id);
   }
   if (!stream->active) active_.push_back(stream.get());
   stream->active = true;
   return *stream;
 }
 
-void ProducerCore::add(std::string_view queue, std::string_view body, std::string_view attributes, SendCallback done,
-                       bool more, TimeMs now) {
-  Stream& stream = stream_of(queue);
+void ProducerCore::add(const Message& message, SendCallback done, bool more, TimeMs now) {
+  Stream& stream = stream_of(message.queue, message.by_id);
   SendWriter& gathered = stream.gathered;
-  if (gathered.count() != 0 && gathered.bytes() + body.size() + attributes.size() > limits_.batch_bytes) seal(stream);
+  const std::size_t bytes = message.body.size() + message.pairs.size();
+  if (gathered.count() != 0 && gathered.bytes() + bytes > limits_.batch_bytes) seal(stream);
   if (gathered.count() == 0) stream.gathered_since = now;
   if (done) {
     stream.callbacks.resize(gathered.count());
     stream.callbacks.push_back(std::move(done));
   }
   const std::size_t before = gathered.bytes();
-  gathered.add(body, attributes);
+  gathered.add(message.body, message.pairs);
   ++unconfirmed_;
   unconfirmed_bytes_ += gathered.bytes() - before;
   stream.more = more;
@@ -164,7 +165,9 @@ void ProducerCore::on_time(TimeMs now, std::vector<BatchOutcome>& outcomes) {
   }
 }
 
-std::string ProducerCore::next_producer() { return producer_ + "." + std::to_string(++producers_made_); }
+std::string ProducerCore::producer_for(bool by_id) {
+  return by_id ? std::string() : producer_ + "." + std::to_string(++producers_made_);
+}
 
 bool ProducerCore::is_late(TimeMs now) const {
   for (const Stream* stream : active_) {

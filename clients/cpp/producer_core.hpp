@@ -2,11 +2,11 @@
 #pragma once
 
 #include <deque>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 #include "dmq/message.hpp"
@@ -31,7 +31,7 @@ struct ProducerLimits {
 struct SendRequest {
   std::uint64_t id;
   std::string_view queue;
-  std::string_view producer;
+  std::string_view producer;  // empty: each message has a dedup id
   Sequence sequence;
   std::shared_ptr<const std::string> payload;
 };
@@ -48,11 +48,12 @@ struct BatchOutcome {
 //   add --> GATHERED -- seal --> WAITING -- next_request --> IN FLIGHT -- reply --> outcome
 //                                   ^------- link lost, retry -------'
 //
-// One stream per queue: its own producer id, and sequences from 1 without a hole, in the order of add().
-// P1  A batch keeps its messages, its producer and its sequence in every repeat, so that the broker stores it once.
-// P2  Repeats of a stream go out in order, all over the same link.
-// P3  A batch whose try went unanswered is UNCERTAIN: it never changes its producer, so it is never stored twice.
-// P4  A refused batch leaves a hole that the broker will not step over. The stream then DRAINS: what is in flight
+// One stream per queue: its own producer id, and sequences from 1 without a hole, in the order of add(). Messages with
+// a dedup id have a stream of their own, which has no producer: the broker tells their repeats apart by that id. P1  A
+// batch keeps its messages, its producer and its sequence in every repeat, so that the broker stores it once. P2
+// Repeats of a stream go out in order, all over the same link. P3  A batch whose try went unanswered is UNCERTAIN: it
+// never changes its producer, so it is never stored twice. P4  A refused batch leaves a hole that the broker will not
+// step over. The stream then DRAINS: what is in flight
 //     gets its own answers; certain ones go out again under a new producer id, uncertain ones fail as unconfirmed.
 //
 // LIMIT: a stream (about 300 bytes) is kept for every queue that the client ever sent to.
@@ -63,9 +64,15 @@ class ProducerCore {
 
   // Is there room for a body of so many bytes? An idle core has room for any body.
   bool has_room(std::size_t bytes) const;
-  // `attributes` as pack_attributes gives them. `more`: the batch may wait for the next message.
-  void add(std::string_view queue, std::string_view body, std::string_view attributes, SendCallback done, bool more,
-           TimeMs now);
+  // `pairs` as pack_message_pairs gives them; `by_id`: with a dedup id. `more`: the batch may wait for the next
+  // message.
+  struct Message {
+    std::string_view queue;
+    std::string_view body;
+    std::string_view pairs;
+    bool by_id = false;
+  };
+  void add(const Message& message, SendCallback done, bool more, TimeMs now);
   // Nothing follows: what was added with `more` may leave.
   void end_of_input();
 
@@ -103,6 +110,7 @@ class ProducerCore {
   };
   struct Stream {
     std::string queue;
+    bool by_id = false;
     std::string producer;
     Sequence next{1};
     SendWriter gathered;
@@ -119,7 +127,7 @@ class ProducerCore {
 
   static Failure failure_of(const Error& error, bool retry);
   static Failure unconfirmed_failure(std::string_view queue, std::string_view why);
-  Stream& stream_of(std::string_view queue);
+  Stream& stream_of(std::string_view queue, bool by_id);
   void consider_sealing(Stream& stream, bool reply_came);
   void seal(Stream& stream);
   void schedule_resend(Stream& stream, TimeMs now);
@@ -129,7 +137,7 @@ class ProducerCore {
                  std::vector<BatchOutcome>& outcomes);
   void give_up(Stream& stream, std::vector<BatchOutcome>& outcomes);
   void renew_if_drained(Stream& stream);
-  std::string next_producer();
+  std::string producer_for(bool by_id);
 
   const std::string producer_;
   const ProducerLimits limits_;
@@ -137,7 +145,7 @@ class ProducerCore {
   std::uint64_t producers_made_ = 0;
   std::size_t unconfirmed_ = 0;
   std::size_t unconfirmed_bytes_ = 0;
-  std::unordered_map<std::string, std::unique_ptr<Stream>> streams_;
+  std::map<std::pair<std::string, bool>, std::unique_ptr<Stream>> streams_;  // by queue, and by_id
   std::vector<Stream*> active_;  // those with anything gathered, waiting or in flight
 };
 

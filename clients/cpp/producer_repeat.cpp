@@ -98,7 +98,7 @@ void ProducerCore::renew_if_drained(Stream& stream) {
   }
   stream.draining = false;
   stream.resend_at.reset();
-  stream.producer = next_producer();
+  stream.producer = producer_for(stream.by_id);
   stream.next = Sequence{1};
 }
 

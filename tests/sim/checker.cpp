@@ -131,12 +131,23 @@ void Checker::check_options(const Message& message, RecordPlace place, const Rec
   }
 }
 
-// A producer that was idle for so long that it is forgotten may begin anew, and an old request comes late.
 void Checker::repeated(Message& message, RecordPlace place, TimeMs sent_ms) const {
-  if (!message.idempotent || sent_ms - message.sent_ms <= producer_idle_) {
+  if (!may_be_again(message, sent_ms)) {
     violated("a message that was sent once is in the log twice" + at(*message.place) + at(place));
   }
   message.repeated = true;
+}
+
+// A producer that was idle for so long that it is forgotten may begin anew, and an old request comes late. With a dedup
+// id, as the queue says.
+bool Checker::may_be_again(const Message& message, TimeMs sent_ms) const {
+  if (!message.by_id) return message.idempotent && sent_ms - message.sent_ms > producer_idle_;
+  const auto set = dedup_.find(message.sent_to);
+  const DedupPolicy dedup = set == dedup_.end() ? DedupPolicy{} : set->second;
+  if (dedup.mode == DedupMode::kWindow) return clocks_jump_ || sent_ms - message.sent_ms >= dedup.window_ms;
+  const Log& log = logs_.at(message.first->partition);
+  const Slot& first = log.slots.at(message.first->lsn.value);
+  return first.is_settled() || first.leaves_to.value != 0 || log.incomplete;
 }
 
 void Checker::learn_control(RecordPlace place, const RecordView& record) {

@@ -26,7 +26,12 @@ class Checker {
       : world_(world), metad_(metad), nodes_(nodes) {}
 
   // --- what clients did and heard ---
-  MessageIndex sent(QueueId queue, const std::string& producer, const MessageOptions& options, std::string key);
+  // `by_id`: it has a dedup id, that no other has.
+  MessageIndex sent(QueueId queue, const std::string& producer, const MessageOptions& options, std::string key,
+                    bool by_id);
+  std::string dedup_id_of(MessageIndex message) const {
+    return messages_[message].by_id ? "d" + std::to_string(message) : "";
+  }
   const MessageOptions& options_of(MessageIndex message) const { return messages_[message].options; }
   const std::string& key_of(MessageIndex message) const { return messages_[message].key; }
   std::string body_of(MessageIndex message) const;
@@ -47,6 +52,7 @@ class Checker {
   void set_dead_letters() { dead_letters_ = true; }
   void may_lose(QueueId queue) { lossy_.insert(queue); }  // by its settings, or its consumers' wish
   void set_messages_max(QueueId queue, std::uint64_t most) { messages_max_[queue] = most; }
+  void set_dedup(QueueId queue, const DedupPolicy& dedup) { dedup_[queue] = dedup; }
 
   // --- what the cluster did ---
   void observe(Node& node);
@@ -82,6 +88,7 @@ class Checker {
     MessageOptions options;
     std::string key;  // empty: none
     bool idempotent = false;
+    bool by_id = false;
     bool confirmed = false;
     std::optional<RecordPlace> place;  // once committed; the last one
     std::optional<RecordPlace> first;  // where it was sent to
@@ -102,7 +109,7 @@ class Checker {
     TimeMs sent_ms;  // as the log says, like the next two
     TimeMs ready_ms;
     TimeMs expires_ms;
-    bool repeated = false;  // its producer was forgotten, so it is in the log again
+    bool repeated = false;  // its producer or dedup id was forgotten, so it is in the log again
     std::vector<Hold> holds;
   };
   // A committed record.
@@ -141,6 +148,7 @@ class Checker {
   void learn_control(RecordPlace place, const RecordView& record);
   void learn_purge(QueueId queue, RecordPlace place, bool committed);
   void repeated(Message& message, RecordPlace place, TimeMs sent_ms) const;
+  bool may_be_again(const Message& message, TimeMs sent_ms) const;
   void arrived(Message& message, RecordPlace place, const RecordHeader& header);
   void learn_lease(Slot& slot, const LeasedMessage& leased, Log& log);
   void check_key(const Message& message, MessageIndex index, const Receipt& receipt, const Hold& hold);
@@ -168,9 +176,10 @@ class Checker {
   std::set<QueueId> deleted_;
   std::set<QueueId> lossy_;
   std::map<QueueId, std::uint64_t> messages_max_;
-  std::map<QueueId, Lsn> purges_;  // that were asked for: messages before this place are gone
-  std::set<Endpoint> wiped_;       // and not registered since
-  std::set<Endpoint> harmed_;      // bits on its disk were flipped
+  std::map<QueueId, DedupPolicy> dedup_;  // others have the default
+  std::map<QueueId, Lsn> purges_;         // that were asked for: messages before this place are gone
+  std::set<Endpoint> wiped_;              // and not registered since
+  std::set<Endpoint> harmed_;             // bits on its disk were flipped
   std::map<std::pair<Endpoint, RecordPlace>, std::string> had_;  // what was on disks that were wiped or harmed
   struct Flip {
     std::string before;

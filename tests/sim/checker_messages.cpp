@@ -6,9 +6,14 @@
 
 namespace dmq::sim {
 
-MessageIndex Checker::sent(QueueId queue, const std::string& producer, const MessageOptions& options, std::string key) {
-  messages_.push_back(
-      {.queue = queue, .options = options, .key = std::move(key), .idempotent = !producer.empty(), .sent_to = queue});
+MessageIndex Checker::sent(QueueId queue, const std::string& producer, const MessageOptions& options, std::string key,
+                           bool by_id) {
+  messages_.push_back({.queue = queue,
+                       .options = options,
+                       .key = std::move(key),
+                       .idempotent = !producer.empty(),
+                       .by_id = by_id,
+                       .sent_to = queue});
   return messages_.size() - 1;
 }
 

@@ -10,7 +10,9 @@ namespace dmq::sim {
 void Clients::begin(std::vector<QueueName> queues, std::size_t producers, std::size_t consumers) {
   queues_ = std::move(queues);
   for (std::size_t i = 0; i < producers; ++i) {
-    producers_.push_back({i % 3 == 2 ? "" : "p" + std::to_string(i), some_queue()});
+    const bool named = i % 3 != 2 && !(with_dedup_ && i % 2 == 0);
+    producers_.push_back({named ? "p" + std::to_string(i) : "", some_queue()});
+    producers_.back().by_id = !named && with_dedup_;
     world_.in(world_.span(0, 49), [this, i] { produce(i); });
   }
   for (std::size_t i = 0; i < consumers; ++i) {
@@ -24,7 +26,7 @@ void Clients::drain() {
   draining_ = true;
   for (std::size_t i = 0; i < producers_.size(); ++i) {
     if (producers_[i].batch.empty()) continue;
-    producers_[i].name.empty() ? producers_[i].batch.clear() : send_batch(i);
+    repeats(producers_[i]) ? send_batch(i) : producers_[i].batch.clear();
   }
   for (std::size_t i = 0; i < consumers_.size(); ++i) receive(i);
 }
@@ -95,7 +97,8 @@ void Clients::produce(std::size_t index) {
   if (producer.once && producer.next.value > 1) return;
   const std::int64_t count = producer.once ? 1 : world_.random.between(1, 3);
   for (std::int64_t i = 0; i < count; ++i) {
-    producer.batch.push_back(checker_.sent(producer.queue.id, producer.name, some_options(), some_key()));
+    producer.batch.push_back(
+        checker_.sent(producer.queue.id, producer.name, some_options(), some_key(), producer.by_id));
   }
   producer.begun = world_.now();
   send_batch(index);
@@ -121,7 +124,10 @@ void Clients::send_batch(std::size_t index) {
   for (const MessageIndex message : producer.batch) {
     Attributes attributes;
     attributes.key = checker_.key_of(message);
-    writer.add(checker_.body_of(message), pack_message_pairs(attributes, checker_.options_of(message)));
+    MessageOptions options = checker_.options_of(message);
+    const std::string dedup_id = checker_.dedup_id_of(message);
+    options.dedup_id = dedup_id;
+    writer.add(checker_.body_of(message), pack_message_pairs(attributes, options));
   }
   RequestHeader header;
   header.op = Op::kSend;
@@ -134,7 +140,7 @@ void Clients::send_batch(std::size_t index) {
   world_.in(patience(200, 800), [this, index, attempt = ++producer.attempt] {
     Producer& late = producers_[index];
     if (late.attempt != attempt || late.batch.empty()) return;
-    if (!late.name.empty()) return send_batch(index);
+    if (repeats(late)) return send_batch(index);
     late.batch.clear();
     produce(index);
   });
@@ -146,7 +152,7 @@ void Clients::answered(const SendAsked& asked, const ReplyHeader& header, const 
   if (header.code != Errc::kOk) {
     if (!current) return;
     if (header.code == Errc::kOutOfSequence) begin_anew(producer);
-    if (producer.name.empty()) producer.batch.clear();
+    if (!repeats(producer)) producer.batch.clear();
     ++producer.attempt;
     return world_.in(draining_ ? 50 : world_.span(10, 100), [this, index = asked.producer, attempt = producer.attempt] {
       Producer& again = producers_[index];

@@ -28,6 +28,7 @@ class Clients {
   // No new messages, and from now on consumers ack at once all that they get.
   void set_options() { with_options_ = true; }     // messages have priorities, delays, and times to live
   void set_keys() { with_keys_ = true; }           // most messages have an ordering key
+  void set_dedup() { with_dedup_ = true; }         // those of anonymous producers have dedup ids, and are sent again
   void set_on_delivery() { on_delivery_ = true; }  // some receives ack what they get
   void set_dead_letters();                         // consumers reject messages, and operators redrive them
   void drain();
@@ -54,6 +55,7 @@ class Clients {
     std::vector<MessageIndex> batch;  // under way
     bool once = false;                // a probe: one batch and no more
     std::uint64_t attempt = 0;
+    bool by_id = false;          // its messages have dedup ids; it has no name
     std::int64_t begun = 0;      // when the batch was first sent
     std::int64_t confirmed = 0;  // that of the last one that was confirmed
   };
@@ -85,6 +87,7 @@ class Clients {
   struct OtherAsked {};
   using Asked = std::variant<SendAsked, ReceiveAsked, AckAsked, PurgeAsked, OtherAsked>;
 
+  static bool repeats(const Producer& producer) { return producer.by_id || !producer.name.empty(); }
   void ask(RequestHeader header, std::string payload, Asked asked);
   void produce(std::size_t producer);
   void begin_anew(Producer& producer) const;
@@ -114,6 +117,7 @@ class Clients {
   bool draining_ = false;
   bool with_options_ = false;
   bool with_keys_ = false;
+  bool with_dedup_ = false;
   bool on_delivery_ = false;
   bool with_dead_letters_ = false;
   double vanishing_ = 0;

@@ -79,6 +79,7 @@ Plan plan_of(World& world, std::uint64_t seed) {
   plan.keys = random.chance(0.4);
   plan.on_delivery = random.chance(0.15);
   plan.limits = random.chance(0.2);
+  plan.dedup = random.chance(0.3);
   return plan;
 }
 

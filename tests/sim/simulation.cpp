@@ -101,11 +101,12 @@ void Simulation::begin() {
     queues.push_back({queue->id, queue->name});
     checker_.partition_settled(queue->partition, metad_.partition(queue->partition).epoch);
   }
-  if (plan_.dead_letters || plan_.limits) set_queues(queues);
+  if (plan_.dead_letters || plan_.limits || plan_.dedup) set_queues(queues);
   const auto producers = static_cast<std::size_t>(world_.random.between(1, world_.pace > 1 ? 2 : 4));
   const auto consumers = queues.size() + static_cast<std::size_t>(world_.random.below(2));
   if (plan_.options) clients_.set_options();
   if (plan_.keys) clients_.set_keys();
+  if (plan_.dedup) clients_.set_dedup();
   if (plan_.on_delivery) clients_.set_on_delivery();
   if (plan_.faults.contains(Fault::kClock)) checker_.set_clocks_jump();
   clients_.begin(std::move(queues), producers, consumers);
@@ -140,6 +141,11 @@ void Simulation::set_queues(const std::vector<QueueName>& queues) {
       settings.limits.when_full = static_cast<WhenFull>(world_.random.below(moves ? 3 : 2));
       checker_.set_messages_max(queues[i].id, settings.limits.messages);
       if (settings.limits.when_full == WhenFull::kDropOldest) checker_.may_lose(queues[i].id);
+    }
+    if (plan_.dedup) {
+      settings.dedup.mode = static_cast<DedupMode>(world_.random.below(2));
+      settings.dedup.window_ms = DurationMs{world_.span(100, 2000)};
+      checker_.set_dedup(queues[i].id, settings.dedup);
     }
     const auto updated = metad_.ask(UpdateQueue{queue_name(i), 1, settings});
     must(std::holds_alternative<QueueInfo>(updated), "a queue can be changed while all is well");

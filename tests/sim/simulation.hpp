@@ -48,6 +48,7 @@ struct Plan {
   bool keys = false;
   bool on_delivery = false;  // some receives ack what they get
   bool limits = false;       // of queues
+  bool dedup = false;        // some messages have dedup ids
   bool dead_letters = false;
   bool forgets = false;  // idle producers
   bool purges = false;   // of queues, now and then

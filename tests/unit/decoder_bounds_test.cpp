@@ -63,7 +63,7 @@ TEST_CASE("an unknown queue setting is shown in its error only when it is clean 
                                  "there is no setting '?'; known: lease_ms, confirm, delay_ms, ttl_ms, pause_send, "
                                  "pause_receive, priority_weights, max_deliveries, retry_backoff, retry_delay_ms, "
                                  "retry_delay_max_ms, retry_jitter, max_messages, max_bytes, max_message_bytes, "
-                                 "max_leased, when_full, dead_letter"});
+                                 "max_leased, when_full, dedup, dedup_window_ms, dead_letter"});
 }
 
 TEST_CASE("a payload of very many tiny values is refused before it takes memory", "[protocol][payload]") {

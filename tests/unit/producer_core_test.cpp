@@ -13,9 +13,9 @@ namespace {
 struct Script {
   explicit Script(ProducerLimits limits = {}) : core("me", limits) {}
 
-  void add(const std::string& body, const std::string& queue = "q", bool more = false) {
+  void add(const std::string& body, const std::string& queue = "q", bool more = false, bool by_id = false) {
     core.add(
-        queue, body, {},
+        {queue, body, {}, by_id},
         [this, body](const SendResult& result) { told += body + "=" + (result ? "ok" : result.failure->code) + " "; },
         more, TimeMs{now});
     core.check_invariants();
@@ -216,13 +216,26 @@ TEST_CASE("unanswered for too long: the send is unconfirmed and its producer is 
   CHECK(s.leaves() == "2:me.2/1(b) ");
 }
 
+TEST_CASE("messages with a dedup id have a stream without a producer, also when they are repeated", "[client]") {
+  Script s;
+  s.add("a");
+  s.add("b", "q", false, true);
+  s.add("c", "q", false, true);
+  CHECK(s.leaves() == "1:me.1/1(a) 2:/1(b) ");
+  s.core.on_link_lost();
+  CHECK(s.leaves() == "3:me.1/1(a) 4:/1(b) ");
+  CHECK(s.answer(4, Errc::kTooLarge));
+  CHECK(s.results() == "b=unconfirmed ");
+  CHECK(s.leaves() == "5:/1(c) ");
+}
+
 TEST_CASE("unavailable for too long: the send is unconfirmed and says what the broker answered last", "[client]") {
   ProducerLimits limits;
   limits.retry_for = DurationMs{1000};
   Script s(limits);
   std::string text;
   s.core.add(
-      "q", "a", {}, [&text](const SendResult& result) { text = result.failure->message; }, false, TimeMs{0});
+      {"q", "a", {}}, [&text](const SendResult& result) { text = result.failure->message; }, false, TimeMs{0});
   s.leaves();
   s.core.on_reply(1, Error{Errc::kUnavailable, "no metad yet"}, true, TimeMs{0}, s.outcomes);
   s.at(1000);

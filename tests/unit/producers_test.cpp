@@ -69,13 +69,33 @@ TEST_CASE("after a failed commit the same request is new again", "[storage][prod
   CHECK(b.admit(1, 1, "fresh") == "0 known");
 }
 
+std::function<bool(const Producers::Row&)> heard_before(TimeMs time) {
+  return [time](const Producers::Row& row) { return row.second.applied.used_ms < time; };
+}
+
+TEST_CASE("idle producers are looked for a part at a time, round after round", "[storage][producers]") {
+  Producers producers{{0}};
+  for (const char* name : {"a", "b", "c", "d", "e"}) producers.restore({{0}, kQueue, name}, {{1}, kNow, {1}});
+  const auto next = [&](std::size_t rows) {
+    std::string names;
+    for (const auto& [queue, found] : producers.idle(rows, heard_before({kNow.value + 1}))) {
+      for (const std::string& name : found) names += name;
+    }
+    return names;
+  };
+  CHECK(next(2) == "ab");
+  producers.forget(kQueue, "c", kForgotten);
+  CHECK(next(2) == "de");
+  CHECK(next(10) == "abde");
+}
+
 TEST_CASE("an idle producer is forgotten, one with a commit under way is not", "[storage][producers]") {
   Bench b;
   b.admit(1, 1);
-  CHECK(b.producers.idle({kNow.value + 1}, 10).empty());
+  CHECK(b.producers.idle(10, heard_before({kNow.value + 1})).empty());
   b.commit();
-  CHECK(b.producers.idle(kNow, 10).empty());
-  CHECK(b.producers.idle({kNow.value + 1}, 10).at(kQueue) == std::vector<std::string>{"p"});
+  CHECK(b.producers.idle(10, heard_before(kNow)).empty());
+  CHECK(b.producers.idle(10, heard_before({kNow.value + 1})).at(kQueue) == std::vector<std::string>{"p"});
   SECTION("it is gone afterwards") {
     b.producers.forget(kQueue, "p", kForgotten);
     CHECK(b.producers.size() == 0);
@@ -140,7 +160,7 @@ TEST_CASE("a producer that is forgotten and sends the same number again keeps it
   REQUIRE(producers.size() == 1);
   Producers::apply(*row, {1}, TimeMs{6000}, {60});
   CHECK(producers.admit(kQueue, "p", {1}, 1)->duplicates == 1);
-  CHECK(producers.idle(TimeMs{9000}, 10).size() == 1);
+  CHECK(producers.idle(10, heard_before(TimeMs{9000})).size() == 1);
 }
 
 TEST_CASE("behind a record that forgets it a producer counts anew, also before that is applied",

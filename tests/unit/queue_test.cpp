@@ -434,14 +434,16 @@ void random_walk(std::uint64_t seed, int steps) {
         const Lsn lsn{1 + pick(next_lsn)};
         const auto known = model.messages.find(lsn);
         const bool can = known != model.messages.end() &&
-                         (known->second.state == State::kReady || known->second.state == State::kHeld ||
+                         (known->second.state == State::kReady || known->second.state == State::kDelayed ||
+                          known->second.state == State::kHeld ||
                           (known->second.state == State::kDead && known->second.to.value == 0));
         REQUIRE(queue.withdraw(lsn) == can);
         if (!can) break;
         REQUIRE_FALSE(queue.withdraw(lsn));
         if (pick(2) == 0) {
           queue.restore(lsn);
-          if (known->second.state != State::kDead) model.wait(lsn, now, now);
+          // What was delayed is so until the same time.
+          if (known->second.state != State::kDead && known->second.state != State::kDelayed) model.wait(lsn, now, now);
         } else {
           queue.give_back(lsn, {}, now, now);
           model.wait(lsn, now, now);

@@ -84,6 +84,11 @@ struct QueueOptions {
   std::uint64_t max_leased = 0;
   // A send to a full queue: "reject" (or empty: it fails with "queue_full"), "drop_oldest" or "dead_letter".
   std::string when_full;
+  // What becomes of a message whose dedup_id another one of the queue had: "window" (or empty: it is not taken for a
+  // while after the other was, 5 minutes unless `dedup_window` says more than 0), "while_present" (as long as the other
+  // is in the queue), "replace" (it takes the place of the other, unless a consumer has that one).
+  std::string dedup;
+  std::chrono::milliseconds dedup_window{0};
 };
 
 // What is to be different; the rest of a queue's settings stays.
@@ -104,6 +109,8 @@ struct QueueChanges {
   std::optional<std::uint64_t> max_message_bytes;
   std::optional<std::uint64_t> max_leased;
   std::optional<std::string> when_full;
+  std::optional<std::string> dedup;
+  std::optional<std::chrono::milliseconds> dedup_window;
   std::optional<bool> pause_send;     // sends are refused ("paused") until it is false again
   std::optional<bool> pause_receive;  // receives find nothing until it is false again
   std::uint64_t if_version = 0;       // only while the settings have this version ("version_conflict"); 0: in any case

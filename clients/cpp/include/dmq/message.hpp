@@ -35,12 +35,15 @@ struct OutgoingMessage {
   // Messages of a queue with the same key are handed out one after the other, in the order in which the broker took
   // them: the next one when the last is acked or dead. Up to 255 bytes; empty: no order is kept.
   std::string key;
+  // Of messages of a queue with the same one the broker takes one; QueueOptions::dedup says for how long. Up to 128
+  // bytes; empty: each is taken. Messages with and without one keep no order between them.
+  std::string dedup_id;
 };
 
 // What became of one message that was sent.
 struct SendResult {
   std::string id;          // given by the broker; empty when `duplicate`
-  bool duplicate = false;  // an earlier try had been stored already; the message is there once
+  bool duplicate = false;  // an earlier try, or another message with its dedup_id, had been stored already
   std::optional<Failure> failure;
 
   explicit operator bool() const { return !failure; }
