@@ -13,6 +13,7 @@
 #include "clients/cli/redrive_command.hpp"
 #include "clients/cli/session.hpp"
 #include "clients/cli/top.hpp"
+#include "clients/cli/transfer_commands.hpp"
 #include "clients/cli/value_table.hpp"
 
 namespace dmq::cli {
@@ -37,6 +38,7 @@ Examples:
   dmq queue update jobs --max-deliveries 5 --retry-delay 10s --retry-backoff exponential --dead-letter jobs.dead
   dmq queue redrive jobs.dead --rate 50     what is in there goes back to where it came from
   dmq top                                   the same as a live view, busy queues first
+  dmq export jobs > jobs.jsonl              settings and messages as lines of JSON; dmq import reads them
   dmq queue delete jobs                     removes the queue and its messages, for good
   dmq cluster status                        are all partitions served and in sync? (dmq cluster --help)
   source <(dmq completion bash)             bash then completes what is typed; also zsh, fish
@@ -46,7 +48,11 @@ Send and receive with dmq-send and dmq-recv.
 Exit codes: 0 ok, 1 error, 2 usage, 3 nothing there (peek), 4 broker or metad unreachable, 5 denied, 6 no such queue.)";
 
 struct Flags {
-  explicit Flags(int interrupt_fd) : look{broker, json, interrupt_fd}, top{interrupt_fd}, redrive{json, interrupt_fd} {}
+  explicit Flags(int interrupt_fd)
+      : look{broker, json, interrupt_fd},
+        top{interrupt_fd},
+        redrive{json, interrupt_fd},
+        transfer{broker, interrupt_fd} {}
   BrokerFlags broker;
   std::string admin;
   std::string queue;
@@ -56,6 +62,7 @@ struct Flags {
   DurationMs ttl{0};
   DurationMs retry_delay{0};
   DurationMs retry_delay_max{0};
+  DurationMs dedup_window{0};
   QueueOptions options;  // those that need no conversion
   std::uint64_t if_version = 0;
   bool strict = false;
@@ -67,6 +74,7 @@ struct Flags {
   LookFlags look;
   TopFlags top;
   RedriveFlags redrive;
+  TransferFlags transfer;
 };
 
 void create(const Flags& flags, Client& client) {
@@ -76,6 +84,7 @@ void create(const Flags& flags, Client& client) {
   options.ttl = std::chrono::milliseconds(flags.ttl.value);
   options.retry_delay = std::chrono::milliseconds(flags.retry_delay.value);
   options.retry_delay_max = std::chrono::milliseconds(flags.retry_delay_max.value);
+  options.dedup_window = std::chrono::milliseconds(flags.dedup_window.value);
   print_fields(client.create_queue(flags.queue, options), flags.json);
 }
 
@@ -98,6 +107,8 @@ void update(const Flags& flags, const CLI::App& command, Client& client) {
   if (command.count("--max-message-bytes") > 0) changes.max_message_bytes = flags.options.max_message_bytes;
   if (command.count("--max-leased") > 0) changes.max_leased = flags.options.max_leased;
   if (command.count("--when-full") > 0) changes.when_full = flags.options.when_full;
+  if (command.count("--dedup") > 0) changes.dedup = flags.options.dedup;
+  if (command.count("--dedup-window") > 0) changes.dedup_window = span(flags.dedup_window);
   if (flags.no_dead_letter) changes.dead_letter.emplace();
   if (command.count("--confirm") > 0) changes.confirm = flags.options.confirm;
   if (command.count("--priority-weights") > 0) changes.priority_weights = flags.options.priority_weights;
@@ -199,6 +210,12 @@ void add_limits(CLI::App& command, Flags& flags) {
           "A send to a full queue: 'reject' it (the default), 'drop_oldest', or 'dead_letter', the oldest go to "
           "the dead-letter queue")
       ->check(CLI::IsMember({"reject", "drop_oldest", "dead_letter"}));
+  command
+      .add_option("--dedup", flags.options.dedup,
+                  "A message whose dedup id another one had is not taken for a 'window' of time (the default) or "
+                  "'while_present' the other is in the queue; or it is to 'replace' the other")
+      ->check(CLI::IsMember({"window", "while_present", "replace"}));
+  add_duration(command, "--dedup-window", flags.dedup_window, "That window, from 1s to 7d; 5 minutes when not set");
 }
 
 void add_queue_commands(CLI::App& app, Flags& flags, const Interrupt& interrupt, ClientAction& action) {
@@ -267,6 +284,7 @@ int run(int argc, char** argv) {
   CLI::App* top = add_command(app, "top", "A live view of the queues, busy ones first", action,
                               [&](Client& client) { run_top(flags.top, flags.json, client); });
   add_top_options(*top, flags.top);
+  add_transfer_commands(app, flags.transfer, action);
   add_command(app, "ping", "Ask a broker whether it is there", action, [&](Client& client) { ping(flags, client); });
   std::vector<std::string> words;
   std::function<void()> local_action;  // needs nobody else

@@ -7,7 +7,6 @@
 #include <system_error>
 
 #include "dmq/error.hpp"
-#include "protocol/limits.hpp"
 
 namespace dmq::cli {
 namespace {
@@ -16,8 +15,8 @@ constexpr std::size_t kPieceBytes = 256 * 1024;
 
 }  // namespace
 
-MessageInput::MessageInput(int fd, std::function<bool()> wait_for_input)
-    : fd_(fd), wait_for_input_(std::move(wait_for_input)) {}
+MessageInput::MessageInput(int fd, std::function<bool()> wait_for_input, std::size_t bytes_max)
+    : fd_(fd), wait_for_input_(std::move(wait_for_input)), bytes_max_(bytes_max) {}
 
 std::optional<std::string_view> MessageInput::next(char delimiter) {
   while (true) {
@@ -28,9 +27,11 @@ std::optional<std::string_view> MessageInput::next(char delimiter) {
       return message;
     }
     scanned_ = buffer_.size();
-    if (buffer_.size() - begin_ > kMessageBytesMax) {
-      throw ClientError(
-          {"too_large", "the input has a message over the limit of 16 MiB; is the delimiter right?", false});
+    if (buffer_.size() - begin_ > bytes_max_) {
+      throw ClientError({"too_large",
+                         "the input has a message over the limit of " + std::to_string(bytes_max_ >> 20) +
+                             " MiB; is the delimiter right?",
+                         false});
     }
     if (read_more()) continue;
     if (begin_ == buffer_.size()) return std::nullopt;

@@ -7,6 +7,8 @@
 #include <string>
 #include <string_view>
 
+#include "protocol/limits.hpp"
+
 namespace dmq::cli {
 
 // Reads a descriptor piece by piece and cuts it at `delimiter`. Memory: one piece and one message.
@@ -14,10 +16,10 @@ class MessageInput {
  public:
   // `wait_for_input` is called before each read and returns once the descriptor is readable, so that the program can
   // go on talking to the broker meanwhile; false stops the input.
-  MessageInput(int fd, std::function<bool()> wait_for_input);
+  MessageInput(int fd, std::function<bool()> wait_for_input, std::size_t bytes_max = kMessageBytesMax);
 
   // The next message without its delimiter, valid until the next call; a last one needs no delimiter. Empty at the
-  // end. Throws ClientError (too_large) for a message over 16 MiB, and std::system_error.
+  // end. Throws ClientError (too_large) for a message over `bytes_max`, and std::system_error.
   std::optional<std::string_view> next(char delimiter);
   // All that there is, as one message.
   std::string_view whole();
@@ -27,6 +29,7 @@ class MessageInput {
 
   int fd_;
   std::function<bool()> wait_for_input_;
+  std::size_t bytes_max_;
   std::string buffer_;
   std::size_t begin_ = 0;    // of the message that comes next
   std::size_t scanned_ = 0;  // no delimiter before here

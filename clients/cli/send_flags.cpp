@@ -36,6 +36,8 @@ void add_send_flags(CLI::App& app, SendFlags& flags) {
   app.add_option("--priority", flags.message.priority, "0 to 9: messages with higher ones are received first")
       ->check(CLI::Range(0, 9));
   app.add_option("--key", flags.message.key, "Messages with the same key are received one after the other, in order");
+  app.add_option("--dedup-id", flags.message.dedup_id,
+                 "Of messages with the same one the queue takes one, for 5 minutes or as it is set");
   add_duration(app, "--delay", flags.delay, "Receivers get it after so long");
   app.add_option("--at", flags.at, "Receivers get it at this time: '2026-12-24 18:00', 2026-12-24T17:00:00Z")
       ->excludes("--delay");

@@ -8,6 +8,7 @@
 #include "clients/cli/interrupt.hpp"
 #include "clients/cli/message_input.hpp"
 #include "clients/cli/pacer.hpp"
+#include "clients/cli/progress.hpp"
 #include "clients/cli/send_flags.hpp"
 #include "clients/cli/session.hpp"
 #include "clients/cli/time_text.hpp"
@@ -19,11 +20,13 @@ constexpr const char* kProgram = "dmq-send";
 
 struct Tally {
   std::uint64_t confirmed = 0;
+  std::uint64_t duplicates = 0;  // of those
   std::uint64_t failed = 0;
   std::optional<Failure> first_failure;
   void note(const SendResult& result) {
     if (result) {
       ++confirmed;
+      if (result.duplicate) ++duplicates;
       return;
     }
     ++failed;
@@ -62,32 +65,10 @@ char parse_delimiter(const std::string& text) {
   return text.front();
 }
 
-// A line on the terminal that is written over, a few times a second.
-class Progress {
- public:
-  explicit Progress(bool shown) : shown_(shown) {}
-  void show(std::uint64_t confirmed) {
-    if (!shown_) return;
-    const auto now = std::chrono::steady_clock::now();
-    if (now < next_) return;
-    next_ = now + std::chrono::milliseconds(200);
-    std::cerr << "\r" << counted(confirmed, "message") << " sent" << std::flush;
-    wrote_ = true;
-  }
-  void clear() {
-    if (wrote_) std::cerr << "\r\033[K" << std::flush;
-  }
-
- private:
-  bool shown_;
-  bool wrote_ = false;
-  std::chrono::steady_clock::time_point next_ = std::chrono::steady_clock::now() + std::chrono::milliseconds(500);
-};
-
 bool is_plain(const OutgoingMessage& message) {
   return message.headers.empty() && message.priority == 0 && !message.delay && !message.deliver_at && !message.ttl &&
          message.content_type.empty() && message.reply_to.empty() && message.correlation_id.empty() &&
-         message.traceparent.empty() && message.key.empty();
+         message.traceparent.empty() && message.key.empty() && message.dedup_id.empty();
 }
 
 class Sender {
@@ -99,7 +80,7 @@ class Sender {
         plain_(is_plain(message_)),
         interrupt_fd_(interrupt.fd()),
         pacer_(flags.rate, std::chrono::steady_clock::now()),
-        progress_(is_terminal(STDERR_FILENO) && !flags.quiet) {}
+        progress_("sent", !flags.quiet) {}
 
   void run() {
     MessageInput input(STDIN_FILENO, [this] { return wait_for_input(); });
@@ -178,16 +159,20 @@ class Sender {
 
 int finish(const SendFlags& flags, const Tally& tally, std::size_t unconfirmed, std::optional<Failure> failure) {
   if (!failure) failure = tally.first_failure;
+  const bool by_id = !flags.message.dedup_id.empty();
   if (flags.json) {
     std::cout << "{\"queue\":" << json_quoted(flags.queue) << ",\"sent\":" << tally.confirmed
               << ",\"failed\":" << tally.failed << ",\"unconfirmed\":" << unconfirmed;
+    if (by_id) std::cout << ",\"duplicates\":" << tally.duplicates;
     if (failure) std::cout << ",\"error\":" << json_quoted(failure->code);
     std::cout << "}" << std::endl;
     if (!std::cout) report_output_gone(kProgram);  // what was sent stays sent: the exit code says how that went
   }
   if (!failure) {
     if (is_terminal(STDERR_FILENO) && !flags.quiet) {
-      std::cerr << counted(tally.confirmed, "message") << " sent to '" << flags.queue << "'\n";
+      std::cerr << counted(tally.confirmed, "message") << " sent to '" << flags.queue << "'"
+                << (by_id && tally.duplicates > 0 ? ", not taken for its dedup id: " + grouped(tally.duplicates) : "")
+                << "\n";
     }
     return kExitOk;
   }
