@@ -223,9 +223,11 @@ bool Partition::is_repeated(const Sender& sender, const Producers::Row& row, con
   return is_present(row);
 }
 
+// A damaged message is in no queue until it is repaired, which nobody can do where there is one replica.
 bool Partition::is_present(const Producers::Row& row) const {
+  const Lsn lsn{row.second.applied.place.value - 1};
   const auto queue = queues_.find(row.first.first);
-  return queue != queues_.end() && queue->second.holds(Lsn{row.second.applied.place.value - 1});
+  return (queue != queues_.end() && queue->second.holds(lsn)) || (damaged_.contains(lsn) && !replica_.alone());
 }
 
 Result<Partition::Appended> Partition::append(const Sender& sender, const std::vector<const SendItem*>& items,
