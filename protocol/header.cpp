@@ -11,13 +11,13 @@
 namespace dmq {
 namespace {
 
-constexpr std::array<std::string_view, 16> kOpNames{
-    "hello",  "ping",         "send",           "receive",      "ack",          "nack",
-    "extend", "queue.create", "queue.describe", "queue.list",   "queue.delete", "queue.update",
-    "browse", "queue.purge",  "queue.stats",    "queue.redrive"};
+constexpr std::array<std::string_view, 17> kOpNames{
+    "hello",  "ping",         "send",           "receive",       "ack",          "nack",
+    "extend", "queue.create", "queue.describe", "queue.list",    "queue.delete", "queue.update",
+    "browse", "queue.purge",  "queue.stats",    "queue.redrive", "heartbeat"};
 
 constexpr std::string_view kOnDelivery = "on_delivery";
-constexpr std::size_t kWordMax = 64;                                                   // of an id
+constexpr std::size_t kWordMax = 64;                                                   // of an id, an attempt
 constexpr std::array<std::string_view, 3> kNackKinds{"failed", "give_back", "fatal"};  // by NackKind
 
 constexpr ReadLimits kHeaderLimits{
@@ -109,7 +109,30 @@ void read_ack_mode(Fields& fields, RequestHeader& out) {
     fields.set_error(bad_value("ack", R"("on_delivery", or absent)"));
 }
 
+void read_attempt(Fields& fields, RequestHeader& out) {
+  fields.text("attempt", kWordMax, out.attempt);
+  if (!is_clean_utf8(out.attempt)) fields.set_error(bad_value("attempt", "UTF-8 without control characters"));
+  if (!out.attempt.empty() && out.ack_on_delivery) {
+    fields.set_error({Errc::kInvalidArgument, "what is acked on delivery cannot be had again by an `attempt`"});
+  }
+}
+
+void read_consumer(Fields& fields, RequestHeader& out) {
+  fields.text("consumer", kWordMax, out.consumer);
+  if (!is_clean_utf8(out.consumer)) fields.set_error(bad_value("consumer", "UTF-8 without control characters"));
+}
+
+void read_heartbeat(Fields& fields, RequestHeader& out) {
+  read_consumer(fields, out);
+  fields.duration("heartbeat_ms", kLeaseMsMin, kLeaseMsMax, out.heartbeat_ms);
+  const bool beats = out.op == Op::kHeartbeat || out.heartbeat_ms;
+  if (beats && out.consumer.empty()) {
+    fields.set_error({Errc::kInvalidArgument, "a heartbeat is of a `consumer`, which is to be named"});
+  }
+}
+
 void read_nack(Fields& fields, RequestHeader& out) {
+  read_consumer(fields, out);
   fields.choice("kind", kNackKinds, out.kind);
   fields.text("reason", kNackReasonBytesMax, out.reason);
   if (!is_clean_utf8(out.reason)) fields.set_error(bad_value("reason", "UTF-8 without control characters"));
@@ -151,6 +174,8 @@ void read_options(Fields& fields, RequestHeader& out) {
       fields.duration("wait_ms", 0, kWaitMsMax, out.wait_ms);
       fields.duration("lease_ms", kLeaseMsMin, kLeaseMsMax, out.lease_ms);
       read_ack_mode(fields, out);
+      read_attempt(fields, out);
+      read_heartbeat(fields, out);
       break;
     case Op::kNack:
       fields.duration("delay_ms", 0, kLeaseMsMax, out.delay_ms);
@@ -158,6 +183,13 @@ void read_options(Fields& fields, RequestHeader& out) {
       break;
     case Op::kExtend:
       fields.duration("lease_ms", kLeaseMsMin, kLeaseMsMax, out.lease_ms);
+      read_consumer(fields, out);
+      break;
+    case Op::kAck:
+      read_consumer(fields, out);
+      break;
+    case Op::kHeartbeat:
+      read_heartbeat(fields, out);
       break;
     case Op::kQueueList:
       fields.number("max", 1, kListPageMax, out.max);
@@ -231,7 +263,8 @@ std::string encode_request_header(const RequestHeader& header) {
              given(header.max != 0) + given(header.max_bytes != 0) + given(header.wait_ms.has_value()) +
              given(header.lease_ms.has_value()) + given(header.delay_ms.has_value()) + given(!header.prefix.empty()) +
              given(!header.after.empty()) + given(header.version != 0) + given(header.kind != NackKind::kFailed) +
-             given(!header.reason.empty()) + given(header.ack_on_delivery) +
+             given(!header.reason.empty()) + given(header.ack_on_delivery) + given(!header.attempt.empty()) +
+             given(!header.consumer.empty()) + given(header.heartbeat_ms.has_value()) +
              given(header.state != MessageState::kReady) + given(header.order != BrowseOrder::kOldest) +
              given(header.body_bytes.has_value()));
   const auto text = [&](std::string_view key, std::string_view value) {
@@ -264,6 +297,9 @@ std::string encode_request_header(const RequestHeader& header) {
   if (header.kind != NackKind::kFailed) text("kind", name_of(kNackKinds, header.kind));
   text("reason", header.reason);
   if (header.ack_on_delivery) text("ack", kOnDelivery);
+  text("attempt", header.attempt);
+  text("consumer", header.consumer);
+  duration("heartbeat_ms", header.heartbeat_ms);
   text("prefix", header.prefix);
   text("after", header.after);
   if (header.state != MessageState::kReady) text("state", state_name(header.state));

@@ -33,6 +33,7 @@ enum class Op : std::uint8_t {
   kQueuePurge,
   kQueueStats,
   kQueueRedrive,
+  kHeartbeat,
 };
 
 std::string_view op_name(Op op);
@@ -51,18 +52,21 @@ enum class NackKind : std::uint8_t {
 struct RequestHeader {
   Op op = Op::kPing;
   RequestId id;
-  std::string_view queue;              // set for every op but hello, ping and queue.list
-  std::string_view producer;           // send: empty when the producer is anonymous
-  Sequence sequence;                   // send: of the first message; set when producer is
-  std::uint64_t max = 0;               // receive, browse: messages, 1 to 1,000; queue.list: names. 0: not given
-  std::uint64_t max_bytes = 0;         // receive, browse: sum of bodies; 0: not given
-  std::optional<DurationMs> wait_ms;   // receive: how long to wait for the first message
-  std::optional<DurationMs> lease_ms;  // receive, extend
-  std::optional<DurationMs> delay_ms;  // nack: until the messages are ready again
-  bool ack_on_delivery = false;        // receive: what is handed out is acked before it leaves
-  NackKind kind = NackKind::kFailed;   // nack
-  std::string_view reason;             // nack: for people; empty: none
-  std::string_view prefix;             // queue.list: only names that begin so
+  std::string_view queue;                  // set for every op but hello, ping and queue.list
+  std::string_view producer;               // send: empty when the producer is anonymous
+  Sequence sequence;                       // send: of the first message; set when producer is
+  std::uint64_t max = 0;                   // receive, browse: messages, 1 to 1,000; queue.list: names. 0: not given
+  std::uint64_t max_bytes = 0;             // receive, browse: sum of bodies; 0: not given
+  std::optional<DurationMs> wait_ms;       // receive: how long to wait for the first message
+  std::optional<DurationMs> lease_ms;      // receive, extend
+  std::optional<DurationMs> delay_ms;      // nack: until the messages are ready again
+  bool ack_on_delivery = false;            // receive: what is handed out is acked before it leaves
+  std::string_view attempt;                // receive: a repeat with the same one gets the same messages; empty: none
+  std::string_view consumer;               // receive, ack, nack, extend, heartbeat: who asks; empty: nobody is named
+  std::optional<DurationMs> heartbeat_ms;  // receive, heartbeat: the consumer is silent for no longer
+  NackKind kind = NackKind::kFailed;       // nack
+  std::string_view reason;                 // nack: for people; empty: none
+  std::string_view prefix;                 // queue.list: only names that begin so
   std::string_view
       after;  // queue.list: only names behind this one; browse: the last page's cursor; queue.redrive: an id
   std::uint64_t version = 0;                  // queue.update: of the settings that it is to change; 0: whichever

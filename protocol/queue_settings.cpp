@@ -119,6 +119,15 @@ Result<void> read_dead_letter(const msgpack::object& value, QueueSettings& out) 
   return {};
 }
 
+Result<void> read_owner(const msgpack::object& value, QueueSettings& out) {
+  const auto text = as_text(value);
+  if (!text || text->size() > kMessageLabelBytesMax || !is_clean_utf8(*text)) {
+    return bad("owner", "up to 255 bytes of UTF-8 without control characters");
+  }
+  out.owner = *text;
+  return {};
+}
+
 Result<void> read_weights(const msgpack::object& value, QueueSettings& out) {
   PriorityWeights weights{};
   const auto wrong = [] { return bad("priority_weights", "10 integers from 1 to 100, priority 0 first, or nil"); };
@@ -143,7 +152,7 @@ void pack_weights(const QueueSettings& settings, Packer& packer) {
 
 constexpr auto kYear = static_cast<std::uint64_t>(kRetryDelayMost.value);
 
-const std::array<Setting, 20> kSettings{{
+const std::array<Setting, 22> kSettings{{
     number(
         "lease_ms", kLeaseMsMin, kLeaseMsMax, [](auto& settings) -> auto& { return settings.lease_ms; }, kAlways),
     {"confirm", true, [](const QueueSettings& settings) { return settings.confirm == kDefaults.confirm; },
@@ -180,6 +189,8 @@ const std::array<Setting, 20> kSettings{{
         [](auto& settings) -> auto& { return settings.limits.message_bytes; }),
     number(
         "max_leased", 0, kNumberMax, [](auto& settings) -> auto& { return settings.limits.leased; }),
+    number(
+        "max_leased_by_consumer", 0, kNumberMax, [](auto& settings) -> auto& { return settings.limits.leased_by_one; }),
     {"when_full", false, [](const QueueSettings& settings) { return settings.limits.when_full == WhenFull::kReject; },
      [](const QueueSettings& settings, Packer& packer) {
        packer.text(name_of(kWhenFullNames, settings.limits.when_full));
@@ -193,6 +204,8 @@ const std::array<Setting, 20> kSettings{{
         [](auto& settings) -> auto& { return settings.dedup.window_ms; }),
     {"dead_letter", false, [](const QueueSettings& settings) { return settings.dead_letter.empty(); },
      [](const QueueSettings& settings, Packer& packer) { packer.text(settings.dead_letter); }, read_dead_letter},
+    {"owner", false, [](const QueueSettings& settings) { return settings.owner.empty(); },
+     [](const QueueSettings& settings, Packer& packer) { packer.text(settings.owner); }, read_owner},
 }};
 
 const Setting* find_setting(std::string_view key) {

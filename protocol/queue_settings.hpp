@@ -34,6 +34,7 @@ struct QueueLimits {
   std::uint64_t bytes = 0;          // of their records
   std::uint64_t message_bytes = 0;  // of one body
   std::uint64_t leased = 0;         // at the same time
+  std::uint64_t leased_by_one = 0;  // by each consumer that names itself
   WhenFull when_full = WhenFull::kReject;
   bool operator==(const QueueLimits&) const = default;
 };
@@ -65,6 +66,7 @@ struct QueueSettings {
   QueueLimits limits;
   DedupPolicy dedup;
   std::string dead_letter;  // the queue for messages that cannot be done; empty: they stay, dead
+  std::string owner;        // who cares for the queue, for people; empty: nobody is named
   bool operator==(const QueueSettings&) const = default;
 };
 

@@ -95,6 +95,10 @@ bool Service::handle(const Request& request, const Now& now, Turn& turn, Outbox&
     refuse(call, decoded.error());
     return true;
   }
+  if (const auto heard = hear_consumer(call); !heard) {
+    refuse(call, heard.error());
+    return true;
+  }
   switch (header_.op) {
     case Op::kSend:
       send(call);
@@ -108,6 +112,9 @@ bool Service::handle(const Request& request, const Now& now, Turn& turn, Outbox&
       break;
     case Op::kExtend:
       extend(call);
+      break;
+    case Op::kHeartbeat:
+      answer(call, {});
       break;
     case Op::kQueueDescribe:
       describe(call);
@@ -129,6 +136,13 @@ bool Service::handle(const Request& request, const Now& now, Turn& turn, Outbox&
   }
   log_handed_over(now, turn, out);
   return true;
+}
+
+// While its receive waits, a consumer is not silent.
+Result<void> Service::hear_consumer(const Call& call) {
+  if (header_.consumer.empty()) return {};
+  return consumers_.heard(call.key(), header_.consumer, header_.heartbeat_ms,
+                          call.now.steady + header_.wait_ms.value_or(DurationMs{0}));
 }
 
 void Service::refuse(const Call& call, const Error& error) {
@@ -370,6 +384,7 @@ const QueueSettings& Service::settings_of(QueueId queue) const {
 
 void Service::tick(const Now& now, Turn& turn, Outbox& out) {
   log_handed_over(now, turn, out);  // before leases end
+  end_silent(now);
   for (std::size_t i = 0; i < kExpirePerTick && !watch_.empty() && watch_.begin()->first <= now.steady; ++i) {
     const QueuePlace key = watch_.begin()->second;
     watch_.erase(watch_.begin());
@@ -444,6 +459,7 @@ std::optional<TimeMs> Service::next_deadline() const {
   if (!watch_.empty()) sooner(watch_.begin()->first);
   if (const auto due = scrub_.due()) sooner(*due);
   if (!parked_until_.empty()) sooner(std::get<TimeMs>(*parked_until_.begin()));
+  if (const auto silent = consumers_.next_deadline()) sooner(*silent);
   if (!replicated_.empty()) sooner(replicas_due_);
   return next;
 }

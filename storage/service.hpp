@@ -14,6 +14,8 @@
 #include "protocol/catalog.hpp"
 #include "protocol/header.hpp"
 #include "protocol/msgpack_reader.hpp"
+#include "storage/attempts.hpp"
+#include "storage/consumers.hpp"
 #include "storage/outbox.hpp"
 #include "storage/partition.hpp"
 #include "storage/queue_meter.hpp"
@@ -103,6 +105,8 @@ class Service {
     DurationMs lease;
     TimeMs until;
     bool ack_on_delivery = false;
+    std::string attempt;   // empty: none
+    std::string consumer;  // empty: not named
   };
   // Messages that leave when it is committed that they do.
   struct HandedOver {
@@ -167,10 +171,16 @@ class Service {
   // What is ready by now goes to those who wait before anybody else sees it.
   void wake(const QueuePlace& key, Queue& queue, const Now& now, Outbox& out);
   void hand_out(const QueuePlace& key, const Parked& wish, std::string payload, Outbox& out);
+  bool repeat_attempt(const Call& call);
+  void unpark_attempt(const Call& call);
   void log_handed_over(const Now& now, Turn& turn, Outbox& out);
   void log_one(HandedOver&& handed, const Now& now, Turn& turn, Outbox& out);
   void give_back_undelivered(const Now& now, Turn& turn);
-  static std::uint64_t may_lease(const Queue& queue, const QueueSettings& settings, std::uint64_t wanted);
+  std::uint64_t may_lease(const QueuePlace& key, const Queue& queue, const Parked& wish);
+  bool has_all_it_may(const QueuePlace& key, const Parked& wish);
+  static Consumers::Lasts lasts(const Queue& queue);
+  void end_silent(const Now& now);
+  Result<void> hear_consumer(const Call& call);
   void serve_parked(const QueuePlace& key, const Now& now, Outbox& out);
   void serve_all_parked(PartitionId partition, const Now& now, Outbox& out);
   void unpark(PartitionId partition, Outbox& out);
@@ -305,9 +315,11 @@ class Service {
   std::set<PartitionId> irreplaceable_;  // damaged copies that metad cannot do without, as far as was told
   std::map<Way, TimeMs> ways_;           // what is under way on each is sent again then
   TimeMs transfers_due_{INT64_MAX};      // none of them before; it may be early, never late
-  Acks handed_over_acks_;                // of the last deliver()
-  Leases handed_over_leases_;            // also
-  std::vector<HandedOver> handed_over_;  // to be logged before anything else is
+  Attempts attempts_;
+  Consumers consumers_;
+  Acks handed_over_acks_;                                    // of the last deliver()
+  Leases handed_over_leases_;                                // also
+  std::vector<HandedOver> handed_over_;                      // to be logged before anything else is
   std::vector<std::pair<QueuePlace, Receipt>> undelivered_;  // likewise
   std::vector<PeerFrame> own_;                               // to this worker, for the next tick
   TimeMs producers_due_;

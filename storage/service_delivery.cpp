@@ -10,6 +10,24 @@ namespace {
 
 constexpr std::size_t kDeliveryOverhead = 128;  // of one message in a receive reply
 
+void write_delivery(DeliveryWriter& writer, const QueuePlace& key, Lsn lsn, const Queue& queue, const Lease& lease,
+                    const RecordView& record) {
+  DeliveryHead head{.receipt = {key.partition, lease.id.epoch, lsn, lease.id.number},
+                    .deliveries = lease.deliveries,
+                    .sent_ms = record.header.sent_ms,
+                    .priority = record.header.priority,
+                    .expires_ms = record.header.expires_ms,
+                    .attributes = record.attributes,
+                    .body_bytes = record.body.size()};
+  if (const ReturnState* earlier = queue.returned(lsn)) {
+    head.first_ms = earlier->first_ms;
+    head.last_ms = earlier->last_ms;
+    head.reason = earlier->reason;
+  }
+  writer.begin(head);
+  writer.out().append(record.body);
+}
+
 }  // namespace
 
 void Service::receive(const Call& call) {
@@ -19,12 +37,57 @@ void Service::receive(const Call& call) {
                     header_.max_bytes == 0 ? kReceiveBytesDefault : header_.max_bytes,
                     header_.lease_ms.value_or(settings_of(call.queue).lease_ms),
                     call.now.steady + header_.wait_ms.value_or(DurationMs{0}),
-                    header_.ack_on_delivery};
+                    header_.ack_on_delivery,
+                    std::string(header_.attempt),
+                    std::string(header_.consumer)};
   if (Queue* const queue = call.partition.find_queue(call.queue)) wake(call.key(), *queue, call.now, call.out);
+  if (!wish.attempt.empty()) {
+    if (repeat_attempt(call)) return;
+    unpark_attempt(call);
+  }
   std::string payload = deliver(call.key(), wish, call.now, call.out);
   if (!payload.empty()) return hand_out(call.key(), wish, std::move(payload), call.out);
   if (wish.until <= call.now.steady) return answer(call, DeliveryWriter(8).finish());
   park(call, wish);
+}
+
+// What an earlier receive with this attempt id got, as far as its leases last. False: it got nothing, or all is over.
+bool Service::repeat_attempt(const Call& call) {
+  const auto* const got = attempts_.find(call.key(), header_.attempt, call.now.steady);
+  const Queue* const queue = call.partition.find_queue(call.queue);
+  if (got == nullptr || queue == nullptr || !may_deliver(call.partition, call.now)) return false;
+  DeliveryWriter writer(8);
+  bool keyed = false;
+  for (const auto& [lsn, id] : *got) {
+    const Lease* const lease = queue->lease(lsn, id);
+    if (lease == nullptr) continue;
+    const auto record = records_.read({call.partition.id(), lsn});
+    if (!record) continue;
+    keyed = keyed || record->header.key.value != 0;
+    write_delivery(writer, call.key(), lsn, *queue, *lease, *record);
+  }
+  if (writer.count() == 0) return false;
+  if (!keyed) {
+    answer(call, writer.finish());
+    return true;
+  }
+  answer_later(call, writer.finish());  // perhaps the leases are not committed yet
+  call.turn.replies.back().confirm = Confirmation::kInSync;
+  call.turn.replies.back().hands_out = true;
+  return true;
+}
+
+// The client has given up the receive that still waits under this attempt id.
+void Service::unpark_attempt(const Call& call) {
+  const auto waiting = parked_.find(call.key());
+  if (waiting == parked_.end()) return;
+  const auto same = [this](const auto& each) { return each.second.attempt == header_.attempt; };
+  const auto parked = std::find_if(waiting->second.begin(), waiting->second.end(), same);
+  if (parked == waiting->second.end()) return;
+  call.out.replies.push_back({parked->second.to, encode_ok_header(parked->second.id), DeliveryWriter(8).finish()});
+  parked_until_.erase({parked->second.until, call.key(), parked->first});
+  waiting->second.erase(parked);
+  if (waiting->second.empty()) parked_.erase(waiting);
 }
 
 void Service::park(const Call& call, const Parked& parked) {
@@ -36,11 +99,38 @@ void Service::park(const Call& call, const Parked& parked) {
   parked_[call.key()].emplace(ticket, parked);
 }
 
+Consumers::Lasts Service::lasts(const Queue& queue) {
+  return [&queue](const GivenLease& lease) { return queue.lease(lease.lsn, lease.id) != nullptr; };
+}
+
 // How many more of so many may be leased at the same time.
-std::uint64_t Service::may_lease(const Queue& queue, const QueueSettings& settings, std::uint64_t wanted) {
-  if (settings.limits.leased == 0) return wanted;
-  const std::uint64_t leased = queue.counts().leased;
-  return leased >= settings.limits.leased ? 0 : std::min(wanted, settings.limits.leased - leased);
+std::uint64_t Service::may_lease(const QueuePlace& key, const Queue& queue, const Parked& wish) {
+  const QueueLimits& limits = settings_of(key.queue).limits;
+  std::uint64_t most = wish.max;
+  const auto bound = [&most](std::uint64_t limit, std::uint64_t leased) {
+    if (limit != 0) most = leased >= limit ? 0 : std::min(most, limit - leased);
+  };
+  bound(limits.leased, queue.counts().leased);
+  if (limits.leased_by_one != 0 && !wish.consumer.empty())
+    bound(limits.leased_by_one, consumers_.holds(key, wish.consumer, lasts(queue)));
+  return most;
+}
+
+// Then it is not its turn, but that of whoever waits behind it.
+bool Service::has_all_it_may(const QueuePlace& key, const Parked& wish) {
+  const std::uint64_t limit = settings_of(key.queue).limits.leased_by_one;
+  const Queue* const queue = limit == 0 || wish.consumer.empty() ? nullptr : find_queue(key);
+  return queue != nullptr && consumers_.holds(key, wish.consumer, lasts(*queue)) >= limit;
+}
+
+// What a consumer held that is silent for longer than it said is as good as its lease's end.
+void Service::end_silent(const Now& now) {
+  for (const auto& [key, held] : consumers_.gone(now.steady)) {
+    Queue* const queue = find_queue(key);
+    if (queue == nullptr) continue;
+    for (const GivenLease& lease : held) queue->extend(lease.lsn, lease.id, now.steady);
+    watch(key, *queue);
+  }
 }
 
 std::string Service::deliver(const QueuePlace& key, const Parked& wish, const Now& now, Outbox& out) {
@@ -56,9 +146,11 @@ std::string Service::deliver(const QueuePlace& key, const Parked& wish, const No
   if (wish.ack_on_delivery && !takes_appends) return {};
   std::optional<DeliveryWriter> writer;
   std::uint64_t bytes = 0;
+  std::vector<GivenLease> got;
+  const bool named = !wish.ack_on_delivery && (!wish.attempt.empty() || !wish.consumer.empty());
   handed_over_acks_.clear();
   handed_over_leases_.clear();
-  const std::uint64_t most = may_lease(*queue, settings, wish.max);
+  const std::uint64_t most = may_lease(key, *queue, wish);
   for (std::uint64_t count = 0; count < most && queue->has_ready();) {
     const Lsn lsn = *queue->first_ready();
     const auto record = records_.read({key.partition, lsn});
@@ -82,30 +174,21 @@ std::string Service::deliver(const QueuePlace& key, const Parked& wish, const No
     }
     const Lease lease = queue->lease_first(partition.epoch(), now.steady + wish.lease,
                                            static_cast<std::uint32_t>(record_bytes(record->header)), now.wall);
-    DeliveryHead head{.receipt = {key.partition, lease.id.epoch, lsn, lease.id.number},
-                      .deliveries = lease.deliveries,
-                      .sent_ms = record->header.sent_ms,
-                      .priority = record->header.priority,
-                      .expires_ms = record->header.expires_ms,
-                      .attributes = record->attributes,
-                      .body_bytes = body};
-    if (const ReturnState* earlier = queue->returned(lsn)) {
-      head.first_ms = earlier->first_ms;
-      head.last_ms = earlier->last_ms;
-      head.reason = earlier->reason;
-    }
+    write_delivery(*writer, key, lsn, *queue, lease, *record);
+    if (named) got.push_back({lsn, lease.id});
     if (wish.ack_on_delivery) {
       queue->begin_settle(lsn, lease.id);
       handed_over_acks_.push_back({lsn, lease.bytes});
     } else if (keyed) {
       handed_over_leases_.push_back({lsn, lease.bytes, {lease.id, wish.lease, now.wall}});
     }
-    writer->begin(head);
-    writer->out().append(record->body);
     bytes += body;
     ++count;
   }
   if (!writer) return {};
+  if (!got.empty() && !wish.consumer.empty())
+    consumers_.took(key, wish.consumer, got, now.steady, wish.lease, lasts(*queue));
+  if (!got.empty() && !wish.attempt.empty()) attempts_.put(key, wish.attempt, std::move(got), now.steady + wish.lease);
   count(key, Traffic::kDelivered, writer->count(), now);
   watch(key, *queue);
   return writer->finish();
@@ -170,14 +253,18 @@ void Service::give_back_undelivered(const Now& now, Turn& turn) {
 void Service::serve_parked(const QueuePlace& key, const Now& now, Outbox& out) {
   const auto waiting = parked_.find(key);
   if (waiting == parked_.end()) return;
-  while (!waiting->second.empty()) {
-    const auto first = waiting->second.begin();
-    std::string payload = deliver(key, first->second, now, out);
+  for (auto next = waiting->second.begin(); next != waiting->second.end();) {
+    if (has_all_it_may(key, next->second)) {
+      ++next;
+      continue;
+    }
+    std::string payload = deliver(key, next->second, now, out);
     if (payload.empty()) return;
-    hand_out(key, first->second, std::move(payload), out);
-    parked_until_.erase({first->second.until, key, first->first});
-    waiting->second.erase(first);
+    hand_out(key, next->second, std::move(payload), out);
+    parked_until_.erase({next->second.until, key, next->first});
+    next = waiting->second.erase(next);
   }
+  if (!waiting->second.empty()) return;
   parked_.erase(waiting);
 }
 

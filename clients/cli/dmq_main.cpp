@@ -106,9 +106,12 @@ void update(const Flags& flags, const CLI::App& command, Client& client) {
   if (command.count("--max-bytes") > 0) changes.max_bytes = flags.options.max_bytes;
   if (command.count("--max-message-bytes") > 0) changes.max_message_bytes = flags.options.max_message_bytes;
   if (command.count("--max-leased") > 0) changes.max_leased = flags.options.max_leased;
+  if (command.count("--max-leased-by-consumer") > 0)
+    changes.max_leased_by_consumer = flags.options.max_leased_by_consumer;
   if (command.count("--when-full") > 0) changes.when_full = flags.options.when_full;
   if (command.count("--dedup") > 0) changes.dedup = flags.options.dedup;
   if (command.count("--dedup-window") > 0) changes.dedup_window = span(flags.dedup_window);
+  if (command.count("--owner") > 0) changes.owner = flags.options.owner;
   if (flags.no_dead_letter) changes.dead_letter.emplace();
   if (command.count("--confirm") > 0) changes.confirm = flags.options.confirm;
   if (command.count("--priority-weights") > 0) changes.priority_weights = flags.options.priority_weights;
@@ -204,6 +207,8 @@ void add_limits(CLI::App& command, Flags& flags) {
       ->transform(CLI::AsSizeValue(false));
   command.add_option("--max-leased", flags.options.max_leased,
                      "So many messages leased at the same time; 0: no limit (default)");
+  command.add_option("--max-leased-by-consumer", flags.options.max_leased_by_consumer,
+                     "So many by each consumer that names itself; 0: no limit (default)");
   command
       .add_option(
           "--when-full", flags.options.when_full,
@@ -215,6 +220,7 @@ void add_limits(CLI::App& command, Flags& flags) {
                   "A message whose dedup id another one had is not taken for a 'window' of time (the default) or "
                   "'while_present' the other is in the queue; or it is to 'replace' the other")
       ->check(CLI::IsMember({"window", "while_present", "replace"}));
+  command.add_option("--owner", flags.options.owner, "Who cares for it, for people: a team, an address");
   add_duration(command, "--dedup-window", flags.dedup_window, "That window, from 1s to 7d; 5 minutes when not set");
 }
 

@@ -45,7 +45,7 @@ constexpr Setting plain(std::string_view key) {
           }};
 }
 
-constexpr std::array<Setting, 18> kSettings{{
+constexpr std::array<Setting, 20> kSettings{{
     span<&QueueOptions::lease>("lease_ms"),
     plain<&QueueOptions::confirm>("confirm"),
     span<&QueueOptions::delay>("delay_ms"),
@@ -61,9 +61,11 @@ constexpr std::array<Setting, 18> kSettings{{
     plain<&QueueOptions::max_bytes>("max_bytes"),
     plain<&QueueOptions::max_message_bytes>("max_message_bytes"),
     plain<&QueueOptions::max_leased>("max_leased"),
+    plain<&QueueOptions::max_leased_by_consumer>("max_leased_by_consumer"),
     plain<&QueueOptions::when_full>("when_full"),
     plain<&QueueOptions::dedup>("dedup"),
     span<&QueueOptions::dedup_window>("dedup_window_ms"),
+    plain<&QueueOptions::owner>("owner"),
 }};
 
 bool is_setting(std::string_view key) {

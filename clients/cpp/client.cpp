@@ -81,8 +81,8 @@ RetryPolicy retry_of(const QueueOptions& options) {
 }
 
 QueueLimits limits_of(const QueueOptions& options) {
-  QueueLimits limits{options.max_messages, options.max_bytes, options.max_message_bytes, options.max_leased,
-                     WhenFull::kReject};
+  QueueLimits limits{options.max_messages,           options.max_bytes, options.max_message_bytes, options.max_leased,
+                     options.max_leased_by_consumer, WhenFull::kReject};
   if (options.when_full.empty()) return limits;
   const auto when_full = value_named<WhenFull>(kWhenFullNames, options.when_full);
   if (!when_full) refuse("when_full is 'reject', 'drop_oldest' or 'dead_letter', not '" + options.when_full + "'");
@@ -113,6 +113,7 @@ QueueSettings settings_of(const QueueOptions& options) {
   settings.ttl_ms = DurationMs{options.ttl.count()};
   settings.retry = retry_of(options);
   settings.dead_letter = options.dead_letter;
+  settings.owner = options.owner;
   settings.limits = limits_of(options);
   settings.dedup = dedup_of(options);
   if (options.priority_weights.empty()) return settings;
@@ -149,7 +150,8 @@ std::string encode_changes(const QueueChanges& changes) {
                                     {"max_messages", changes.max_messages},
                                     {"max_bytes", changes.max_bytes},
                                     {"max_message_bytes", changes.max_message_bytes},
-                                    {"max_leased", changes.max_leased}}) {
+                                    {"max_leased", changes.max_leased},
+                                    {"max_leased_by_consumer", changes.max_leased_by_consumer}}) {
     if (!number) continue;
     add(key);
     packer.number(*number);
@@ -164,6 +166,10 @@ std::string encode_changes(const QueueChanges& changes) {
     if (!word) continue;
     add(key);
     packer.text(*word);
+  }
+  if (changes.owner) {
+    add("owner");
+    packer.text(*changes.owner);
   }
   if (changes.dead_letter) {
     add("dead_letter");
@@ -334,6 +340,12 @@ Value Client::redrive_queue(std::string_view name, const RedriveOptions& options
   header.after = options.after;
   const Reply reply = loop_->ask(header, options.ids.empty() ? std::string() : encode_receipts(options.ids));
   return decode_value(reply.payload, loop_->reader());
+}
+
+void Client::heartbeat(std::string_view queue, std::string_view consumer) {
+  RequestHeader header = about(Op::kHeartbeat, queue);
+  header.consumer = consumer;
+  loop_->ask(header);
 }
 
 Value Client::describe_queue(std::string_view name) {

@@ -45,6 +45,9 @@ void ClientLoop::receive(std::string_view queue, const ReceiveOptions& options, 
   const DurationMs wait{std::clamp<std::int64_t>(options.wait.count(), 0, kWaitMsMax)};
   if (wait.value != 0) header.wait_ms = wait;
   header.ack_on_delivery = options.ack_on_delivery;
+  header.attempt = options.attempt;
+  header.consumer = options.consumer;
+  if (options.heartbeat.count() != 0) header.heartbeat_ms = DurationMs{options.heartbeat.count()};
   if (options.lease.count() != 0) header.lease_ms = DurationMs{options.lease.count()};
   if (options.auto_extend && !header.lease_ms) header.lease_ms = DurationMs{kLeaseMsDefault};
   const auto keep = options.auto_extend && !options.ack_on_delivery ? header.lease_ms : std::nullopt;

@@ -48,6 +48,15 @@ struct ReceiveOptions {
   std::chrono::milliseconds lease{0};  // 0: the queue's own, or 30 s with auto_extend
   // At most once: messages are acked before they leave the broker. They come as leases that are settled.
   bool ack_on_delivery = false;
+  // Up to 64 bytes that name this receive, the same when the program repeats it, as after its own restart: what the
+  // first one got is given again, as long as its leases last. Empty: each gets other messages.
+  std::string attempt;
+  // Up to 64 bytes that name this consumer, for QueueOptions::max_leased_by_consumer and heartbeats. Empty: it has
+  // none.
+  std::string consumer;
+  // So long the consumer is silent at the most; then its messages are given to others although their leases last. Each
+  // receive that names it, and Client::heartbeat(), is a sign of it. 0: it says nothing of that.
+  std::chrono::milliseconds heartbeat{0};
   // Renews each lease when half of it is over, until it is settled or destroyed, so that it may be short however long
   // the work takes. As all that the client does this happens inside calls to it: a program that works for long calls
   // poll() more often than that. A lease that is lost all the same is not renewed any more: `on_lost` is called, once
@@ -82,6 +91,7 @@ struct QueueOptions {
   std::uint64_t max_bytes = 0;
   std::uint64_t max_message_bytes = 0;
   std::uint64_t max_leased = 0;
+  std::uint64_t max_leased_by_consumer = 0;  // of each that names itself
   // A send to a full queue: "reject" (or empty: it fails with "queue_full"), "drop_oldest" or "dead_letter".
   std::string when_full;
   // What becomes of a message whose dedup_id another one of the queue had: "window" (or empty: it is not taken for a
@@ -89,6 +99,7 @@ struct QueueOptions {
   // is in the queue), "replace" (it takes the place of the other, unless a consumer has that one).
   std::string dedup;
   std::chrono::milliseconds dedup_window{0};
+  std::string owner;  // who cares for the queue, for people
 };
 
 // What is to be different; the rest of a queue's settings stays.
@@ -108,9 +119,11 @@ struct QueueChanges {
   std::optional<std::uint64_t> max_bytes;
   std::optional<std::uint64_t> max_message_bytes;
   std::optional<std::uint64_t> max_leased;
+  std::optional<std::uint64_t> max_leased_by_consumer;
   std::optional<std::string> when_full;
   std::optional<std::string> dedup;
   std::optional<std::chrono::milliseconds> dedup_window;
+  std::optional<std::string> owner;
   std::optional<bool> pause_send;     // sends are refused ("paused") until it is false again
   std::optional<bool> pause_receive;  // receives find nothing until it is false again
   std::uint64_t if_version = 0;       // only while the settings have this version ("version_conflict"); 0: in any case
@@ -162,6 +175,9 @@ class Client {
   std::vector<Lease> receive(std::string_view queue, const ReceiveOptions& options = {});
   // One request, so at most a minute of wait. Several may be under way.
   void receive_async(std::string_view queue, const ReceiveOptions& options, ReceiveCallback done);
+
+  // The consumer that received under this name is there. Returns when the broker has heard it.
+  void heartbeat(std::string_view queue, std::string_view consumer);
 
   // Settle a batch, all of one queue; leases that are settled already are passed over. The waiting ones return the
   // number of stale leases. An ack that was repeated after a lost reply and found stale counts as done: the first
