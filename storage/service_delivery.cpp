@@ -128,7 +128,11 @@ void Service::end_silent(const Now& now) {
   for (const auto& [key, held] : consumers_.gone(now.steady)) {
     Queue* const queue = find_queue(key);
     if (queue == nullptr) continue;
-    for (const GivenLease& lease : held) queue->extend(lease.lsn, lease.id, now.steady);
+    for (const GivenLease& each : held) {
+      const Lease* const lease = queue->lease(each.lsn, each.id);
+      // One of an ordering key that is not committed yet has not begun.
+      if (lease != nullptr && lease->deadline < TimeMs{INT64_MAX}) queue->extend(each.lsn, each.id, now.steady);
+    }
     watch(key, *queue);
   }
 }

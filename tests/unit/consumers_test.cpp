@@ -26,6 +26,15 @@ struct Named : ServiceScript {
     header.consumer = consumer;
     return request(header, op == Op::kHeartbeat ? "" : encode_receipts(std::vector<std::string>{"none"}));
   }
+  void send_with_key(std::string_view body) {
+    SendWriter writer;
+    Attributes attributes;
+    attributes.key = "k";
+    writer.add(body, pack_message_pairs(attributes, {}));
+    RequestHeader header;
+    header.op = Op::kSend;
+    request(header, writer.finish());
+  }
   void limit(std::uint64_t most) {
     QueueSettings settings;
     settings.limits.leased_by_one = most;
@@ -80,17 +89,24 @@ TEST_CASE("a consumer is not silent while its receive waits, and then as long as
 
 TEST_CASE("who is silent loses leases of messages with an ordering key too, by the log", "[storage][consumers]") {
   Named s;
-  SendWriter writer;
-  Attributes attributes;
-  attributes.key = "k";
-  writer.add("a", pack_message_pairs(attributes, {}));
-  RequestHeader header;
-  header.op = Op::kSend;
-  s.request(header, writer.finish());
+  s.send_with_key("a");
   CHECK(s.get("x", 500) == "ok: a");
   s.wait(500);
   CHECK(s.get("y") == "ok: a");
   CHECK(s.deliveries == 2);
+}
+
+TEST_CASE("a lease that is not committed yet does not end for a silence", "[storage][consumers]") {
+  Named s;
+  s.send_with_key("a");
+  s.gathering = true;
+  CHECK(s.get("x", 500).empty());
+  s.wait(1000);
+  s.service.partition({0}).find_queue({1})->check_invariants();
+  s.commit();
+  s.gathering = false;
+  CHECK(s.taken() == "ok: a");
+  CHECK(s.ack(s.receipts[0]) == "ok: ok");
 }
 
 TEST_CASE("each consumer holds so many messages, and holds up nobody else", "[storage][consumers]") {
