@@ -322,6 +322,20 @@ TEST_CASE("rule 6: what is settled during a snapshot is held for it", "[storage]
   CHECK(c.all_equal());
 }
 
+TEST_CASE("a message whose record is damaged counts as there for its dedup id", "[storage][repair][dedup]") {
+  Cluster c;
+  c.send({"a", "b"});
+  c.run(300);
+  Partition& partition = c.leader().service->partition({0});
+  const Producers::Row second{{{1}, "id"}, {{{1}, c.now.wall, {3}}, {1}, 0}};
+  CHECK(partition.is_present(second));
+  partition.note_damage({2}, c.now.steady);
+  partition.find_queue({1})->set_aside({2}, true);
+  CHECK(partition.is_present(second));
+  const Producers::Row none{{{1}, "id"}, {{{1}, c.now.wall, {9}}, {1}, 0}};
+  CHECK_FALSE(partition.is_present(none));
+}
+
 TEST_CASE("rule 13: a leader that meets a damaged record steps down, and gets it back", "[storage][repair]") {
   Cluster c;
   c.send({"a", "b", "c"});
