@@ -165,7 +165,9 @@ std::string Service::deliver(const QueuePlace& key, const Parked& wish, const No
       continue;
     }
     const bool keyed = record->header.key.value != 0;
-    if (keyed && !takes_appends) break;
+    // Of which key a message is whose record is damaged, a leader that found it so at its start cannot tell.
+    const bool hides_others = partition.replica().unclean() && !partition.replica().alone();
+    if (keyed && (!takes_appends || hides_others)) break;
     // A reply with keys waits until it is committed, and leases without one begin at once.
     if (count > 0 && !wish.ack_on_delivery && keyed == handed_over_leases_.empty()) break;
     const std::size_t body = record->body.size();
