@@ -220,8 +220,8 @@ void add_limits(CLI::App& command, Flags& flags) {
                   "A message whose dedup id another one had is not taken for a 'window' of time (the default) or "
                   "'while_present' the other is in the queue; or it is to 'replace' the other")
       ->check(CLI::IsMember({"window", "while_present", "replace"}));
-  command.add_option("--owner", flags.options.owner, "Who cares for it, for people: a team, an address");
   add_duration(command, "--dedup-window", flags.dedup_window, "That window, from 1s to 7d; 5 minutes when not set");
+  command.add_option("--owner", flags.options.owner, "Who cares for it, for people: a team, an address");
 }
 
 void add_queue_commands(CLI::App& app, Flags& flags, const Interrupt& interrupt, ClientAction& action) {

@@ -23,10 +23,6 @@ constexpr std::size_t kTableBodyBytes = 256;  // of each body that is fetched fo
 
 bool for_people(const LookFlags& flags) { return !flags.json && is_terminal(STDOUT_FILENO); }
 
-void write_out(std::string& out, const LookFlags& flags) {
-  if (!flush_output(out, flags.interrupt_fd)) throw ClientError({"", "cannot write to standard output", false});
-}
-
 // Page by page, up to so many; each page is given to `take`. How many there were.
 template <class Take>
 std::uint64_t each_page(Client& client, const LookFlags& flags, BrowseOptions options, std::uint64_t most, Take take) {
@@ -52,7 +48,7 @@ void peek(LookFlags& flags, Client& client) {
     for (const BrowsedMessage& message : messages) {
       out += for_people(flags) ? people_text(message, is_coloured(STDOUT_FILENO)) : json_line(message, flags.queue);
     }
-    write_out(out, flags);
+    write_output(out, flags.interrupt_fd);
   });
   if (count == 0) flags.exit_code = kExitNothing;
 }
@@ -73,7 +69,7 @@ void browse(const LookFlags& flags, Client& client) {
         out += json_line(message, flags.queue);
       }
     }
-    write_out(out, flags);
+    write_output(out, flags.interrupt_fd);
   });
   if (people) print_table(rows, false);
 }

@@ -1,12 +1,13 @@
 // See message_input.hpp.
 #include "clients/cli/message_input.hpp"
 
+#include <poll.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <system_error>
 
-#include "dmq/error.hpp"
+#include "dmq/client.hpp"
 
 namespace dmq::cli {
 namespace {
@@ -14,6 +15,18 @@ namespace {
 constexpr std::size_t kPieceBytes = 256 * 1024;
 
 }  // namespace
+
+// With no confirmation to come, this sleeps until input comes.
+bool await_input(int fd, int interrupt_fd, Client& client, const std::function<bool()>& goes_on) {
+  while (goes_on()) {
+    pollfd items[2] = {{fd, POLLIN, 0}, {interrupt_fd, POLLIN, 0}};
+    const int ready = ::poll(items, 2, client.unconfirmed() == 0 ? -1 : 0);
+    if (ready > 0 && items[1].revents != 0) throw ClientError({"interrupted", "interrupted", false});
+    if (ready > 0) return true;
+    client.poll(std::chrono::milliseconds(20));
+  }
+  return false;
+}
 
 MessageInput::MessageInput(int fd, std::function<bool()> wait_for_input, std::size_t bytes_max)
     : fd_(fd), wait_for_input_(std::move(wait_for_input)), bytes_max_(bytes_max) {}

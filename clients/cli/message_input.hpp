@@ -9,7 +9,15 @@
 
 #include "protocol/limits.hpp"
 
+namespace dmq {
+class Client;
+}
+
 namespace dmq::cli {
+
+// Returns once `fd` is readable. Meanwhile the client reads its confirmations, and `goes_on` is asked again and again;
+// false: it said no. Throws ClientError (interrupted) when `interrupt_fd` becomes readable.
+bool await_input(int fd, int interrupt_fd, Client& client, const std::function<bool()>& goes_on);
 
 // Reads a descriptor piece by piece and cuts it at `delimiter`. Memory: one piece and one message.
 class MessageInput {

@@ -122,4 +122,8 @@ bool flush_output(std::string& out, int interrupt_fd) {
   return true;
 }
 
+void write_output(std::string& out, int interrupt_fd) {
+  if (!flush_output(out, interrupt_fd)) throw ClientError({"", "cannot write to standard output", false});
+}
+
 }  // namespace dmq::cli

@@ -19,5 +19,7 @@ std::string headers_json(const Lease& message);
 // Writes `out` to standard output and empties it. False: standard output is gone (a closed pipe, a full disk). Throws
 // ClientError (interrupted) when the reader lets it wait and `interrupt_fd` becomes readable.
 bool flush_output(std::string& out, int interrupt_fd);
+// The same; throws ClientError when standard output is gone.
+void write_output(std::string& out, int interrupt_fd);
 
 }  // namespace dmq::cli

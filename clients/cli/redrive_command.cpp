@@ -9,6 +9,7 @@
 #include <iostream>
 
 #include "clients/cli/message_output.hpp"
+#include "clients/cli/progress.hpp"
 #include "clients/cli/session.hpp"
 #include "clients/cli/value_table.hpp"
 #include "protocol/limits.hpp"
@@ -19,7 +20,6 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr double kStepsPerSecond = 10;  // of a redrive with a rate
-constexpr std::chrono::seconds kProgressEvery{1};
 
 struct Done {
   std::int64_t revived = 0;
@@ -69,12 +69,11 @@ void add_redrive_options(CLI::App& command, RedriveFlags& flags) {
 }
 
 void redrive(const RedriveFlags& flags, Client& client) {
-  const bool tells = is_terminal(STDERR_FILENO);
+  Progress progress("redriven", true);
   RedriveOptions options;
   options.ids = flags.ids;
   Done done;
-  Clock::time_point told = Clock::now();
-  Clock::time_point due = told;
+  Clock::time_point due = Clock::now();
   do {
     if (!wait_until(due, flags.interrupt_fd)) throw ClientError({"interrupted", "a signal came", false});
     options.max = step_size(flags, done);
@@ -86,11 +85,9 @@ void redrive(const RedriveFlags& flags, Client& client) {
     if (flags.rate > 0)
       due += std::chrono::duration_cast<Clock::duration>(
           std::chrono::duration<double>(static_cast<double>(done.sum() - before.sum()) / flags.rate));
-    if (tells && Clock::now() - told >= kProgressEvery) {
-      std::cerr << done.sum() << " messages so far\n";
-      told = Clock::now();
-    }
+    progress.show(static_cast<std::uint64_t>(done.sum()));
   } while (!options.after.empty() && (flags.max == 0 || static_cast<std::uint64_t>(done.sum()) < flags.max));
+  progress.clear();
   print_done(flags, done);
 }
 

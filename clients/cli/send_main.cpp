@@ -1,5 +1,4 @@
 // dmq-send: puts messages into a queue, from an argument or from standard input.
-#include <poll.h>
 #include <unistd.h>
 
 #include <chrono>
@@ -134,17 +133,11 @@ class Sender {
     pacer_.on_sent(steady_clock::now());
   }
 
-  // While the input is silent, confirmations are read; with none to come, this sleeps until input comes.
   bool wait_for_input() {
-    while (!tally_.first_failure) {
-      pollfd items[2] = {{STDIN_FILENO, POLLIN, 0}, {interrupt_fd_, POLLIN, 0}};
-      const int ready = ::poll(items, 2, client_.unconfirmed() == 0 ? -1 : 0);
-      if (ready > 0 && items[1].revents != 0) throw ClientError({"interrupted", "interrupted", false});
-      if (ready > 0) return true;
-      client_.poll(std::chrono::milliseconds(20));
+    return await_input(STDIN_FILENO, interrupt_fd_, client_, [this] {
       progress_.show(tally_.confirmed);
-    }
-    return false;
+      return !tally_.first_failure;
+    });
   }
 
   const SendFlags& flags_;

@@ -2,7 +2,6 @@
 #include "clients/cli/transfer_commands.hpp"
 
 #include <fcntl.h>
-#include <poll.h>
 #include <unistd.h>
 
 #include <array>
@@ -51,10 +50,6 @@ class Cursor {
   std::size_t next_ = 0;
 };
 
-void write_out(std::string& out, const TransferFlags& flags) {
-  if (!flush_output(out, flags.interrupt_fd)) throw ClientError({"", "cannot write to standard output", false});
-}
-
 // In the order in which they were sent, whatever state they are in.
 std::uint64_t export_messages(const TransferFlags& flags, Client& client, const std::string& queue,
                               std::uint64_t before, Progress& progress) {
@@ -72,10 +67,10 @@ std::uint64_t export_messages(const TransferFlags& flags, Client& client, const 
     out += json_line(*first->front(), queue);
     first->pop();
     ++count;
-    if (out.size() > (1 << 20)) write_out(out, flags);
+    if (out.size() > (1 << 20)) write_output(out, flags.interrupt_fd);
     progress.show(before + count);
   }
-  write_out(out, flags);
+  write_output(out, flags.interrupt_fd);
   return count;
 }
 
@@ -87,7 +82,7 @@ void export_queues(const TransferFlags& flags, Client& client) {
   std::uint64_t count = 0;
   for (const Value& queue : queues) {
     std::string line = queue_line(queue);
-    write_out(line, flags);
+    write_output(line, flags.interrupt_fd);
     count += export_messages(flags, client, queue.text("name"), count, progress);
   }
   progress.clear();
@@ -192,14 +187,7 @@ class Import {
   }
 
   bool wait_for_input(int fd) {
-    while (!failure_) {
-      pollfd items[2] = {{fd, POLLIN, 0}, {flags_.interrupt_fd, POLLIN, 0}};
-      const int ready = ::poll(items, 2, client_.unconfirmed() == 0 ? -1 : 0);
-      if (ready > 0 && items[1].revents != 0) throw ClientError({"interrupted", "interrupted", false});
-      if (ready > 0) return true;
-      client_.poll(std::chrono::milliseconds(20));
-    }
-    return false;
+    return await_input(fd, flags_.interrupt_fd, client_, [this] { return !failure_; });
   }
 
   const TransferFlags& flags_;

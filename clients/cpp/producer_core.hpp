@@ -49,11 +49,12 @@ struct BatchOutcome {
 //                                   ^------- link lost, retry -------'
 //
 // One stream per queue: its own producer id, and sequences from 1 without a hole, in the order of add(). Messages with
-// a dedup id have a stream of their own, which has no producer: the broker tells their repeats apart by that id. P1  A
-// batch keeps its messages, its producer and its sequence in every repeat, so that the broker stores it once. P2
-// Repeats of a stream go out in order, all over the same link. P3  A batch whose try went unanswered is UNCERTAIN: it
-// never changes its producer, so it is never stored twice. P4  A refused batch leaves a hole that the broker will not
-// step over. The stream then DRAINS: what is in flight
+// a dedup id have a stream of their own, without a producer: the broker tells their repeats apart by that id.
+//
+// P1  A batch keeps its messages, its producer and its sequence in every repeat, so that the broker stores it once.
+// P2  Repeats of a stream go out in order, all over the same link.
+// P3  A batch whose try went unanswered is UNCERTAIN: it never changes its producer, so it is never stored twice.
+// P4  A refused batch leaves a hole that the broker will not step over. The stream then DRAINS: what is in flight
 //     gets its own answers; certain ones go out again under a new producer id, uncertain ones fail as unconfirmed.
 //
 // LIMIT: a stream (about 300 bytes) is kept for every queue that the client ever sent to.

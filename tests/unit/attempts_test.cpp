@@ -18,15 +18,6 @@ struct Attempting : ServiceScript {
     header.attempt = attempt;
     return request(header, {});
   }
-  void send_with_key(std::string_view body) {
-    SendWriter writer;
-    Attributes attributes;
-    attributes.key = "k";
-    writer.add(body, pack_message_pairs(attributes, {}));
-    RequestHeader header;
-    header.op = Op::kSend;
-    request(header, writer.finish());
-  }
 };
 
 }  // namespace

@@ -26,15 +26,6 @@ struct Named : ServiceScript {
     header.consumer = consumer;
     return request(header, op == Op::kHeartbeat ? "" : encode_receipts(std::vector<std::string>{"none"}));
   }
-  void send_with_key(std::string_view body) {
-    SendWriter writer;
-    Attributes attributes;
-    attributes.key = "k";
-    writer.add(body, pack_message_pairs(attributes, {}));
-    RequestHeader header;
-    header.op = Op::kSend;
-    request(header, writer.finish());
-  }
   void limit(std::uint64_t most) {
     QueueSettings settings;
     settings.limits.leased_by_one = most;

@@ -111,6 +111,15 @@ class ServiceScript {
     header.op = Op::kSend;
     return request(header, writer.finish());
   }
+  std::string send_with_key(std::string_view body) {
+    SendWriter writer;
+    Attributes attributes;
+    attributes.key = "k";
+    writer.add(body, pack_message_pairs(attributes, {}));
+    RequestHeader header;
+    header.op = Op::kSend;
+    return request(header, writer.finish());
+  }
   std::string receive(std::uint64_t max = 1, std::int64_t wait_ms = 0, std::int64_t lease_ms = 1000) {
     RequestHeader header;
     header.op = Op::kReceive;
