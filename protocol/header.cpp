@@ -160,7 +160,7 @@ void read_options(Fields& fields, RequestHeader& out) {
     case Op::kSend: {
       fields.text("producer", kProducerBytesMax, out.producer);
       fields.number("sequence", 1, kNumberMax - kBatchMessagesMax, out.sequence.value);
-      if (out.producer.starts_with(kTransferProducer)) {
+      if (!out.producer.empty() && static_cast<unsigned char>(out.producer.front()) < ' ') {  // the broker's own
         fields.set_error(bad_value("producer", "a str that does not begin with a control character"));
       }
       if (out.producer.empty() != (out.sequence.value == 0)) {

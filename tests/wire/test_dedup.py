@@ -64,6 +64,12 @@ class Dedup(BrokerTest):
         code = self.client.code("send", [numbered("a", b"x")], queue=self.queue, producer="p", sequence=1)
         self.assertEqual(code, "invalid_argument")
 
+    def test_nobody_can_pass_for_an_id(self):
+        self.send(numbered("a", b"x"))
+        for name in ("\x01a", "\x02a", "\x03a"):  # as the broker itself names what it counts
+            code = self.client.code("send", [b"x"], queue=self.queue, producer=name, sequence=2)
+            self.assertEqual(code, "invalid_argument", name)
+
     def test_settings_can_be_changed(self):
         self.create()
         updated = self.client.ask("queue.update", {"dedup": "replace", "dedup_window_ms": 5000}, queue=self.queue)
