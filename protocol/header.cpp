@@ -11,10 +11,10 @@
 namespace dmq {
 namespace {
 
-constexpr std::array<std::string_view, 17> kOpNames{
-    "hello",  "ping",         "send",           "receive",       "ack",          "nack",
-    "extend", "queue.create", "queue.describe", "queue.list",    "queue.delete", "queue.update",
-    "browse", "queue.purge",  "queue.stats",    "queue.redrive", "heartbeat"};
+constexpr std::array<std::string_view, 19> kOpNames{
+    "hello",        "ping",           "send",       "receive",      "ack",          "nack",   "extend",
+    "queue.create", "queue.describe", "queue.list", "queue.delete", "queue.update", "browse", "queue.purge",
+    "queue.stats",  "queue.redrive",  "heartbeat",  "subscribe",    "unsubscribe"};
 
 constexpr std::string_view kOnDelivery = "on_delivery";
 constexpr std::size_t kWordMax = 64;                                                   // of an id, an attempt
@@ -131,6 +131,26 @@ void read_heartbeat(Fields& fields, RequestHeader& out) {
   }
 }
 
+void read_subscription(Fields& fields, RequestHeader& out) {
+  fields.text("subscription", kWordMax, out.subscription);
+  if (out.subscription.empty() || !is_clean_utf8(out.subscription)) {
+    fields.set_error(bad_value("subscription", "a name: 1 to 64 bytes of UTF-8 without control characters"));
+  }
+}
+
+void read_subscribe(Fields& fields, RequestHeader& out) {
+  read_subscription(fields, out);
+  if (fields.find("credit") != nullptr) fields.number("credit", 0, kCreditMax, out.credit.emplace());
+  fields.number("credit_bytes", 1, kCreditBytesMax, out.credit_bytes);
+  fields.duration("wait_ms", kSubscriptionMsMin, kWaitMsMax, out.wait_ms);
+  fields.duration("lease_ms", kLeaseMsMin, kLeaseMsMax, out.lease_ms);
+  read_heartbeat(fields, out);
+  if (fields.find("ack") != nullptr) {
+    fields.set_error(
+        {Errc::kInvalidArgument, "a subscription has no `ack`: its messages are to be acked; `receive` has it"});
+  }
+}
+
 void read_nack(Fields& fields, RequestHeader& out) {
   read_consumer(fields, out);
   fields.choice("kind", kNackKinds, out.kind);
@@ -190,6 +210,12 @@ void read_options(Fields& fields, RequestHeader& out) {
       break;
     case Op::kHeartbeat:
       read_heartbeat(fields, out);
+      break;
+    case Op::kSubscribe:
+      read_subscribe(fields, out);
+      break;
+    case Op::kUnsubscribe:
+      read_subscription(fields, out);
       break;
     case Op::kQueueList:
       fields.number("max", 1, kListPageMax, out.max);
@@ -265,6 +291,7 @@ std::string encode_request_header(const RequestHeader& header) {
              given(!header.after.empty()) + given(header.version != 0) + given(header.kind != NackKind::kFailed) +
              given(!header.reason.empty()) + given(header.ack_on_delivery) + given(!header.attempt.empty()) +
              given(!header.consumer.empty()) + given(header.heartbeat_ms.has_value()) +
+             given(!header.subscription.empty()) + given(header.credit.has_value()) + given(header.credit_bytes != 0) +
              given(header.state != MessageState::kReady) + given(header.order != BrowseOrder::kOldest) +
              given(header.body_bytes.has_value()));
   const auto text = [&](std::string_view key, std::string_view value) {
@@ -300,6 +327,12 @@ std::string encode_request_header(const RequestHeader& header) {
   text("attempt", header.attempt);
   text("consumer", header.consumer);
   duration("heartbeat_ms", header.heartbeat_ms);
+  text("subscription", header.subscription);
+  if (header.credit) {
+    packer.text("credit");
+    packer.number(*header.credit);
+  }
+  number("credit_bytes", header.credit_bytes);
   text("prefix", header.prefix);
   text("after", header.after);
   if (header.state != MessageState::kReady) text("state", state_name(header.state));
@@ -323,21 +356,29 @@ void begin_reply(Packer& packer, const RequestId& id, Errc code, std::size_t mor
   packer.text(code_name(code));
 }
 
+void pack_more(Packer& packer, Replies replies) {
+  if (replies == Replies::kLast) return;
+  packer.text("more");
+  packer.boolean(true);
+}
+
 }  // namespace
 
-std::string encode_ok_header(const RequestId& id) {
+std::string encode_ok_header(const RequestId& id, Replies replies) {
   std::string out;
   Packer packer(out);
-  begin_reply(packer, id, Errc::kOk, 0);
+  begin_reply(packer, id, Errc::kOk, replies == Replies::kMore ? 1 : 0);
+  pack_more(packer, replies);
   return out;
 }
 
-std::string encode_confirmed_header(const RequestId& id, Confirmation confirmed) {
+std::string encode_confirmed_header(const RequestId& id, Confirmation confirmed, Replies replies) {
   std::string out;
   Packer packer(out);
-  begin_reply(packer, id, Errc::kOk, 1);
+  begin_reply(packer, id, Errc::kOk, replies == Replies::kMore ? 2 : 1);
   packer.text("confirmed");
   packer.text(confirmation_name(confirmed));
+  pack_more(packer, replies);
   return out;
 }
 
@@ -370,6 +411,9 @@ Result<ReplyHeader> decode_reply_header(std::string_view bytes, MsgpackReader& r
   }
   if (const msgpack::object* retry = find_key(*object, "retry")) {
     out.retry = retry->type == msgpack::type::BOOLEAN && retry->via.boolean;
+  }
+  if (const msgpack::object* more = find_key(*object, "more")) {
+    out.more = more->type == msgpack::type::BOOLEAN && more->via.boolean;
   }
   if (const msgpack::object* confirmed = find_key(*object, "confirmed")) {
     out.confirmed = confirmation_from_name(as_text(*confirmed).value_or(""));

@@ -34,6 +34,8 @@ enum class Op : std::uint8_t {
   kQueueStats,
   kQueueRedrive,
   kHeartbeat,
+  kSubscribe,
+  kUnsubscribe,
 };
 
 std::string_view op_name(Op op);
@@ -52,17 +54,20 @@ enum class NackKind : std::uint8_t {
 struct RequestHeader {
   Op op = Op::kPing;
   RequestId id;
-  std::string_view queue;                  // set for every op but hello, ping and queue.list
-  std::string_view producer;               // send: empty when the producer is anonymous
-  Sequence sequence;                       // send: of the first message; set when producer is
-  std::uint64_t max = 0;                   // receive, browse: messages, 1 to 1,000; queue.list: names. 0: not given
-  std::uint64_t max_bytes = 0;             // receive, browse: sum of bodies; 0: not given
-  std::optional<DurationMs> wait_ms;       // receive: how long to wait for the first message
-  std::optional<DurationMs> lease_ms;      // receive, extend
-  std::optional<DurationMs> delay_ms;      // nack: until the messages are ready again
-  bool ack_on_delivery = false;            // receive: what is handed out is acked before it leaves
-  std::string_view attempt;                // receive: a repeat with the same one gets the same messages; empty: none
-  std::string_view consumer;               // receive, ack, nack, extend, heartbeat: who asks; empty: nobody is named
+  std::string_view queue;               // set for every op but hello, ping and queue.list
+  std::string_view producer;            // send: empty when the producer is anonymous
+  Sequence sequence;                    // send: of the first message; set when producer is
+  std::uint64_t max = 0;                // receive, browse: messages, 1 to 1,000; queue.list: names. 0: not given
+  std::uint64_t max_bytes = 0;          // receive, browse: sum of bodies; 0: not given
+  std::optional<DurationMs> wait_ms;    // receive: how long to wait for the first message; subscribe: how long it lasts
+  std::string_view subscription;        // subscribe, unsubscribe: its name
+  std::optional<std::uint64_t> credit;  // subscribe: messages that may be unsettled
+  std::uint64_t credit_bytes = 0;       // subscribe: bytes of them; 0: not given
+  std::optional<DurationMs> lease_ms;   // receive, extend
+  std::optional<DurationMs> delay_ms;   // nack: until the messages are ready again
+  bool ack_on_delivery = false;         // receive: what is handed out is acked before it leaves
+  std::string_view attempt;             // receive: a repeat with the same one gets the same messages; empty: none
+  std::string_view consumer;            // receive, ack, nack, extend, heartbeat: who asks; empty: nobody is named
   std::optional<DurationMs> heartbeat_ms;  // receive, heartbeat: the consumer is silent for no longer
   NackKind kind = NackKind::kFailed;       // nack
   std::string_view reason;                 // nack: for people; empty: none
@@ -86,11 +91,15 @@ struct ReplyHeader {
   std::string message;                    // for an error: what failed, on what, what to try
   bool retry = false;                     // may the same request succeed later?
   std::optional<Confirmation> confirmed;  // of what is durable now
+  bool more = false;                      // further replies to the same request follow
 };
 
+// May a reply be followed by others?
+enum class Replies : std::uint8_t { kLast, kMore };
+
 std::string encode_reply_header(const RequestId& id, const Error& error);
-std::string encode_ok_header(const RequestId& id);
-std::string encode_confirmed_header(const RequestId& id, Confirmation confirmed);
+std::string encode_ok_header(const RequestId& id, Replies replies = Replies::kLast);
+std::string encode_confirmed_header(const RequestId& id, Confirmation confirmed, Replies replies = Replies::kLast);
 // Unknown codes, of a newer broker, are read as internal, with the code's name in the message.
 Result<ReplyHeader> decode_reply_header(std::string_view bytes, MsgpackReader& reader);
 

@@ -33,7 +33,13 @@ inline constexpr std::int64_t kDedupWindowMsMax = 7 * 24 * 3600 * 1000LL;
 inline constexpr std::size_t kDepthMax = 8;                          // nesting of msgpack values
 inline constexpr std::uint64_t kNumberMax = std::uint64_t{1} << 53;  // JavaScript's last exact integer
 
-inline constexpr std::int64_t kWaitMsMax = 60'000;  // receive: wait_ms
+inline constexpr std::int64_t kWaitMsMax = 60'000;         // receive, subscribe: wait_ms
+inline constexpr std::int64_t kSubscriptionMsMin = 1'000;  // subscribe: wait_ms
+inline constexpr std::int64_t kSubscriptionMsDefault = 30'000;
+inline constexpr std::uint64_t kCreditDefault = 100;  // subscribe: credit, messages
+inline constexpr std::uint64_t kCreditMax = 10'000;
+inline constexpr std::uint64_t kCreditBytesDefault = 8 * 1024 * 1024;
+inline constexpr std::uint64_t kCreditBytesMax = 64 * 1024 * 1024;  // what a client may leave unread
 inline constexpr std::int64_t kLeaseMsDefault = 30'000;
 inline constexpr std::int64_t kLeaseMsMin = 100;
 inline constexpr std::int64_t kLeaseMsMax = 12 * 3600 * 1000;

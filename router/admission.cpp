@@ -64,7 +64,7 @@ Error Admission::denied(std::string_view what) const {
 Decision Admission::decide_for_queue(const RequestHeader& header) {
   const QueueInfo* queue = catalog_.find_queue(header.queue);
   if (queue == nullptr) {
-    const bool first_use = header.op == Op::kSend || header.op == Op::kReceive;
+    const bool first_use = header.op == Op::kSend || header.op == Op::kReceive || header.op == Op::kSubscribe;
     if (first_use && settings_.auto_create) return CreateFirst{std::string(header.queue)};
     // Only who brings or wants messages is helped by an empty queue.
     if (first_use) return no_such_queue(header.queue, "create it first: dmq queue create " + std::string(header.queue));

@@ -38,7 +38,9 @@ std::string random_name() {
 SocketLimits client_limits() { return {kPipeMessagesMax, kFrameBytesMax}; }
 
 // Is it answered with messages?
-bool asks_for_messages(const RequestHeader& header) { return header.op == Op::kReceive || header.op == Op::kBrowse; }
+bool asks_for_messages(const RequestHeader& header) {
+  return header.op == Op::kReceive || header.op == Op::kSubscribe || header.op == Op::kBrowse;
+}
 
 std::size_t asked_bytes(const RequestHeader& header) {
   if (!asks_for_messages(header)) return 0;
@@ -186,8 +188,9 @@ bool Router::has_room_for_reply(const Client& client) const {
 
 void Router::forward(Incoming request, const Route& route) {
   WorkerEnd& worker = worker_at(route.endpoint);
-  const bool receive = header_.op == Op::kReceive;
-  const std::size_t bytes = receive ? 0 : request.bytes();  // a receive may wait, and its bytes are with the worker
+  // These may wait, or have more than one reply; their bytes are with the worker.
+  const bool waits = header_.op == Op::kReceive || header_.op == Op::kSubscribe;
+  const std::size_t bytes = waits ? 0 : request.bytes();
   if (!worker.under_way.has_room(bytes)) {
     return hold_again(std::move(request),
                       "the worker that has this queue is busy: too many bytes are on their way to it");
@@ -199,7 +202,7 @@ void Router::forward(Incoming request, const Route& route) {
   envelope.partition = route.partition;
   envelope.epoch = route.epoch;
   envelope.queue = route.queue;
-  envelope.position = receive ? BytesUnderWay::kNoPosition : worker.under_way.position_behind(bytes);
+  envelope.position = waits ? BytesUnderWay::kNoPosition : worker.under_way.position_behind(bytes);
   envelope.client = request.client.routing_id;
   std::vector<zmq::message_t> frames;
   frames.reserve(3);

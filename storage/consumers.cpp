@@ -26,6 +26,12 @@ Result<void> Consumers::heard(const QueuePlace& queue, std::string_view name, st
   return {};
 }
 
+void Consumers::reached(const QueuePlace& queue, std::string_view name, TimeMs now) {
+  const auto known = known_.find({queue, std::string(name)});
+  if (known == known_.end() || !known->second.silence) return;
+  set_deadline(known->first, known->second, std::max(known->second.deadline, now + *known->second.silence));
+}
+
 void Consumers::took(const QueuePlace& queue, std::string_view name, const std::vector<GivenLease>& leases, TimeMs now,
                      DurationMs lease, const Lasts& lasts) {
   const auto known = known_.find({queue, std::string(name)});

@@ -27,6 +27,8 @@ class Consumers {
   // A sign of life, that holds until then. `silence`: at most so long from there to the next; none: as it said before.
   // Errors: unavailable: too many.
   Result<void> heard(const QueuePlace& queue, std::string_view name, std::optional<DurationMs> silence, TimeMs until);
+  // What it got leaves for it now, which is as good as a sign.
+  void reached(const QueuePlace& queue, std::string_view name, TimeMs now);
   // It got these now, for so long; `lasts` tells of those before. REQUIRES: it was heard.
   void took(const QueuePlace& queue, std::string_view name, const std::vector<GivenLease>& leases, TimeMs now,
             DurationMs lease, const Lasts& lasts);

@@ -106,6 +106,12 @@ bool Service::handle(const Request& request, const Now& now, Turn& turn, Outbox&
     case Op::kReceive:
       receive(call);
       break;
+    case Op::kSubscribe:
+      subscribe(call);
+      break;
+    case Op::kUnsubscribe:
+      unsubscribe(call);
+      break;
     case Op::kAck:
     case Op::kNack:
       settle(call);
@@ -241,14 +247,13 @@ void Service::describe(const Call& call) {
 QueueStatus Service::status_of(const Call& call) const {
   const Queue* queue = call.partition.find_queue(call.queue);
   const QueueCounts counts = queue == nullptr ? QueueCounts{} : queue->counts();
-  const auto waiting = parked_.find(call.key());
   return {worker_name_,
           counts.ready,
           counts.leased,
           counts.delayed,
           counts.dead,
           counts.bytes,
-          waiting == parked_.end() ? 0 : waiting->second.size()};
+          receivers_.waiting(call.key())};
 }
 
 // --- the outcome of a turn ----------------------------------------------------------------------------------------
@@ -296,7 +301,7 @@ void Service::advance(Partition& partition, const Now& now, Turn& turn, Outbox& 
   if (!applied.replaced.empty()) take_out_replaced(partition, applied.replaced, now, turn, out);
   release(partition, now, out);
   if (applied.delivers_now) {
-    serve_all_parked(partition.id(), now, out);
+    serve_all(partition.id(), now, out);
     for (const auto& [id, queue] : partition.queues()) {
       watch({partition.id(), id}, queue);
       send_leaving({partition.id(), id}, now, turn, out);
@@ -314,7 +319,7 @@ void Service::advance(Partition& partition, const Now& now, Turn& turn, Outbox& 
       continue;
     }
     if (!partition.replica().leads()) continue;
-    serve_parked(key, now, out);
+    serve(key, now, out);
     if (const Queue* there = find_queue(key)) watch(key, *there);
     send_leaving(key, now, turn, out);
   }
@@ -333,6 +338,8 @@ void Service::let_go(PendingReply& reply, const Now& now, Outbox& out) {
     reply.error = leader_changed();
     reply.payload.clear();
   }
+  // Until then it could not know of its messages.
+  if (!reply.consumer.empty()) consumers_.reached({reply.partition, reply.counted.queue}, reply.consumer, now.steady);
   if (reply.counted.messages > 0)
     count({reply.partition, reply.counted.queue}, reply.counted.kind, reply.counted.messages, now);
   std::string header = reply.header();
@@ -401,7 +408,7 @@ void Service::tick(const Now& now, Turn& turn, Outbox& out) {
   give_back_undelivered(now, turn);
   hear_own(now, turn, out);
   if (now.steady >= transfers_due_) tick_transfers(now, turn, out);
-  expire_parked(now, out);
+  tell_end(receivers_.take_ended(now.steady), out);
   if (now.steady >= producers_due_) forget_producers(now, turn);
   if (!deleted_.empty() && now.steady >= drops_due_) drop_deleted(now, turn);
   remove_dropped(turn.effects);
@@ -458,7 +465,7 @@ std::optional<TimeMs> Service::next_deadline() const {
   if (!ways_.empty()) sooner(transfers_due_);
   if (!watch_.empty()) sooner(watch_.begin()->first);
   if (const auto due = scrub_.due()) sooner(*due);
-  if (!parked_until_.empty()) sooner(std::get<TimeMs>(*parked_until_.begin()));
+  if (const auto ends = receivers_.next_deadline()) sooner(*ends);
   if (const auto silent = consumers_.next_deadline()) sooner(*silent);
   if (!replicated_.empty()) sooner(replicas_due_);
   return next;

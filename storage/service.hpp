@@ -8,7 +8,6 @@
 #include <set>
 #include <string>
 #include <string_view>
-#include <tuple>
 #include <vector>
 
 #include "protocol/catalog.hpp"
@@ -20,6 +19,7 @@
 #include "storage/partition.hpp"
 #include "storage/queue_meter.hpp"
 #include "storage/range_comparison.hpp"
+#include "storage/receivers.hpp"
 #include "storage/record_source.hpp"
 #include "storage/scrub.hpp"
 #include "storage/turn.hpp"
@@ -28,7 +28,7 @@ namespace dmq {
 
 struct ServiceLimits {
   std::uint64_t store_bytes = std::uint64_t{16} << 30;  // sends beyond it are refused; acks are not
-  std::size_t parked_max = 10'000;                      // receives that wait for a message
+  std::size_t receivers_max = 10'000;                   // receives that wait for a message, and subscriptions
   DurationMs producer_idle{3600 * 1000};                // then a producer's sequence is forgotten
   std::uint64_t scrub_bytes_per_s = 0;                  // read to find damage; 0: none
   DurationMs scrub_every{3600 * 1000};                  // from the begin of one round to the next
@@ -60,8 +60,10 @@ class Service {
   // One request. What must be durable first goes into `turn`, with its reply; other replies are in `out`.
   // False: not for this worker; hand it back.
   bool handle(const Request& request, const Now& now, Turn& turn, Outbox& out);
-  // A receive's reply that found no client: its messages are ready again, uncounted.
-  void undeliverable(const Envelope& envelope, std::string_view payload, const Now& now, Outbox& out);
+  // A reply with messages that found no client: they are ready again, uncounted, and the client's subscriptions to
+  // this queue are over. `router`: which one said so, or did not answer.
+  void undeliverable(std::string_view router, const Envelope& envelope, std::string_view payload, const Now& now,
+                     Outbox& out);
 
   // From another replica, with the records that go with it. True: `turn` has views into `records` now.
   bool handle_peer(const PeerMessage& message, std::string_view records, const Now& now, Turn& turn, Outbox& out);
@@ -88,37 +90,26 @@ class Service {
   // When tick has something to do, on the steady clock; it may be early, never late.
   std::optional<TimeMs> next_deadline() const;
 
-  // The worker ends: every waiting receive is answered, with nothing.
-  void unpark_all(Outbox& out);
+  // The worker ends: every waiting receive is answered, with nothing, and subscriptions are over.
+  void end_receivers(Outbox& out);
 
   std::uint64_t stored() const { return stored_; }
   Partition& partition(PartitionId id);
   const std::map<PartitionId, Partition>& partitions() const { return partitions_; }
 
  private:
-  // A receive that waits for a message.
-  struct Parked {
-    ReplyTo to;
-    RequestId id;
-    std::uint64_t max;
-    std::uint64_t max_bytes;
-    DurationMs lease;
-    TimeMs until;
-    bool ack_on_delivery = false;
-    std::string attempt;   // empty: none
-    std::string consumer;  // empty: not named
-  };
   // Messages that leave when it is committed that they do.
   struct HandedOver {
     QueuePlace from;
     ReplyTo to;
     RequestId id;
+    std::string consumer;
+    Replies replies;
     std::string payload;
     Epoch epoch;
     Acks acks;
     Leases leases;
   };
-  using Ticket = std::uint64_t;  // receives are served in the order of their tickets
   // One request on its way through the handlers.
   struct Call {
     const Request& request;
@@ -165,26 +156,31 @@ class Service {
 
   // service_delivery.cpp
   void receive(const Call& call);
-  void park(const Call& call, const Parked& parked);
-  // Leases up to `parked.max` messages; the payload of the reply, empty when nothing is ready.
-  std::string deliver(const QueuePlace& key, const Parked& parked, const Now& now, Outbox& out);
+  void subscribe(const Call& call);
+  void unsubscribe(const Call& call);
+  // Leases as many messages as it may have now; the payload of the reply, empty when nothing is ready.
+  std::string deliver(const QueuePlace& key, Receiver& receiver, const Now& now, Outbox& out);
   // What is ready by now goes to those who wait before anybody else sees it.
   void wake(const QueuePlace& key, Queue& queue, const Now& now, Outbox& out);
-  void hand_out(const QueuePlace& key, const Parked& wish, std::string payload, Outbox& out);
+  void hand_out(const QueuePlace& key, const Receiver& receiver, std::string payload, Outbox& out);
   bool repeat_attempt(const Call& call);
-  void unpark_attempt(const Call& call);
+  void end_attempt(const Call& call);
   void log_handed_over(const Now& now, Turn& turn, Outbox& out);
   void log_one(HandedOver&& handed, const Now& now, Turn& turn, Outbox& out);
   void give_back_undelivered(const Now& now, Turn& turn);
-  std::uint64_t may_lease(const QueuePlace& key, const Queue& queue, const Parked& wish);
-  bool has_all_it_may(const QueuePlace& key, const Parked& wish);
+  struct Share {
+    std::uint64_t messages;
+    std::uint64_t bytes;
+  };
+  Share may_lease(const QueuePlace& key, const Queue& queue, Receiver& receiver);
+  bool has_all_it_may(const QueuePlace& key, Receiver& receiver);
   static Consumers::Lasts lasts(const Queue& queue);
   void end_silent(const Now& now);
   Result<void> hear_consumer(const Call& call);
-  void serve_parked(const QueuePlace& key, const Now& now, Outbox& out);
-  void serve_all_parked(PartitionId partition, const Now& now, Outbox& out);
-  void unpark(PartitionId partition, Outbox& out);
-  void expire_parked(const Now& now, Outbox& out);
+  void serve(const QueuePlace& key, const Now& now, Outbox& out);
+  void serve_all(PartitionId partition, const Now& now, Outbox& out);
+  void end_receivers(PartitionId partition, Outbox& out);
+  static void tell_end(std::vector<Receiver> receivers, Outbox& out);
 
   // service_settle.cpp
   void settle(const Call& call);
@@ -295,10 +291,8 @@ class Service {
   std::map<PartitionId, Partition> partitions_;
   TimeMs lease_until_{INT64_MAX};
   std::set<PartitionId> replicated_;  // those that other workers hold too
-  std::map<QueuePlace, std::map<Ticket, Parked>> parked_;
-  std::set<std::tuple<TimeMs, QueuePlace, Ticket>> parked_until_;
+  Receivers receivers_;
   TimeMs replicas_due_;  // none of them has a deadline before; it may be early, never late
-  Ticket next_ticket_ = 1;
   struct Metered {
     Now since;
     QueueMeter meter;

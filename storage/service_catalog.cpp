@@ -14,7 +14,7 @@ constexpr DurationMs kDropEvery{1000};
 Result<void> Service::follow_catalog(SessionId session, const CatalogChange* change, const Now& now, Turn& turn,
                                      Outbox& out) {
   if (const auto* queue = change == nullptr ? nullptr : std::get_if<QueueInfo>(change)) {
-    serve_parked({queue->partition, queue->id}, now, out);  // it may be resumed
+    serve({queue->partition, queue->id}, now, out);  // it may be resumed
     return {};
   }
   if (change != nullptr && std::holds_alternative<QueueDeleted>(*change)) {
@@ -24,7 +24,7 @@ Result<void> Service::follow_catalog(SessionId session, const CatalogChange* cha
   }
   if (change == nullptr) {
     for (const QueueId id : catalog_.deleted()) note_deleted(id, out);
-    for (const auto& [id, partition] : partitions_) serve_all_parked(id, now, out);
+    for (const auto& [id, partition] : partitions_) serve_all(id, now, out);
   }
   return follow_partitions(session, now, turn, out);
 }
@@ -86,7 +86,7 @@ void Service::stop_leading(Partition& partition, Outbox& out) {
   partition.taken().clear();
   if (!partition.replica().leads()) {
     partition.resign();
-    unpark(partition.id(), out);
+    end_receivers(partition.id(), out);
   }
   if (partition.replica().alone()) return;
   for (PendingReply& reply : partition.waiting()) {
@@ -101,14 +101,10 @@ void Service::note_deleted(QueueId queue, Outbox& out) {
     const QueuePlace key{id, queue};
     meters_.erase(key);
     if (core.has(queue)) deleted_.insert(key);
-    const auto waiting = parked_.find(key);
-    if (waiting == parked_.end()) continue;
-    for (const auto& [ticket, parked] : waiting->second) {
+    for (Receiver& each : receivers_.take_all(key)) {
       out.replies.push_back(
-          {parked.to, encode_reply_header(parked.id, {Errc::kNoSuchQueue, "the queue was deleted"}), {}});
-      parked_until_.erase({parked.until, key, ticket});
+          {std::move(each.to), encode_reply_header(each.id, {Errc::kNoSuchQueue, "the queue was deleted"}), {}});
     }
-    parked_.erase(waiting);
   }
 }
 

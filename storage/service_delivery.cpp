@@ -8,7 +8,16 @@
 namespace dmq {
 namespace {
 
-constexpr std::size_t kDeliveryOverhead = 128;  // of one message in a receive reply
+constexpr std::size_t kDeliveryOverhead = 128;   // of one message in a receive reply
+constexpr std::uint64_t kPushMessagesMax = 100;  // to one subscription, before the next one has its turn
+
+Error too_many_receivers() {
+  return {Errc::kUnavailable, "too many receives and subscriptions wait here; try again, or have fewer of them"};
+}
+
+auto is_subscription(std::string_view name) {
+  return [name](const Receiver& each) { return each.subscription == name; };
+}
 
 void write_delivery(DeliveryWriter& writer, const QueuePlace& key, Lsn lsn, const Queue& queue, const Lease& lease,
                     const RecordView& record) {
@@ -31,24 +40,62 @@ void write_delivery(DeliveryWriter& writer, const QueuePlace& key, Lsn lsn, cons
 }  // namespace
 
 void Service::receive(const Call& call) {
-  const Parked wish{call.request.to,
-                    header_.id,
-                    header_.max == 0 ? 1 : header_.max,
-                    header_.max_bytes == 0 ? kReceiveBytesDefault : header_.max_bytes,
-                    header_.lease_ms.value_or(settings_of(call.queue).lease_ms),
-                    call.now.steady + header_.wait_ms.value_or(DurationMs{0}),
-                    header_.ack_on_delivery,
-                    std::string(header_.attempt),
-                    std::string(header_.consumer)};
+  Receiver wish;
+  wish.to = call.request.to;
+  wish.id = header_.id;
+  wish.max = header_.max == 0 ? 1 : header_.max;
+  wish.max_bytes = header_.max_bytes == 0 ? kReceiveBytesDefault : header_.max_bytes;
+  wish.lease = header_.lease_ms.value_or(settings_of(call.queue).lease_ms);
+  wish.until = call.now.steady + header_.wait_ms.value_or(DurationMs{0});
+  wish.ack_on_delivery = header_.ack_on_delivery;
+  wish.attempt = header_.attempt;
+  wish.consumer = header_.consumer;
   if (Queue* const queue = call.partition.find_queue(call.queue)) wake(call.key(), *queue, call.now, call.out);
   if (!wish.attempt.empty()) {
     if (repeat_attempt(call)) return;
-    unpark_attempt(call);
+    end_attempt(call);
   }
   std::string payload = deliver(call.key(), wish, call.now, call.out);
   if (!payload.empty()) return hand_out(call.key(), wish, std::move(payload), call.out);
   if (wish.until <= call.now.steady) return answer(call, DeliveryWriter(8).finish());
-  park(call, wish);
+  if (receivers_.size() >= limits_.receivers_max) return refuse(call, too_many_receivers());
+  receivers_.add(call.key(), std::move(wish));
+}
+
+// Answered at once, whatever there is, so that the client knows that it is subscribed.
+void Service::subscribe(const Call& call) {
+  if (call.request.envelope.delimiter) {
+    return refuse(call, {Errc::kInvalidArgument,
+                         "a subscription has many replies: it needs a DEALER socket, and no delimiter frame"});
+  }
+  Receiver receiver;
+  receiver.to = call.request.to;
+  receiver.id = header_.id;
+  receiver.max = header_.credit.value_or(kCreditDefault);
+  receiver.max_bytes = header_.credit_bytes == 0 ? kCreditBytesDefault : header_.credit_bytes;
+  receiver.lease = header_.lease_ms.value_or(settings_of(call.queue).lease_ms);
+  receiver.until = call.now.steady + header_.wait_ms.value_or(DurationMs{kSubscriptionMsDefault});
+  receiver.consumer = header_.consumer;
+  receiver.subscription = header_.subscription;
+  auto before = receivers_.take(call.key(), is_subscription(header_.subscription));
+  if (before) {
+    receiver.held = std::move(before->held);
+    if (before->id != receiver.id) tell_end({std::move(*before)}, call.out);
+  } else if (receivers_.size() >= limits_.receivers_max) {
+    return refuse(call, too_many_receivers());
+  }
+  if (Queue* const queue = call.partition.find_queue(call.queue)) wake(call.key(), *queue, call.now, call.out);
+  std::string payload = deliver(call.key(), receiver, call.now, call.out);
+  hand_out(call.key(), receiver, payload.empty() ? DeliveryWriter(8).finish() : std::move(payload), call.out);
+  receivers_.add(call.key(), std::move(receiver));
+  serve(call.key(), call.now, call.out);
+}
+
+// What it holds stays with the client.
+void Service::unsubscribe(const Call& call) {
+  if (auto ended = receivers_.take(call.key(), is_subscription(header_.subscription)))
+    tell_end({std::move(*ended)}, call.out);
+  answer(call, {});
 }
 
 // What an earlier receive with this attempt id got, as far as its leases last. False: it got nothing, or all is over.
@@ -57,70 +104,59 @@ bool Service::repeat_attempt(const Call& call) {
   const Queue* const queue = call.partition.find_queue(call.queue);
   if (got == nullptr || queue == nullptr || !may_deliver(call.partition, call.now)) return false;
   DeliveryWriter writer(8);
-  bool keyed = false;
   for (const auto& [lsn, id] : *got) {
     const Lease* const lease = queue->lease(lsn, id);
     if (lease == nullptr) continue;
     const auto record = records_.read({call.partition.id(), lsn});
     if (!record) continue;
-    keyed = keyed || record->header.key.value != 0;
+    // Until its lease is committed nobody has it; and then what is behind that in the log may have removed it.
+    if (record->header.key.value != 0 && !queue->is_logged(lsn, id)) {
+      refuse(call, {Errc::kUnavailable, "the messages of this attempt are not committed to it yet; try again"});
+      return true;
+    }
     write_delivery(writer, call.key(), lsn, *queue, *lease, *record);
   }
   if (writer.count() == 0) return false;
-  if (!keyed) {
-    answer(call, writer.finish());
-    return true;
-  }
-  answer_later(call, writer.finish());  // perhaps the leases are not committed yet
-  call.turn.replies.back().confirm = Confirmation::kInSync;
-  call.turn.replies.back().hands_out = true;
+  answer(call, writer.finish());
   return true;
 }
 
 // The client has given up the receive that still waits under this attempt id.
-void Service::unpark_attempt(const Call& call) {
-  const auto waiting = parked_.find(call.key());
-  if (waiting == parked_.end()) return;
-  const auto same = [this](const auto& each) { return each.second.attempt == header_.attempt; };
-  const auto parked = std::find_if(waiting->second.begin(), waiting->second.end(), same);
-  if (parked == waiting->second.end()) return;
-  call.out.replies.push_back({parked->second.to, encode_ok_header(parked->second.id), DeliveryWriter(8).finish()});
-  parked_until_.erase({parked->second.until, call.key(), parked->first});
-  waiting->second.erase(parked);
-  if (waiting->second.empty()) parked_.erase(waiting);
-}
-
-void Service::park(const Call& call, const Parked& parked) {
-  if (parked_until_.size() >= limits_.parked_max) {
-    return refuse(call, {Errc::kUnavailable, "too many receives wait here; try again, or wait in fewer of them"});
-  }
-  const Ticket ticket = next_ticket_++;
-  parked_until_.emplace(parked.until, call.key(), ticket);
-  parked_[call.key()].emplace(ticket, parked);
+void Service::end_attempt(const Call& call) {
+  const auto same = [this](const Receiver& each) { return each.attempt == header_.attempt; };
+  if (auto given_up = receivers_.take(call.key(), same)) tell_end({std::move(*given_up)}, call.out);
 }
 
 Consumers::Lasts Service::lasts(const Queue& queue) {
   return [&queue](const GivenLease& lease) { return queue.lease(lease.lsn, lease.id) != nullptr; };
 }
 
-// How many more of so many may be leased at the same time.
-std::uint64_t Service::may_lease(const QueuePlace& key, const Queue& queue, const Parked& wish) {
+// How much more may be leased to it at the same time, in one reply.
+Service::Share Service::may_lease(const QueuePlace& key, const Queue& queue, Receiver& receiver) {
   const QueueLimits& limits = settings_of(key.queue).limits;
-  std::uint64_t most = wish.max;
-  const auto bound = [&most](std::uint64_t limit, std::uint64_t leased) {
-    if (limit != 0) most = leased >= limit ? 0 : std::min(most, limit - leased);
+  Share share{receiver.max, receiver.max_bytes};
+  if (receiver.is_subscription()) {
+    const Receiver::Unsettled has = receiver.unsettled(queue);
+    if (has.messages >= receiver.max || has.bytes >= receiver.max_bytes) return {};
+    share = {std::min(receiver.max - has.messages, kPushMessagesMax),
+             std::min<std::uint64_t>(receiver.max_bytes - has.bytes, kReceiveBytesDefault)};
+  }
+  const auto bound = [&share](std::uint64_t limit, std::uint64_t leased) {
+    if (limit != 0) share.messages = leased >= limit ? 0 : std::min(share.messages, limit - leased);
   };
   bound(limits.leased, queue.counts().leased);
-  if (limits.leased_by_one != 0 && !wish.consumer.empty())
-    bound(limits.leased_by_one, consumers_.holds(key, wish.consumer, lasts(queue)));
-  return most;
+  if (limits.leased_by_one != 0 && !receiver.consumer.empty())
+    bound(limits.leased_by_one, consumers_.holds(key, receiver.consumer, lasts(queue)));
+  return share;
 }
 
 // Then it is not its turn, but that of whoever waits behind it.
-bool Service::has_all_it_may(const QueuePlace& key, const Parked& wish) {
+bool Service::has_all_it_may(const QueuePlace& key, Receiver& receiver) {
+  const Queue* const queue = find_queue(key);
+  if (queue == nullptr) return false;
+  if (receiver.has_all(*queue)) return true;
   const std::uint64_t limit = settings_of(key.queue).limits.leased_by_one;
-  const Queue* const queue = limit == 0 || wish.consumer.empty() ? nullptr : find_queue(key);
-  return queue != nullptr && consumers_.holds(key, wish.consumer, lasts(*queue)) >= limit;
+  return limit != 0 && !receiver.consumer.empty() && consumers_.holds(key, receiver.consumer, lasts(*queue)) >= limit;
 }
 
 // What a consumer held that is silent for longer than it said is as good as its lease's end.
@@ -137,7 +173,7 @@ void Service::end_silent(const Now& now) {
   }
 }
 
-std::string Service::deliver(const QueuePlace& key, const Parked& wish, const Now& now, Outbox& out) {
+std::string Service::deliver(const QueuePlace& key, Receiver& wish, const Now& now, Outbox& out) {
   Queue* const queue = find_queue(key);
   if (queue == nullptr) return {};
   queue->wake(now.steady);
@@ -151,11 +187,12 @@ std::string Service::deliver(const QueuePlace& key, const Parked& wish, const No
   std::optional<DeliveryWriter> writer;
   std::uint64_t bytes = 0;
   std::vector<GivenLease> got;
-  const bool named = !wish.ack_on_delivery && (!wish.attempt.empty() || !wish.consumer.empty());
+  const bool named =
+      !wish.ack_on_delivery && (!wish.attempt.empty() || !wish.consumer.empty() || wish.is_subscription());
   handed_over_acks_.clear();
   handed_over_leases_.clear();
-  const std::uint64_t most = may_lease(key, *queue, wish);
-  for (std::uint64_t count = 0; count < most && queue->has_ready();) {
+  const Share share = may_lease(key, *queue, wish);
+  for (std::uint64_t count = 0; count < share.messages && queue->has_ready();) {
     const Lsn lsn = *queue->first_ready();
     const auto record = records_.read({key.partition, lsn});
     if (!record && record.error().code == Errc::kUnavailable) break;
@@ -171,12 +208,12 @@ std::string Service::deliver(const QueuePlace& key, const Parked& wish, const No
     // A reply with keys waits until it is committed, and leases without one begin at once.
     if (count > 0 && !wish.ack_on_delivery && keyed == handed_over_leases_.empty()) break;
     const std::size_t body = record->body.size();
-    if (count > 0 && bytes + body > wish.max_bytes) break;
+    if (count > 0 && bytes + body > share.bytes) break;
     if (!writer) {
       const std::uint64_t likely =
-          std::min(wish.max, queue->counts().ready) * (body + record->attributes.size() + kDeliveryOverhead);
+          std::min(share.messages, queue->counts().ready) * (body + record->attributes.size() + kDeliveryOverhead);
       writer.emplace(std::min<std::uint64_t>(
-          likely, std::max<std::uint64_t>(wish.max_bytes, body) + wish.max * kDeliveryOverhead));
+          likely, std::max<std::uint64_t>(share.bytes, body) + share.messages * kDeliveryOverhead));
     }
     const Lease lease = queue->lease_first(partition.epoch(), now.steady + wish.lease,
                                            static_cast<std::uint32_t>(record_bytes(record->header)), now.wall);
@@ -194,6 +231,7 @@ std::string Service::deliver(const QueuePlace& key, const Parked& wish, const No
   if (!writer) return {};
   if (!got.empty() && !wish.consumer.empty())
     consumers_.took(key, wish.consumer, got, now.steady, wish.lease, lasts(*queue));
+  if (wish.is_subscription()) wish.held.insert(wish.held.end(), got.begin(), got.end());
   if (!got.empty() && !wish.attempt.empty()) attempts_.put(key, wish.attempt, std::move(got), now.steady + wish.lease);
   count(key, Traffic::kDelivered, writer->count(), now);
   watch(key, *queue);
@@ -201,15 +239,16 @@ std::string Service::deliver(const QueuePlace& key, const Parked& wish, const No
 }
 
 void Service::wake(const QueuePlace& key, Queue& queue, const Now& now, Outbox& out) {
-  if (queue.wake(now.steady)) serve_parked(key, now, out);
+  if (queue.wake(now.steady)) serve(key, now, out);
 }
 
-void Service::hand_out(const QueuePlace& key, const Parked& wish, std::string payload, Outbox& out) {
+void Service::hand_out(const QueuePlace& key, const Receiver& receiver, std::string payload, Outbox& out) {
   if (handed_over_acks_.empty() && handed_over_leases_.empty()) {
-    out.replies.push_back({wish.to, encode_ok_header(wish.id), std::move(payload)});
+    out.replies.push_back({receiver.to, encode_ok_header(receiver.id, receiver.replies()), std::move(payload)});
   } else {
-    handed_over_.push_back({key, wish.to, wish.id, std::move(payload), partitions_.at(key.partition).epoch(),
-                            std::exchange(handed_over_acks_, {}), std::exchange(handed_over_leases_, {})});
+    handed_over_.push_back({key, receiver.to, receiver.id, receiver.consumer, receiver.replies(), std::move(payload),
+                            partitions_.at(key.partition).epoch(), std::exchange(handed_over_acks_, {}),
+                            std::exchange(handed_over_leases_, {})});
   }
 }
 
@@ -243,6 +282,9 @@ void Service::log_one(HandedOver&& handed, const Now& now, Turn& turn, Outbox& o
   turn.replies.push_back({std::move(handed.to), handed.id, std::move(handed.payload), partition.id(), handed.epoch,
                           partition.replica().end(), confirm});
   turn.replies.back().hands_out = hands_out;
+  turn.replies.back().replies = handed.replies;
+  turn.replies.back().consumer = std::move(handed.consumer);
+  turn.replies.back().counted.queue = handed.from.queue;
 }
 
 // Leases in the log whose message reached nobody: that they end is to be in the log too.
@@ -256,84 +298,68 @@ void Service::give_back_undelivered(const Now& now, Turn& turn) {
   }
 }
 
-void Service::serve_parked(const QueuePlace& key, const Now& now, Outbox& out) {
-  const auto waiting = parked_.find(key);
-  if (waiting == parked_.end()) return;
-  for (auto next = waiting->second.begin(); next != waiting->second.end();) {
+// In turn: a receive leaves, and a subscription goes behind the others until its credit is used up.
+void Service::serve(const QueuePlace& key, const Now& now, Outbox& out) {
+  Receivers::Line* const line = receivers_.line(key);
+  Queue* const queue = line == nullptr ? nullptr : find_queue(key);
+  if (queue == nullptr) return;
+  queue->wake(now.steady);
+  for (auto next = line->begin(); next != line->end() && queue->has_ready();) {
     if (has_all_it_may(key, next->second)) {
       ++next;
       continue;
     }
     std::string payload = deliver(key, next->second, now, out);
-    if (payload.empty()) return;
+    if (payload.empty()) break;
     hand_out(key, next->second, std::move(payload), out);
-    parked_until_.erase({next->second.until, key, next->first});
-    next = waiting->second.erase(next);
+    next = next->second.is_subscription() ? receivers_.to_back(key, next) : receivers_.remove(key, next);
   }
-  if (!waiting->second.empty()) return;
-  parked_.erase(waiting);
+  receivers_.drop_empty(key);
 }
 
-void Service::undeliverable(const Envelope& envelope, std::string_view payload, const Now& now, Outbox& out) {
-  Queue* const queue = find_queue({envelope.partition, envelope.queue});
+void Service::undeliverable(std::string_view router, const Envelope& envelope, std::string_view payload, const Now& now,
+                            Outbox& out) {
+  const QueuePlace key{envelope.partition, envelope.queue};
+  const auto is_gone = [&](const Receiver& each) {
+    if (!each.is_subscription() || each.to.router != router) return false;
+    const auto its = decode_envelope(each.to.envelope);
+    return its && its->client == envelope.client && its->admin == envelope.admin;
+  };
+  while (receivers_.take(key, is_gone)) {
+  }
+  Queue* const queue = find_queue(key);
   std::vector<Delivery> messages;
   if (queue == nullptr || !decode_deliveries(payload, payload_reader_, messages)) return;  // a reply of another kind
   for (const Delivery& message : messages) {
     const auto receipt = parse_receipt(message.receipt);
     if (receipt && queue->is_logged(receipt->lsn, receipt->lease_id())) {
-      undelivered_.emplace_back(QueuePlace{envelope.partition, envelope.queue}, *receipt);
+      undelivered_.emplace_back(key, *receipt);
     } else if (receipt) {
       queue->undo_lease(receipt->lsn, receipt->lease_id());
     }
   }
-  serve_parked({envelope.partition, envelope.queue}, now, out);
+  serve(key, now, out);
 }
 
-void Service::expire_parked(const Now& now, Outbox& out) {
-  while (!parked_until_.empty() && std::get<TimeMs>(*parked_until_.begin()) <= now.steady) {
-    const auto [until, key, ticket] = *parked_until_.begin();
-    parked_until_.erase(parked_until_.begin());
-    const auto waiting = parked_.find(key);
-    const auto parked = waiting->second.find(ticket);
-    out.replies.push_back({parked->second.to, encode_ok_header(parked->second.id), DeliveryWriter(8).finish()});
-    waiting->second.erase(parked);
-    if (waiting->second.empty()) parked_.erase(waiting);
-  }
+// Nothing more comes to them.
+void Service::tell_end(std::vector<Receiver> receivers, Outbox& out) {
+  for (Receiver& receiver : receivers)
+    out.replies.push_back({std::move(receiver.to), encode_ok_header(receiver.id), DeliveryWriter(8).finish()});
 }
 
-void Service::unpark_all(Outbox& out) {
-  for (const auto& [key, waiting] : parked_) {
-    for (const auto& [ticket, parked] : waiting) {
-      out.replies.push_back({parked.to, encode_ok_header(parked.id), DeliveryWriter(8).finish()});
-    }
-  }
-  parked_.clear();
-  parked_until_.clear();
-}
+void Service::end_receivers(Outbox& out) { tell_end(receivers_.take_all(), out); }
 
-void Service::serve_all_parked(PartitionId partition, const Now& now, Outbox& out) {
-  std::vector<QueuePlace> waiting;
-  for (auto at = parked_.lower_bound({partition, {}}); at != parked_.end() && at->first.partition == partition; ++at) {
-    waiting.push_back(at->first);
-  }
-  for (const QueuePlace& key : waiting) serve_parked(key, now, out);
+// Another worker leads now: a client that asks again is sent there.
+void Service::end_receivers(PartitionId partition, Outbox& out) { tell_end(receivers_.take_all_of(partition), out); }
+
+void Service::serve_all(PartitionId partition, const Now& now, Outbox& out) {
+  for (const QueuePlace& key : receivers_.queues_of(partition)) serve(key, now, out);
 }
 
 void Service::hold_lease(TimeMs until, const Now& now, Outbox& out) {
   const bool lapsed = now.steady >= std::exchange(lease_until_, until);
   if (!lapsed || now.steady >= until) return;
-  for (const PartitionId id : replicated_) serve_all_parked(id, now, out);
-}
-
-// Another worker leads now: a client that asks again is sent there.
-void Service::unpark(PartitionId partition, Outbox& out) {
-  for (auto waiting = parked_.lower_bound({partition, {}});
-       waiting != parked_.end() && waiting->first.partition == partition; waiting = parked_.erase(waiting)) {
-    for (const auto& [ticket, parked] : waiting->second) {
-      out.replies.push_back({parked.to, encode_ok_header(parked.id), DeliveryWriter(8).finish()});
-      parked_until_.erase({parked.until, waiting->first, ticket});
-    }
-  }
+  for (const PartitionId id : replicated_) serve_all(id, now, out);
 }
 
 }  // namespace dmq

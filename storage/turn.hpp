@@ -53,8 +53,10 @@ struct PendingReply {
   Lsn end;
   Confirmation confirm = Confirmation::kInSync;  // kLeader: it waits for the leader's disk alone
   Error error{Errc::kOk, {}};                    // kOk, or what is told instead of the payload
-  bool tells_purged = false;                     // the payload comes when the record before `end` is applied
-  bool hands_out = false;                        // messages, under leases that another leader may have kept
+  Replies replies = Replies::kLast;
+  bool tells_purged = false;  // the payload comes when the record before `end` is applied
+  bool hands_out = false;     // messages, under leases that another leader may have kept
+  std::string consumer;       // of those: who asked for them; empty: not named
   struct Counted {
     QueueId queue;
     Traffic kind = Traffic::kSent;
@@ -62,7 +64,7 @@ struct PendingReply {
   } counted;  // when the reply goes out
 
   std::string header() const {
-    return error.code == Errc::kOk ? encode_confirmed_header(id, confirm) : encode_reply_header(id, error);
+    return error.code == Errc::kOk ? encode_confirmed_header(id, confirm, replies) : encode_reply_header(id, error);
   }
 };
 

@@ -216,7 +216,7 @@ void Worker::take_request(std::vector<zmq::message_t>& frames) {
   if (!envelope) return;
   request.envelope = *envelope;
   if (envelope->kind == EnvelopeKind::kUndeliverable) {
-    if (frames.size() == 4) service_->undeliverable(*envelope, bytes_of(frames[3]), now_, out_);
+    if (frames.size() == 4) service_->undeliverable(request.to.router, *envelope, bytes_of(frames[3]), now_, out_);
     return;
   }
   set_envelope_kind(request.to.envelope.data(), EnvelopeKind::kReply);
@@ -349,7 +349,7 @@ void Worker::send_reply(Reply& reply) {
   frames.push_back(make_frame(std::move(reply.payload)));
   if (send_frames(socket_, frames) == SendOutcome::kSent) return;
   const auto envelope = decode_envelope(reply.to.envelope);
-  service_->undeliverable(*envelope, bytes_of(frames[3]), now_, out_);
+  service_->undeliverable(reply.to.router, *envelope, bytes_of(frames[3]), now_, out_);
 }
 
 void Worker::end() {
@@ -363,7 +363,7 @@ void Worker::end() {
     auto turn = std::exchange(gathering_, std::make_unique<Gathered>());
     finish(*turn, log_->commit(turn->turn.effects, turn->turn.writes));
   }
-  service_->unpark_all(out_);
+  service_->end_receivers(out_);
   send_all();
   records_.release();
   constexpr int kLastRepliesMs = 1000;

@@ -93,6 +93,12 @@ void write_request_headers(const fs::path& root) {
                                                      .lease_ms = DurationMs{30'000}}));
   corpus.add_frame("nack", encode_request_header({.op = Op::kNack, .queue = "{t}.x", .delay_ms = DurationMs{0}}));
   corpus.add_frame("extend", encode_request_header({.op = Op::kExtend, .queue = "q", .lease_ms = DurationMs{100}}));
+  corpus.add_frame("subscribe", encode_request_header({.op = Op::kSubscribe,
+                                                       .queue = "q",
+                                                       .wait_ms = DurationMs{1000},
+                                                       .subscription = "till-4",
+                                                       .credit = 10,
+                                                       .credit_bytes = 65536}));
   corpus.add_frame("list", encode_request_header({.op = Op::kQueueList, .max = 5, .prefix = "or", .after = "orange"}));
   corpus.add_frame("browse", encode_request_header({.op = Op::kBrowse,
                                                     .queue = "q",

@@ -87,6 +87,21 @@ TEST_CASE("who is silent loses leases of messages with an ordering key too, by t
   CHECK(s.deliveries == 2);
 }
 
+TEST_CASE("a consumer is not silent while its messages are on their way to it", "[storage][consumers]") {
+  Named s;
+  s.send_with_key("a");
+  s.gathering = true;
+  CHECK(s.get("x", 500).empty());
+  s.wait(400);
+  s.gathering = false;
+  s.commit();
+  CHECK(s.taken() == "ok: a");
+  s.wait(499);
+  CHECK(s.get("y") == "nothing");
+  s.wait(1);
+  CHECK(s.get("y") == "ok: a");
+}
+
 TEST_CASE("a lease that is not committed yet does not end for a silence", "[storage][consumers]") {
   Named s;
   s.send_with_key("a");

@@ -55,6 +55,9 @@ void check_request(const std::string& name, const RequestHeader& expected) {
   CHECK(header.state == expected.state);
   CHECK(header.order == expected.order);
   CHECK(header.body_bytes == expected.body_bytes);
+  CHECK(header.subscription == expected.subscription);
+  CHECK(header.credit == expected.credit);
+  CHECK(header.credit_bytes == expected.credit_bytes);
 }
 
 // A success that says how far it is confirmed.
@@ -126,6 +129,15 @@ TEST_CASE("golden request headers", "[protocol][golden]") {
   header = request(Op::kExtend, number(7), "orders");
   header.lease_ms = DurationMs{120000};
   check_request("extend", header);
+  header = request(Op::kSubscribe, number(9), "orders");
+  header.subscription = "till-4";
+  header.credit = 200;
+  header.credit_bytes = 1048576;
+  header.wait_ms = DurationMs{60000};
+  check_request("subscribe", header);
+  header = request(Op::kUnsubscribe, number(10), "orders");
+  header.subscription = "till-4";
+  check_request("unsubscribe", header);
   check_request("queue.create", request(Op::kQueueCreate, number(8), "orders"));
   check_request("queue.describe", request(Op::kQueueDescribe, number(9), "orders"));
   header = request(Op::kQueueList, number(10));
@@ -160,6 +172,10 @@ TEST_CASE("golden reply headers", "[protocol][golden]") {
   check_confirmed("ack", number(5));
   check_confirmed("nack", RequestId{std::string("n-1")});
   check_reply("extend", number(7), ok);
+  const std::string more = golden("subscribe.reply.header");
+  CHECK(to_hex(encode_ok_header(number(9), Replies::kMore)) == to_hex(more));
+  MsgpackReader reader;
+  CHECK(decode_reply_header(more, reader)->more);
   check_reply("queue.create", number(8), ok);
   check_reply("queue.describe", number(9), ok);
   check_reply("queue.list", number(10), ok);
@@ -419,5 +435,8 @@ TEST_CASE("there are no golden frames but those checked above", "[protocol][gold
                                        "send.reply.header",
                                        "send.reply.payload",
                                        "send.request.header",
-                                       "send.request.payload"});
+                                       "send.request.payload",
+                                       "subscribe.reply.header",
+                                       "subscribe.request.header",
+                                       "unsubscribe.request.header"});
 }

@@ -236,7 +236,7 @@ TEST_CASE("a message of a key whose reply reached nobody comes back, uncounted",
   s.get();
   Envelope envelope;
   envelope.queue = {1};
-  s.service.undeliverable(envelope, s.last_payload, s.now, s.outbox);
+  s.service.undeliverable("router", envelope, s.last_payload, s.now, s.outbox);
   s.wait(0);
   CHECK(s.records.returns.empty());
   CHECK(s.get() == "ok: a1");

@@ -58,7 +58,7 @@ class MemoryRecords : public RecordSource {
 };
 
 // One worker that leads partition 0 with queues 1 ("q") and 2 ("r"). Every request is committed at once, unless the
-// script gathers. Replies are "code" or "code: results or bodies".
+// script gathers. Replies are "code" or "code: results or bodies", with a "+" where more follow to the same request.
 class ServiceScript {
  public:
   explicit ServiceScript(ServiceLimits limits = {}) : service("w", limits, catalog, records) {
@@ -208,6 +208,7 @@ class ServiceScript {
     confirmed = header->confirmed;
     last_payload = reply.payload;
     std::string out(code_name(header->code));
+    if (header->more) out += "+";
     if (header->code != Errc::kOk || reply.payload.empty()) return out;
     std::vector<Delivery> messages;
     if (decode_deliveries(reply.payload, reader, messages)) {
@@ -217,7 +218,7 @@ class ServiceScript {
         receipts.emplace_back(message.receipt);
         deliveries = message.deliveries;
       }
-      return messages.empty() ? "nothing" : out;
+      return !messages.empty() ? out : header->more ? "nothing+" : "nothing";
     }
     const auto results = decode_results(reply.payload, reader);
     if (!results) return out + ": a map";

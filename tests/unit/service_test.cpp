@@ -83,7 +83,7 @@ TEST_CASE("a receive that waited long enough is answered with nothing", "[storag
 
 TEST_CASE("the number of waiting receives is bounded", "[storage][service]") {
   ServiceLimits limits;
-  limits.parked_max = 2;
+  limits.receivers_max = 2;
   ServiceScript s(limits);
   CHECK(s.receive(1, 500).empty());
   CHECK(s.receive(1, 500).empty());
@@ -173,7 +173,7 @@ TEST_CASE("a reply that reached nobody gives its messages back at once, uncounte
   const std::string payload = s.outbox.replies[0].payload;
   s.outbox.replies.clear();
   CHECK(s.receive(1, 5000).empty());
-  s.service.undeliverable(envelope, payload, s.now, s.outbox);
+  s.service.undeliverable("router", envelope, payload, s.now, s.outbox);
   CHECK(s.taken() == "ok: a");
   CHECK(s.deliveries == 1);
 }
@@ -803,7 +803,7 @@ TEST_CASE("a worker that ends answers every waiting receive", "[storage][service
   ServiceScript s;
   s.receive(1, 5000);
   s.receive(1, 5000);
-  s.service.unpark_all(s.outbox);
+  s.service.end_receivers(s.outbox);
   CHECK(s.taken() == "nothing; nothing");
   CHECK(s.send({"a"}) == "ok: 0-1");
 }

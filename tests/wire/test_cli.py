@@ -201,6 +201,28 @@ class Programs(BrokerTest):
         self.send(b"b")
         self.assertEqual(self.counts(), (1, 0, 0))
 
+    def test_messages_come_without_being_asked_for(self):
+        follower = start("dmq-recv", "--follow", "--credit", "2", "--lines", self.queue, endpoint=self.broker.endpoint)
+        self.addCleanup(follower.stdout.close)
+        self.addCleanup(follower.stderr.close)
+        for body in (b"a", b"b", b"c", b"d"):
+            self.send(body)
+            self.assertEqual(follower.stdout.readline(), body + b"\n")
+        wait_until(lambda: self.counts() == (0, 0, 0), what="the acks")
+        self.assertEqual(self.client.ask("queue.describe", queue=self.queue)["waiting"], 1)
+        follower.send_signal(signal.SIGINT)
+        self.assertEqual(follower.wait(10), 0)
+        self.assertEqual(self.client.ask("queue.describe", queue=self.queue)["waiting"], 0)
+
+    def test_what_a_count_leaves_of_a_credit_goes_back_uncounted(self):
+        self.send(b"a", b"b", b"c")
+        code, out, _ = self.run_program("dmq-recv", "--credit", "10", "--count", "2", "--lines", self.queue)
+        self.assertEqual((code, out), (0, b"a\nb\n"))
+        self.assertEqual([(m["body"], m["deliveries"]) for m in self.receive()], [(b"c", 1)])
+        self.assertEqual(self.run_program("dmq-recv", "--credit", "10", self.queue)[0], 3)
+        for wrong in (["--ack", "none"], ["--exec", "cat"]):
+            self.assertEqual(self.run_program("dmq-recv", "--credit", "10", *wrong, self.queue)[0], 2)
+
     def test_a_closed_pipe_gives_the_messages_back(self):
         self.send(*[b"x"] * 200)
         follower = start("dmq-recv", "--follow", "--lines", self.queue, endpoint=self.broker.endpoint)
