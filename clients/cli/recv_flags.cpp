@@ -10,6 +10,7 @@ Examples:
   dmq-recv --wait 10s jobs                  one message, waiting for it
   dmq-recv --count 100 --lines jobs         up to 100 bodies, one a line
   dmq-recv --follow jobs | jq .body         all messages as they come, as JSON lines
+  dmq-recv --follow --credit 500 jobs       the same without asking for each batch, up to 500 not acked yet
   dmq-recv --ack none --count 5 jobs        look at five messages and give them back
   dmq-recv --raw jobs > cat.png             the bare bytes of one message
   dmq-recv --follow --exec ./resize jobs    run a command for each message, as they come
@@ -63,7 +64,11 @@ void add_recv_flags(CLI::App& app, RecvFlags& flags) {
       ->capture_default_str();
   add_duration(app, "--lease", flags.lease,
                "How long others do not get the messages; 0s: as the queue says, with --exec 30s");
+  app.add_option("--credit", flags.credit,
+                 "Subscribe: messages come without being asked for, at most so many that are not acked yet")
+      ->check(CLI::Range(1, 10'000));
   add_exec_flags(app, flags);
+  app.get_option("--exec")->excludes("--credit");
   add_broker_flags(app, flags.broker);
 }
 

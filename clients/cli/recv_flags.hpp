@@ -13,6 +13,7 @@ struct RecvFlags {
   std::uint64_t count = 0;
   DurationMs wait{0};
   DurationMs lease{0};
+  std::uint64_t credit = 0;  // 0: each batch is asked for
   bool follow = false;
   bool lines = false;
   bool json = false;

@@ -23,6 +23,7 @@ constexpr milliseconds kSlice{1000};      // of a long wait; how long Ctrl-C may
 constexpr milliseconds kCloseWait{1500};  // longer than a slice, so that what it brings goes back
 constexpr std::int64_t kWaitMsLimit = std::int64_t{100} * 365 * 24 * 3600 * 1000;  // what clocks can add
 constexpr std::size_t kBatch = 100;
+constexpr milliseconds kFirstLook{500};  // for the answer to a subscribe, whatever the wait
 
 OutputForm form_of(const RecvFlags& flags) {
   if (flags.lines) return OutputForm::kLines;
@@ -54,11 +55,21 @@ class Receiver {
     client_.flush(milliseconds(flags_.broker.timeout.value + 1000));
   }
 
+  // What came by a subscription and was not written.
+  void give_back() {
+    if (!subscribed_) return;
+    client_.unsubscribe(flags_.queue);
+    std::vector<Lease> rest(std::make_move_iterator(pushed_.begin()), std::make_move_iterator(pushed_.end()));
+    client_.nack_async(rest, {Nack::kGiveBack, {}, {}});
+  }
+
   std::uint64_t received() const { return received_; }
   bool output_gone() const { return output_gone_; }
 
  private:
-  std::vector<Lease> wait_for_batch(std::uint64_t most) {
+  std::vector<Lease> wait_for_batch(std::uint64_t most) { return flags_.credit == 0 ? ask(most) : wait_for_push(most); }
+
+  std::vector<Lease> ask(std::uint64_t most) {
     const auto until = steady_clock::now() + milliseconds(std::min(flags_.wait.value, kWaitMsLimit));
     ReceiveOptions options;
     options.max = most;
@@ -70,6 +81,33 @@ class Receiver {
       renew_kept();
       if (!batch.empty() || (!flags_.follow && left <= kSlice)) return batch;
     }
+  }
+
+  std::vector<Lease> wait_for_push(std::uint64_t most) {
+    if (!std::exchange(subscribed_, true)) subscribe();
+    const auto until = steady_clock::now() + milliseconds(std::min(flags_.wait.value, kWaitMsLimit));
+    bool answered = false;  // at least one look, also without a wait
+    while (pushed_.empty()) {
+      const auto left = std::chrono::ceil<milliseconds>(until - steady_clock::now());
+      if (failure_) throw ClientError(*failure_);
+      if (!flags_.follow && left <= milliseconds(0) && answered) return {};
+      client_.poll(flags_.follow ? kSlice : std::clamp(left, kFirstLook, kSlice));
+      answered = true;
+    }
+    const auto end = pushed_.begin() + static_cast<std::ptrdiff_t>(std::min<std::uint64_t>(most, pushed_.size()));
+    std::vector<Lease> batch(std::make_move_iterator(pushed_.begin()), std::make_move_iterator(end));
+    pushed_.erase(pushed_.begin(), end);
+    return batch;
+  }
+
+  void subscribe() {
+    SubscribeOptions options;
+    options.credit = flags_.credit;
+    options.lease = milliseconds(flags_.lease.value);
+    client_.subscribe(flags_.queue, options, [this](ReceiveResult result) {
+      failure_ = std::move(result.failure);
+      std::move(result.leases.begin(), result.leases.end(), std::back_inserter(pushed_));
+    });
   }
 
   void keep_or_ack(std::vector<Lease> batch) {
@@ -97,6 +135,9 @@ class Receiver {
   bool coloured_ = is_coloured(STDOUT_FILENO);
   std::uint64_t received_ = 0;
   bool output_gone_ = false;
+  bool subscribed_ = false;
+  std::deque<Lease> pushed_;
+  std::optional<Failure> failure_;
   std::deque<std::vector<Lease>> kept_;
   steady_clock::time_point renew_at_ = steady_clock::now() + milliseconds(1000);
 };
@@ -113,6 +154,7 @@ int receive(const RecvFlags& flags, const Interrupt& interrupt) {
     } catch (const ClientError& error) {
       failure = error.failure();
     }
+    receiver.give_back();
     received = receiver.received();
     output_gone = receiver.output_gone();
   }  // leases that are left go back here
@@ -146,6 +188,10 @@ int run(int argc, char** argv) {
   if (!flags.exec.empty()) return exec(flags, interrupt);
   if (flags.follow && flags.ack != "auto") {
     std::cerr << kProgram << ": --follow never comes to an end, so only --ack auto fits\n";
+    return kExitUsage;
+  }
+  if (flags.credit != 0 && flags.ack != "auto") {
+    std::cerr << kProgram << ": with --credit messages come as others are acked, so only --ack auto fits\n";
     return kExitUsage;
   }
   return receive(flags, interrupt);

@@ -243,6 +243,7 @@ Client::~Client() {
   if (loop_ == nullptr) return;
   try {
     loop_->ignore_interrupt();
+    loop_->unsubscribe_all();
     loop_->run_until([this] { return loop_->idle(false); }, after(loop_->options().linger));
   } catch (const std::exception&) {
     // A callback threw: what is still under way is left to leases and to the caller's own repeat.
@@ -293,6 +294,12 @@ std::vector<Lease> Client::receive(std::string_view queue, const ReceiveOptions&
 void Client::receive_async(std::string_view queue, const ReceiveOptions& options, ReceiveCallback done) {
   loop_->receive(queue, options, std::move(done));
 }
+
+void Client::subscribe(std::string_view queue, const SubscribeOptions& options, ReceiveCallback got) {
+  loop_->subscribe(queue, options, std::move(got));
+}
+
+void Client::unsubscribe(std::string_view queue) { loop_->unsubscribe(queue); }
 
 std::size_t Client::ack(std::vector<Lease>& leases) { return settle_and_wait(*loop_, about(Op::kAck, {}), leases); }
 
@@ -388,6 +395,7 @@ bool Client::close(std::chrono::milliseconds timeout) noexcept {
   bool done = false;
   try {
     loop_->ignore_interrupt();
+    loop_->unsubscribe_all();
     done = loop_->run_until([this] { return loop_->idle(true); }, after(timeout));
     loop_->close();
   } catch (const std::exception&) {

@@ -45,8 +45,9 @@ std::shared_ptr<Network> network_of(const ClientOptions& options) {
 
 ClientLoop::ClientLoop(ClientOptions options)
     : options_(std::move(options)),
+      name_(random_name()),
       link_(network_of(options_), options_.endpoints, steady_now()),
-      producer_(random_name(), limits_of(options_)) {}
+      producer_(name_, limits_of(options_)) {}
 
 void ClientLoop::send(const ProducerCore::Message& message, SendCallback done, More more) {
   if (const auto good = check_queue_name(message.queue); !good)
@@ -75,14 +76,15 @@ void ClientLoop::start(RequestHeader header, std::shared_ptr<const std::string> 
   if (closed_) throw ClientError({"closed", "the client is closed", false});
   const TimeMs now = steady_now();
   Request request;
-  request.id = next_id_++;
+  const auto* const given = std::get_if<std::uint64_t>(&header.id);
+  request.id = given != nullptr ? *given : next_id_++;
   header.id = request.id;
   request.header = encode_request_header(header);
   request.payload = std::move(payload);
   request.answer_within = DurationMs{options_.request_timeout.count() + wait.value};
   request.reach_within = DurationMs{options_.retry_for.count()};
   request.give_up_at = now + DurationMs{options_.retry_for.count() + wait.value};
-  request.parked = header.op == Op::kReceive;
+  request.parked = header.op == Op::kReceive || header.op == Op::kSubscribe;
   request.done = std::move(done);
   requests_.add(std::move(request), now);
   send_due(now);
@@ -170,7 +172,9 @@ bool ClientLoop::read_replies(TimeMs now) {
 void ClientLoop::on_reply(std::string_view bytes, zmq::message_t payload, TimeMs now) {
   const auto header = decode_reply_header(bytes, reader_);
   if (!header || !std::holds_alternative<std::uint64_t>(header->id)) return;  // an answer to nothing of ours
-  auto request = requests_.take(std::get<std::uint64_t>(header->id));
+  const std::uint64_t id = std::get<std::uint64_t>(header->id);
+  if (subscriptions_.find(id) != nullptr) return on_push(id, *header, std::move(payload), now);
+  auto request = requests_.take(id);
   if (!request) return on_send_reply(*header, bytes_of(payload), now);
   Reply reply;
   if (header->code != Errc::kOk) {
@@ -248,12 +252,14 @@ void ClientLoop::check_time(TimeMs now) {
     finish(*request, std::move(reply));
   }
   renew_due(now);
+  subscribe_due(now);
 }
 
 void ClientLoop::on_link_lost(TimeMs now) {
   send_refused_ = false;
   producer_.on_link_lost();
   requests_.on_link_lost(now);
+  subscriptions_.on_link_lost(now);
 }
 
 TimeMs ClientLoop::next_deadline() const {
@@ -261,7 +267,8 @@ TimeMs ClientLoop::next_deadline() const {
   const auto others = requests_.next_deadline();
   TimeMs next = std::min(sends.value_or(kNever), others.value_or(kNever));
   // While nothing is asked for, the link may stay down: no wake-ups for nobody.
-  if (sends || others) next = std::min(next, link_.next_deadline());
+  if (sends || others || !subscriptions_.empty()) next = std::min(next, link_.next_deadline());
+  next = std::min(next, subscriptions_.next_deadline().value_or(kNever));
   return std::min(next, renewals_.next_deadline().value_or(kNever));
 }
 
@@ -283,6 +290,10 @@ bool ClientLoop::idle(bool with_receives) const {
 void ClientLoop::close() {
   closed_ = true;
   renewals_.clear();
+  while (const auto id = subscriptions_.any()) {
+    requests_.take(*id);
+    on_subscription_failed(*id, {"closed", "the client was closed", false});
+  }
   while (auto request = requests_.take_any()) {
     Reply reply;
     reply.failure = Failure{"closed", "the client was closed before the reply came", false};

@@ -12,6 +12,7 @@
 #include "clients/cpp/producer_core.hpp"
 #include "clients/cpp/renewal_table.hpp"
 #include "clients/cpp/request_table.hpp"
+#include "clients/cpp/subscription_table.hpp"
 #include "dmq/client.hpp"
 #include "protocol/header.hpp"
 #include "protocol/msgpack_reader.hpp"
@@ -38,13 +39,17 @@ class ClientLoop : public std::enable_shared_from_this<ClientLoop> {
 
   // Waits while the window is full.
   void send(const ProducerCore::Message& message, SendCallback done, More more);
-  // Starts a request; `header.id` is given here. `wait`: how long the broker may take beyond the usual.
+  // Starts a request; `header.id` is given here unless it has one. `wait`: how long the broker may take beyond the
+  // usual.
   void start(RequestHeader header, std::shared_ptr<const std::string> payload, DurationMs wait,
              std::function<void(const Reply&)> done);
   // Starts a request and waits for its reply. Throws its failure.
   Reply ask(RequestHeader header, std::string payload = {});
 
   void receive(std::string_view queue, const ReceiveOptions& options, ReceiveCallback done);
+  void subscribe(std::string_view queue, const SubscribeOptions& options, ReceiveCallback got);
+  void unsubscribe(std::string_view queue);
+  void unsubscribe_all();
   // Marks the leases as settled and starts the request. All must be of one queue. None held: `done` at once.
   void settle(RequestHeader header, Lease* leases, std::size_t count, SettleCallback done);
 
@@ -78,6 +83,11 @@ class ClientLoop : public std::enable_shared_from_this<ClientLoop> {
   void on_send_reply(const ReplyHeader& header, std::string_view payload, TimeMs now);
   void finish_batch(BatchOutcome& outcome, std::string_view payload);
   void finish(Request& request, Reply reply);
+  void subscribe_due(TimeMs now);
+  void on_push(std::uint64_t id, const ReplyHeader& header, zmq::message_t payload, TimeMs now);
+  void hand_over_pushed(std::uint64_t id, const Reply& reply, bool give_back);
+  void on_subscription_failed(std::uint64_t id, const Failure& failure);
+  void leave(std::uint64_t id);
   void check_time(TimeMs now);
   void on_link_lost(TimeMs now);
   void give_back_released();
@@ -91,10 +101,12 @@ class ClientLoop : public std::enable_shared_from_this<ClientLoop> {
   TimeMs next_deadline() const;
 
   ClientOptions options_;
+  const std::string name_;  // of its producer and its subscriptions
   Link link_;
   ProducerCore producer_;
   RequestTable requests_;
   RenewalTable renewals_;
+  SubscriptionTable subscriptions_;
   MsgpackReader reader_;
   std::uint64_t next_id_ = 1;
   std::vector<BatchOutcome> outcomes_;

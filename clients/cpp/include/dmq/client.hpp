@@ -65,6 +65,20 @@ struct ReceiveOptions {
   LostCallback on_lost;
 };
 
+struct SubscribeOptions {
+  // At most so many messages that came are unsettled, and so many bytes (0: the broker's default): then nothing comes
+  // until one is settled or its lease is over. To 10,000 and 64 MiB. A program that works on one message at a time
+  // and wants the next to be there takes 2.
+  std::uint64_t credit = 100;
+  std::uint64_t credit_bytes = 0;
+  // As in ReceiveOptions.
+  std::chrono::milliseconds lease{0};
+  std::string consumer;
+  std::chrono::milliseconds heartbeat{0};
+  bool auto_extend = false;
+  LostCallback on_lost;
+};
+
 struct QueueOptions {
   std::chrono::milliseconds lease{0};  // of a receive that names none; 0: the broker's default
   // "in_sync" (the default): sends and acks are confirmed when all in-sync replicas have them on disk; "leader": when
@@ -175,6 +189,13 @@ class Client {
   std::vector<Lease> receive(std::string_view queue, const ReceiveOptions& options = {});
   // One request, so at most a minute of wait. Several may be under way.
   void receive_async(std::string_view queue, const ReceiveOptions& options, ReceiveCallback done);
+
+  // From now on messages of the queue come to `got` by themselves, inside calls to the client, as far as the credit
+  // goes; poll() waits for them. It goes on, whatever router or worker is lost, until unsubscribe(), or until `got` is
+  // called with a failure. One subscription for each queue; throws `invalid_argument` for a second one.
+  void subscribe(std::string_view queue, const SubscribeOptions& options, ReceiveCallback got);
+  // `got` is not called any more; what is on its way goes back. What came stays with the program.
+  void unsubscribe(std::string_view queue);
 
   // The consumer that received under this name is there. Returns when the broker has heard it.
   void heartbeat(std::string_view queue, std::string_view consumer);
