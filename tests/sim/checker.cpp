@@ -144,6 +144,7 @@ bool Checker::may_be_again(const Message& message, TimeMs sent_ms) const {
   if (!message.by_id) return message.idempotent && sent_ms - message.sent_ms > producer_idle_;
   const auto set = dedup_.find(message.sent_to);
   const DedupPolicy dedup = set == dedup_.end() ? DedupPolicy{} : set->second;
+  if (dedup.mode == DedupMode::kReplace) return true;
   if (dedup.mode == DedupMode::kWindow) return clocks_jump_ || sent_ms - message.sent_ms >= dedup.window_ms;
   const Log& log = logs_.at(message.first->partition);
   const Slot& first = log.slots.at(message.first->lsn.value);

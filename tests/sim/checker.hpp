@@ -36,10 +36,10 @@ class Checker {
   const std::string& key_of(MessageIndex message) const { return messages_[message].key; }
   std::string body_of(MessageIndex message) const;
   void confirmed(MessageIndex message, std::optional<Lsn> lsn);  // no LSN: as a duplicate
-  // `sent`: when the worker let it go.
-  // Without a lease it is acked by that.
+  // `sent`: when the worker let it go. `lease_ms`: at the least; without one it is acked by that. `again`: perhaps
+  // under a lease that another reply tells too.
   MessageIndex delivered(const Delivery& delivery, const Receipt& receipt, std::optional<std::int64_t> lease_ms,
-                         Moment sent);
+                         Moment sent, bool again = false);
   void lease_changed(MessageIndex message, const Receipt& receipt);  // given back, or with another end
   void ack_asked(MessageIndex message) { ++messages_[message].acks_open; }
   void ack_done(MessageIndex message, const Receipt& receipt);

@@ -60,7 +60,7 @@ void Checker::confirmed(MessageIndex index, std::optional<Lsn> lsn) {
 }
 
 MessageIndex Checker::delivered(const Delivery& delivery, const Receipt& receipt, std::optional<std::int64_t> lease_ms,
-                                Moment sent) {
+                                Moment sent, bool again) {
   const auto index = index_of(delivery.body);
   if (!index) violated("a message is delivered that nobody sent");
   Message& message = messages_[*index];
@@ -92,7 +92,7 @@ MessageIndex Checker::delivered(const Delivery& delivery, const Receipt& receipt
   const TimeMs wall = kWallStart + DurationMs{sent.ms};
   if (!clocks_jump_ && wall < message.ready_ms) violated("a message is delivered before its time" + which);
   // With a key it is judged when its lease is written (learn_lease), and on delivery when its ack is.
-  const bool judged = lease_ms && message.key.empty() && !clocks_jump_ && message.expires_ms.value != 0;
+  const bool judged = lease_ms && !again && message.key.empty() && !clocks_jump_ && message.expires_ms.value != 0;
   if (judged && wall >= message.expires_ms) {
     violated("an expired message is delivered" + which);
   }
@@ -106,6 +106,7 @@ MessageIndex Checker::delivered(const Delivery& delivery, const Receipt& receipt
   }
   const Hold hold{receipt.epoch, receipt.lease, sent.ms, sent.ms + *lease_ms, delivery.deliveries};
   for (const Hold& other : message.holds) {
+    if (again && hold.place() == other.place()) return *index;
     hold.place() < other.place() ? check_lease(hold, other, which) : check_lease(other, hold, which);
   }
   if (delivery.attributes.key != message.key) violated("a message has another key" + which);

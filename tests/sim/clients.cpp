@@ -63,7 +63,9 @@ void Clients::move(QueueId from, const QueueName& to) {
     return concerned;
   };
   std::for_each(queues_.begin(), queues_.end(), moves);
-  for (Consumer& consumer : consumers_) moves(consumer.queue);
+  for (Consumer& consumer : consumers_) {
+    if (moves(consumer.queue)) consumer.subscribed = 0;
+  }
   for (std::size_t i = 0; i < producers_.size(); ++i) {
     Producer& producer = producers_[i];
     if (!moves(producer.queue)) continue;
@@ -85,6 +87,10 @@ bool Clients::all_confirmed() const {
 void Clients::ask(RequestHeader header, std::string payload, Asked asked) {
   header.id = ++last_id_;
   asked_.emplace(last_id_, std::move(asked));
+  pass_on(header, std::move(payload));
+}
+
+void Clients::pass_on(const RequestHeader& header, std::string payload) {
   send_(static_cast<std::size_t>(world_.random.below(kRoutersMax)), "c",
         {encode_request_header(header), std::move(payload)});
 }
@@ -199,6 +205,7 @@ std::int64_t Clients::rest_ms() const {
 // --- consumers -------------------------------------------------------------------------------------------------------
 
 void Clients::receive(std::size_t index) {
+  if (with_push_ && index % 2 == 1) return subscribe(index);
   Consumer& consumer = consumers_[index];
   RequestHeader header;
   header.op = Op::kReceive;
@@ -208,32 +215,91 @@ void Clients::receive(std::size_t index) {
   header.lease_ms = DurationMs{kLeaseMsMin + world_.span(0, 300)};
   header.ack_on_delivery = on_delivery_ && world_.random.chance(0.3);
   if (header.ack_on_delivery) checker_.may_lose(consumer.queue.id);  // with the reply
-  ask(header, {}, ReceiveAsked{index, header.lease_ms->value, ++consumer.attempt, header.ack_on_delivery});
+  const bool repeated = !consumer.repeats.empty();
+  if (with_attempts_ && !header.ack_on_delivery) name_itself(index, header);
+  std::int64_t least_ms = header.lease_ms->value;
+  if (!header.consumer.empty()) least_ms = kLeaseMsMin;  // others of that name may say how long it is silent
+  if (repeated) least_ms = 0;                            // it may be the rest of an earlier one's
+  ask(header, {},
+      ReceiveAsked{index, header.lease_ms->value, ++consumer.attempt, least_ms, header.ack_on_delivery,
+                   !header.attempt.empty()});
   world_.in(patience(300, 600), [this, index, attempt = consumer.attempt] {
     if (consumers_[index].attempt == attempt) receive(index);
   });
 }
 
+// An attempt is repeated until it has an answer.
+void Clients::name_itself(std::size_t index, RequestHeader& header) {
+  Consumer& consumer = consumers_[index];
+  if (consumer.repeats.empty() && world_.random.chance(0.5))
+    consumer.repeats = std::to_string(index) + "." + std::to_string(consumer.attempt);
+  header.attempt = consumer.repeats;
+  if (!world_.random.chance(0.5)) return;
+  header.consumer = index % 3 == 0 ? "x" : "y";
+  if (world_.random.chance(0.5)) header.heartbeat_ms = DurationMs{kLeaseMsMin + world_.span(0, 200)};
+}
+
+// Again and again, with the same id and lease, and another credit each time.
+void Clients::subscribe(std::size_t index) {
+  Consumer& consumer = consumers_[index];
+  if (consumer.subscribed == 0) {
+    consumer.lease_ms = kLeaseMsMin + world_.span(0, 300);
+    consumer.subscribed = ++last_id_;
+    asked_.emplace(last_id_, SubscribeAsked{index, consumer.queue, consumer.lease_ms});
+  }
+  RequestHeader header;
+  header.op = Op::kSubscribe;
+  header.id = consumer.subscribed;
+  header.queue = consumer.queue.name;
+  const std::string name = "s" + std::to_string(consumer.subscribed);
+  header.subscription = name;
+  header.credit = static_cast<std::uint64_t>(draining_ ? 20 : world_.random.below(6));
+  header.wait_ms = DurationMs{kSubscriptionMsMin};
+  header.lease_ms = DurationMs{consumer.lease_ms};
+  world_.note("subscribe", index, *header.credit);
+  pass_on(header, {});
+  world_.in(patience(100, 600), [this, index, attempt = ++consumer.attempt] {
+    if (consumers_[index].attempt == attempt) receive(index);
+  });
+}
+
+void Clients::answered(const SubscribeAsked& asked, const ReplyHeader& header, const ClientFrames& reply, Moment sent) {
+  if (header.code == Errc::kOk) treat(asked.queue, take_messages(reply, asked.lease_ms, false, sent), asked.lease_ms);
+  if (header.more) return;
+  Consumer& consumer = consumers_[asked.consumer];
+  world_.in(draining_ ? 10 : world_.span(1, 100), [this, index = asked.consumer, attempt = ++consumer.attempt] {
+    if (consumers_[index].attempt == attempt) receive(index);
+  });
+}
+
+// As from one reply.
+std::vector<Clients::Held> Clients::take_messages(const ClientFrames& reply, std::optional<std::int64_t> lease_ms,
+                                                  bool again, Moment sent) {
+  std::vector<Delivery> messages;
+  must(decode_deliveries(reply.payload, reader_, messages).has_value(), "deliveries are well-formed");
+  must(again || std::is_sorted(messages.begin(), messages.end(),
+                               [](const Delivery& a, const Delivery& b) { return a.priority > b.priority; }),
+       "higher priorities are delivered first");
+  std::vector<Held> held;
+  for (const Delivery& message : messages) {
+    const auto receipt = parse_receipt(message.receipt);
+    must(receipt.has_value(), "a receipt is one");
+    const MessageIndex index = checker_.delivered(message, *receipt, lease_ms, sent, again);
+    held.push_back({index, std::string(message.receipt)});
+    world_.note("delivered", held.back().message, receipt->epoch.value, message.deliveries);
+  }
+  return held;
+}
+
 void Clients::answered(const ReceiveAsked& asked, const ReplyHeader& header, const ClientFrames& reply, Moment sent) {
   Consumer& consumer = consumers_[asked.consumer];
   if (header.code == Errc::kOk && !reply.payload.empty()) {
-    std::vector<Delivery> messages;
-    must(decode_deliveries(reply.payload, reader_, messages).has_value(), "deliveries are well-formed");
-    std::vector<Held> held;
-    must(std::is_sorted(messages.begin(), messages.end(),
-                        [](const Delivery& a, const Delivery& b) { return a.priority > b.priority; }),
-         "higher priorities are delivered first");
-    for (const Delivery& message : messages) {
-      const auto receipt = parse_receipt(message.receipt);
-      must(receipt.has_value(), "a receipt is one");
-      const auto lease = asked.on_delivery ? std::nullopt : std::optional(asked.lease_ms);
-      const MessageIndex index = checker_.delivered(message, *receipt, lease, sent);
-      held.push_back({index, std::string(message.receipt)});
-      world_.note("delivered", held.back().message, receipt->epoch.value, message.deliveries);
-    }
+    const auto lease = asked.on_delivery ? std::nullopt : std::optional(asked.least_ms);
+    std::vector<Held> held = take_messages(reply, lease, asked.again, sent);
     if (!asked.on_delivery) treat(consumer.queue, std::move(held), asked.lease_ms);
   }
   if (asked.attempt != consumer.attempt) return;
+  consumer.repeats.clear();
   ++consumer.attempt;
   world_.in(draining_ ? 10 : world_.span(header.code == Errc::kOk ? 1 : 20, 100),
             [this, index = asked.consumer] { receive(index); });
@@ -327,8 +393,13 @@ bool Clients::take_reply(const ClientFrames& reply, Moment sent) {
   must(header && std::holds_alternative<std::uint64_t>(header->id), "a reply is well-formed");
   const auto found = asked_.find(std::get<std::uint64_t>(header->id));
   must(found != asked_.end(), "a reply comes once, and to a request");
-  const auto* receive = std::get_if<ReceiveAsked>(&found->second);
-  if (receive != nullptr && vanishing_ > 0 && world_.random.chance(vanishing_)) return false;
+  const auto* subscribe = std::get_if<SubscribeAsked>(&found->second);
+  const bool gets = subscribe != nullptr || std::holds_alternative<ReceiveAsked>(found->second);
+  if (gets && vanishing_ > 0 && world_.random.chance(vanishing_)) return false;
+  if (subscribe != nullptr) {
+    answered(*subscribe, *header, reply, sent);
+    return true;
+  }
   const Asked asked = std::move(found->second);
   asked_.erase(found);
   if (const auto* what = std::get_if<SendAsked>(&asked)) answered(*what, *header, reply);

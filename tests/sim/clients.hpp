@@ -30,6 +30,8 @@ class Clients {
   void set_keys() { with_keys_ = true; }           // most messages have an ordering key
   void set_dedup() { with_dedup_ = true; }         // those of anonymous producers have dedup ids, and are sent again
   void set_on_delivery() { on_delivery_ = true; }  // some receives ack what they get
+  void set_push() { with_push_ = true; }           // half of the consumers subscribe
+  void set_attempts() { with_attempts_ = true; }   // receives are repeated with their attempt id; consumers are silent
   void set_dead_letters();                         // consumers reject messages, and operators redrive them
   void drain();
   // One more message to each queue.
@@ -62,6 +64,9 @@ class Clients {
   struct Consumer {
     QueueName queue;
     std::uint64_t attempt = 0;
+    std::string repeats;           // its attempt id, as long as it has no answer; empty: none
+    std::uint64_t subscribed = 0;  // the id of its subscription; 0: it receives
+    std::int64_t lease_ms = 0;     // of that
   };
   struct SendAsked {
     std::size_t producer;
@@ -71,7 +76,15 @@ class Clients {
     std::size_t consumer;
     std::int64_t lease_ms;
     std::uint64_t attempt;
+    std::int64_t least_ms;  // that the lease lasts
     bool on_delivery = false;
+    bool again = false;  // it may get what another receive got
+  };
+  // Of one subscription, whatever is asked for it.
+  struct SubscribeAsked {
+    std::size_t consumer;
+    QueueName queue;
+    std::int64_t lease_ms;
   };
   struct Held {
     MessageIndex message;
@@ -85,10 +98,11 @@ class Clients {
     std::uint64_t mark;
   };
   struct OtherAsked {};
-  using Asked = std::variant<SendAsked, ReceiveAsked, AckAsked, PurgeAsked, OtherAsked>;
+  using Asked = std::variant<SendAsked, ReceiveAsked, SubscribeAsked, AckAsked, PurgeAsked, OtherAsked>;
 
   static bool repeats(const Producer& producer) { return producer.by_id || !producer.name.empty(); }
   void ask(RequestHeader header, std::string payload, Asked asked);
+  void pass_on(const RequestHeader& header, std::string payload);
   void produce(std::size_t producer);
   void begin_anew(Producer& producer) const;
   MessageOptions some_options();
@@ -97,12 +111,17 @@ class Clients {
   std::int64_t rest_ms() const;
   void send_batch(std::size_t producer);
   void receive(std::size_t consumer);
+  void name_itself(std::size_t consumer, RequestHeader& header);
+  void subscribe(std::size_t consumer);
   void redrive();
   void nack(const QueueName& queue, Held held);
   void settle(const QueueName& queue, Op op, std::vector<Held> held);
   void treat(const QueueName& queue, std::vector<Held> held, std::int64_t lease_ms);
   void answered(const SendAsked& asked, const ReplyHeader& header, const ClientFrames& reply);
   void answered(const ReceiveAsked& asked, const ReplyHeader& header, const ClientFrames& reply, Moment sent);
+  void answered(const SubscribeAsked& asked, const ReplyHeader& header, const ClientFrames& reply, Moment sent);
+  std::vector<Held> take_messages(const ClientFrames& reply, std::optional<std::int64_t> lease_ms, bool again,
+                                  Moment sent);
   void answered(const AckAsked& asked, const ReplyHeader& header, const ClientFrames& reply);
 
   World& world_;
@@ -119,6 +138,8 @@ class Clients {
   bool with_keys_ = false;
   bool with_dedup_ = false;
   bool on_delivery_ = false;
+  bool with_push_ = false;
+  bool with_attempts_ = false;
   bool with_dead_letters_ = false;
   double vanishing_ = 0;
   std::int64_t producer_idle_ms_ = INT64_MAX;

@@ -80,6 +80,8 @@ Plan plan_of(World& world, std::uint64_t seed) {
   plan.on_delivery = random.chance(0.15);
   plan.limits = random.chance(0.2);
   plan.dedup = random.chance(0.3);
+  plan.push = random.chance(0.3);
+  plan.attempts = random.chance(0.3);
   return plan;
 }
 

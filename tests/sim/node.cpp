@@ -170,7 +170,7 @@ void Node::take(Endpoint router, Frames& frames) {
   const auto envelope = decode_envelope(request.to.envelope);
   request.envelope = *envelope;
   if (envelope->kind == EnvelopeKind::kUndeliverable) {
-    return process.service->undeliverable(*envelope, frames.payload, now_, process.out);
+    return process.service->undeliverable(request.to.router, *envelope, frames.payload, now_, process.out);
   }
   set_envelope_kind(request.to.envelope.data(), EnvelopeKind::kReply);
   request.header = frames.header;

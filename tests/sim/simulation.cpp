@@ -108,6 +108,8 @@ void Simulation::begin() {
   if (plan_.keys) clients_.set_keys();
   if (plan_.dedup) clients_.set_dedup();
   if (plan_.on_delivery) clients_.set_on_delivery();
+  if (plan_.push) clients_.set_push();
+  if (plan_.attempts) clients_.set_attempts();
   if (plan_.faults.contains(Fault::kClock)) checker_.set_clocks_jump();
   clients_.begin(std::move(queues), producers, consumers);
   if (plan_.dead_letters) clients_.set_dead_letters();
@@ -143,7 +145,7 @@ void Simulation::set_queues(const std::vector<QueueName>& queues) {
       if (settings.limits.when_full == WhenFull::kDropOldest) checker_.may_lose(queues[i].id);
     }
     if (plan_.dedup) {
-      settings.dedup.mode = static_cast<DedupMode>(world_.random.below(2));
+      settings.dedup.mode = static_cast<DedupMode>(world_.random.below(3));
       settings.dedup.window_ms = DurationMs{world_.span(100, 2000)};
       checker_.set_dedup(queues[i].id, settings.dedup);
     }

@@ -49,6 +49,8 @@ struct Plan {
   bool on_delivery = false;  // some receives ack what they get
   bool limits = false;       // of queues
   bool dedup = false;        // some messages have dedup ids
+  bool push = false;         // some consumers subscribe
+  bool attempts = false;     // some receives have attempt ids, or a named consumer that may be silent
   bool dead_letters = false;
   bool forgets = false;  // idle producers
   bool purges = false;   // of queues, now and then
