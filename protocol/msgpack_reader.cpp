@@ -37,6 +37,20 @@ bool holds_too_many(std::string_view bytes, std::size_t values_max) {
   return counter.over;
 }
 
+// Passes over a value, and notes how that ended when it is not whole.
+struct ValueWalker : msgpack::null_visitor {
+  std::size_t depth = 0;
+  bool goes_on = false;
+
+  bool enter() { return ++depth <= kDepthMax; }
+  bool start_array(std::uint32_t) { return enter(); }
+  bool start_map(std::uint32_t) { return enter(); }
+  bool end_array() { return --depth, true; }
+  bool end_map() { return --depth, true; }
+  bool visit_ext(const char*, std::uint32_t) { return false; }
+  void insufficient_bytes(std::size_t, std::size_t) { goes_on = true; }
+};
+
 // Length of a UTF-8 sequence by its first byte, or 0 when none begins so.
 std::size_t length_of(unsigned char lead) {
   if (lead < 0x80) return 1;
@@ -86,6 +100,14 @@ Result<msgpack::object> MsgpackReader::read(std::string_view bytes, const ReadLi
   } catch (const std::bad_alloc&) {
     return fail(Errc::kTooLarge, "the MessagePack value needs too much memory");
   }
+}
+
+Result<std::size_t> first_value_bytes(std::string_view bytes) {
+  ValueWalker walker;
+  std::size_t offset = 0;
+  if (msgpack::parse(bytes.data(), bytes.size(), offset, walker)) return offset;
+  if (walker.goes_on) return std::size_t{0};
+  return fail(Errc::kMalformed, "no MessagePack, or nested deeper than 8, or with extension types");
 }
 
 Result<void> check_map(const msgpack::object& object) {

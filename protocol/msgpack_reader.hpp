@@ -33,6 +33,10 @@ class MsgpackReader {
   msgpack::zone zone_;
 };
 
+// How many bytes the first of some values one behind the other takes; 0: it goes on behind `bytes`. Errors: malformed
+// (bad encoding, too deep, extension types).
+Result<std::size_t> first_value_bytes(std::string_view bytes);
+
 // A map with string keys, each at most once. Errors: malformed.
 Result<void> check_map(const msgpack::object& object);
 

@@ -4,15 +4,18 @@
 #include <poll.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <system_error>
 
 #include "dmq/client.hpp"
+#include "protocol/msgpack_reader.hpp"
 
 namespace dmq::cli {
 namespace {
 
 constexpr std::size_t kPieceBytes = 256 * 1024;
+constexpr std::size_t kValueBytesMax = kMessageBytesMax + (1 << 20);  // a body with all that belongs to it
 
 }  // namespace
 
@@ -40,18 +43,43 @@ std::optional<std::string_view> MessageInput::next(char delimiter) {
       return message;
     }
     scanned_ = buffer_.size();
-    if (buffer_.size() - begin_ > bytes_max_) {
-      throw ClientError({"too_large",
-                         "the input has a message over the limit of " + std::to_string(bytes_max_ >> 20) +
-                             " MiB; is the delimiter right?",
-                         false});
-    }
+    check_size(bytes_max_, "; is the delimiter right?");
     if (read_more()) continue;
     if (begin_ == buffer_.size()) return std::nullopt;
     const std::string_view rest = std::string_view(buffer_).substr(begin_);
     begin_ = buffer_.size();
     return rest;
   }
+}
+
+std::optional<std::string_view> MessageInput::next_value() {
+  while (true) {
+    const std::string_view rest = std::string_view(buffer_).substr(begin_);
+    const auto bytes = first_value_bytes(rest);
+    if (!bytes) throw ClientError({"malformed", bytes.error().context, false});
+    if (*bytes > 0) {
+      begin_ = scanned_ = begin_ + *bytes;
+      return rest.substr(0, *bytes);
+    }
+    check_size(std::min(bytes_max_, kValueBytesMax), "");
+    if (read_more()) continue;
+    if (begin_ == buffer_.size()) return std::nullopt;
+    throw ClientError({"malformed", "the input ends in the middle of it", false});
+  }
+}
+
+std::optional<char> MessageInput::peek() {
+  while (begin_ == buffer_.size()) {
+    if (!read_more()) return std::nullopt;
+  }
+  return buffer_[begin_];
+}
+
+void MessageInput::check_size(std::size_t bytes_max, const std::string& advice) const {
+  if (buffer_.size() - begin_ <= bytes_max) return;
+  throw ClientError({"too_large",
+                     "the input has a message over the limit of " + std::to_string(bytes_max >> 20) + " MiB" + advice,
+                     false});
 }
 
 std::string_view MessageInput::whole() {

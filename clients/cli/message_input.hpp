@@ -1,4 +1,4 @@
-// Messages out of standard input: whole, or cut at a delimiter.
+// Messages out of standard input: whole, cut at a delimiter, or MessagePack values.
 #pragma once
 
 #include <cstddef>
@@ -19,7 +19,7 @@ namespace dmq::cli {
 // false: it said no. Throws ClientError (interrupted) when `interrupt_fd` becomes readable.
 bool await_input(int fd, int interrupt_fd, Client& client, const std::function<bool()>& goes_on);
 
-// Reads a descriptor piece by piece and cuts it at `delimiter`. Memory: one piece and one message.
+// Reads a descriptor piece by piece and cuts it into messages. Memory: one piece and one message.
 class MessageInput {
  public:
   // `wait_for_input` is called before each read and returns once the descriptor is readable, so that the program can
@@ -29,11 +29,17 @@ class MessageInput {
   // The next message without its delimiter, valid until the next call; a last one needs no delimiter. Empty at the
   // end. Throws ClientError (too_large) for a message over `bytes_max`, and std::system_error.
   std::optional<std::string_view> next(char delimiter);
+  // The bytes of the next MessagePack value, valid until the next call. Empty at the end. Throws ClientError
+  // (malformed: it is none, or the input ends in the middle of it; too_large), and std::system_error.
+  std::optional<std::string_view> next_value();
+  // The first byte that was not taken yet; empty at the end.
+  std::optional<char> peek();
   // All that there is, as one message.
   std::string_view whole();
 
  private:
   bool read_more();
+  void check_size(std::size_t bytes_max, const std::string& advice) const;
 
   int fd_;
   std::function<bool()> wait_for_input_;

@@ -20,6 +20,7 @@ namespace dmq::cli {
 namespace {
 
 constexpr std::size_t kLineBytesMax = 8 * kMessageBytesMax;  // of a body whose bytes are all written as \u0001
+constexpr const char* kPacked = "msgpack";                   // the format that is not JSON
 constexpr std::array<const char*, 4> kStates{"ready", "delayed", "leased", "dead"};
 
 // The messages of a queue in one state, page by page.
@@ -64,7 +65,8 @@ std::uint64_t export_messages(const TransferFlags& flags, Client& client, const 
       if (first == nullptr || cursor.front()->sent_at < first->front()->sent_at) first = &cursor;
     }
     if (first == nullptr) break;
-    out += json_line(*first->front(), queue);
+    std::string line = json_line(*first->front(), queue);
+    out += flags.format == kPacked ? packed_line(line) : line;
     first->pop();
     ++count;
     if (out.size() > (1 << 20)) write_output(out, flags.interrupt_fd);
@@ -75,6 +77,9 @@ std::uint64_t export_messages(const TransferFlags& flags, Client& client, const 
 }
 
 void export_queues(const TransferFlags& flags, Client& client) {
+  if (flags.format == kPacked && is_terminal(STDOUT_FILENO)) {
+    throw ClientError({"invalid_argument", "MessagePack is not for a terminal; write it to a file or a pipe", false});
+  }
   std::vector<Value> queues;
   if (flags.queues.empty()) queues = client.list_queues();
   for (const std::string& name : flags.queues) queues.push_back(client.describe_queue(name));
@@ -82,6 +87,7 @@ void export_queues(const TransferFlags& flags, Client& client) {
   std::uint64_t count = 0;
   for (const Value& queue : queues) {
     std::string line = queue_line(queue);
+    if (flags.format == kPacked) line = packed_line(line);
     write_output(line, flags.interrupt_fd);
     count += export_messages(flags, client, queue.text("name"), count, progress);
   }
@@ -98,6 +104,7 @@ class Import {
   void run(int fd) {
     MessageInput input(
         fd, [this, fd] { return wait_for_input(fd); }, kLineBytesMax);
+    is_packed_ = begins_packed(input.peek().value_or('{'));
     while (const auto line = next_line(input)) {
       ++line_;
       if (line->empty()) continue;
@@ -108,7 +115,7 @@ class Import {
     client_.flush();
     progress_.clear();
     if (failure_) {
-      fail(failed_line_, *failure_, ", perhaps some of those behind it among them");
+      fail(failed_line_, *failure_, "perhaps some of those behind it among them");
     }
     if (flags_.quiet) return;
     std::cerr << counted(confirmed_, "message") << " of " << counted(queues_, "queue") << " imported";
@@ -121,27 +128,29 @@ class Import {
  private:
   std::optional<std::string_view> next_line(MessageInput& input) {
     try {
-      return input.next('\n');
+      return is_packed_ ? input.next_value() : input.next('\n');
     } catch (const ClientError& error) {
       if (error.failure().code == "interrupted") throw;
       ++line_;
-      fail(line_, error.failure());
+      fail(line_, error.failure(), "all before that " + unit());
     }
   }
 
-  [[noreturn]] void fail(std::uint64_t line, const Failure& failure,
-                         const std::string& more = ", all before that line") {
+  std::string unit() const { return is_packed_ ? "entry" : "line"; }
+
+  [[noreturn]] void fail(std::uint64_t line, const Failure& failure, const std::string& more) {
     if (client_.unconfirmed() > 0) client_.flush();
     progress_.clear();
     throw ClientError({failure.code,
-                       "line " + std::to_string(line) + ": " + failure.message + "; " + counted(confirmed_, "message") +
-                           " imported" + more,
+                       unit() + " " + std::to_string(line) + ": " + failure.message + "; " +
+                           counted(confirmed_, "message") + " imported, " + more,
                        failure.retry});
   }
 
   void take(std::string_view text) {
     try {
-      const auto line = read_transfer_line(text, std::chrono::system_clock::now());
+      const auto now = std::chrono::system_clock::now();
+      const auto line = is_packed_ ? read_packed_line(text, now) : read_transfer_line(text, now);
       if (const auto* queue = std::get_if<QueueLine>(&line)) {
         take_queue(*queue);
       } else {
@@ -149,7 +158,7 @@ class Import {
       }
     } catch (const ClientError& error) {
       if (error.failure().code == "interrupted") throw;
-      fail(line_, error.failure());
+      fail(line_, error.failure(), "all before that " + unit());
     }
   }
 
@@ -193,6 +202,7 @@ class Import {
   const TransferFlags& flags_;
   Client& client_;
   Progress progress_;
+  bool is_packed_ = false;  // MessagePack, not JSON
   std::uint64_t line_ = 0;
   std::uint64_t queues_ = 0;
   std::uint64_t confirmed_ = 0;
@@ -214,22 +224,28 @@ void import_queues(const TransferFlags& flags, Client& client) {
 }  // namespace
 
 void add_transfer_commands(CLI::App& app, TransferFlags& flags, ClientAction& action) {
-  CLI::App& exporting = *add_command(app, "export", "Write queues, settings and messages as lines of JSON", action,
-                                     [&](Client& client) { export_queues(flags, client); });
+  CLI::App& exporting =
+      *add_command(app, "export", "Write queues, settings and messages as lines of JSON or as MessagePack", action,
+                   [&](Client& client) { export_queues(flags, client); });
   exporting.footer(
       "Messages stay where they are. Whatever changes meanwhile may be in the output or not: for an exact copy pause\n"
       "the queue first. Examples:\n"
       "  dmq export orders > orders.jsonl\n"
+      "  dmq export --format msgpack orders > orders.msgpack     smaller; bodies are bytes as they are\n"
       "  dmq export --broker old:7310 | dmq import --broker new:7310");
   exporting.add_option("QUEUE", flags.queues, "The queues; without one, all");
+  exporting
+      .add_option("--format", flags.format, "json: a line for each; msgpack: a map for each, one behind the other")
+      ->check(CLI::IsMember({"json", kPacked}))
+      ->capture_default_str();
   exporting.add_flag("-q,--quiet", flags.quiet, "No progress and no summary");
   CLI::App& importing = *add_command(app, "import", "Create queues and send messages as dmq export wrote them", action,
                                      [&](Client& client) { import_queues(flags, client); });
   importing.footer(
       "Messages keep priority, key, headers, the time from which they may be received and that when they expire; they\n"
-      "get new ids and count their deliveries anew. Queues that are there keep their settings. An import that stops "
-      "says\n"
-      "at which line. Examples:\n"
+      "get new ids and count their deliveries anew. Queues that are there keep their settings. JSON and MessagePack "
+      "are\n"
+      "told apart by themselves. An import that stops says at which line or entry. Examples:\n"
       "  dmq import orders.jsonl\n"
       "  dmq import --to orders.copy orders.jsonl");
   importing.add_option("FILE", flags.file, "What dmq export wrote; without it, standard input");

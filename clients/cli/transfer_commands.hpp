@@ -1,4 +1,4 @@
-// dmq export and dmq import: queues, their settings and messages as lines of JSON.
+// dmq export and dmq import: queues, their settings and messages as lines of JSON or as MessagePack.
 #pragma once
 
 #include <CLI/CLI.hpp>
@@ -14,6 +14,7 @@ struct TransferFlags {
   const BrokerFlags& broker;
   const int interrupt_fd;
   std::vector<std::string> queues;  // to export; empty: all
+  std::string format = "json";      // of an export
   std::string file;                 // to import; empty: standard input
   std::string to;                   // the queue that takes all messages; empty: those of the file
   bool skip_dead = false;

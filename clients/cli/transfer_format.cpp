@@ -10,7 +10,7 @@
 namespace dmq::cli {
 namespace {
 
-using Json = nlohmann::json;
+using Json = nlohmann::ordered_json;
 using std::chrono::milliseconds;
 
 [[noreturn]] void bad(const std::string& what) { throw ClientError({"malformed", what, false}); }
@@ -81,11 +81,38 @@ std::pair<std::string, std::string> read_bytes(const std::string& key, const Jso
   return {key.substr(0, key.size() - kBase64Suffix.size()), std::move(*bytes)};
 }
 
-std::string read_body(const Json& line) {
-  for (const char* key : {"body", "body_base64"}) {
-    if (const auto found = line.find(key); found != line.end()) return read_bytes(key, *found).second;
+Json as_binary(const std::string& bytes) { return Json::binary(std::vector<std::uint8_t>(bytes.begin(), bytes.end())); }
+
+// A line of JSON with bytes where it has text or base64.
+Json with_bytes(const Json& line) {
+  Json out = Json::object();
+  for (const auto& [key, value] : line.items()) {
+    if (key == "body" || key == "body_base64") {
+      out["body"] = as_binary(read_bytes(key, value).second);
+    } else if (key == "headers" && value.is_object()) {
+      Json& headers = out[key] = Json::object();
+      for (const auto& [name, held] : value.items()) {
+        const auto [plain, bytes] = read_bytes(name, held);
+        headers[plain] = as_binary(bytes);
+      }
+    } else {
+      out[key] = value;
+    }
   }
-  bad("a message has no 'body'");
+  return out;
+}
+
+// Text stands for its bytes.
+std::string bytes_of(const std::string& key, const Json& value) {
+  if (value.is_string()) return value.get<std::string>();
+  if (!value.is_binary()) bad("'" + key + "' is neither text nor bytes");
+  return {value.get_binary().begin(), value.get_binary().end()};
+}
+
+std::string read_body(const Json& line) {
+  const auto found = line.find("body");
+  if (found == line.end()) bad("a message has no 'body'");
+  return bytes_of("body", *found);
 }
 
 MessageLine read_message(const Json& line, std::chrono::system_clock::time_point now) {
@@ -104,7 +131,7 @@ MessageLine read_message(const Json& line, std::chrono::system_clock::time_point
   }
   if (const auto headers = line.find("headers"); headers != line.end()) {
     if (!headers->is_object()) bad("'headers' is no object");
-    for (const auto& [key, value] : headers->items()) message.headers.push_back(read_bytes(key, value));
+    for (const auto& [key, value] : headers->items()) message.headers.emplace_back(key, bytes_of(key, value));
   }
   const auto time = [](std::int64_t ms) { return std::chrono::system_clock::time_point(milliseconds(ms)); };
   // A time that is past means at once, whatever the queue's own delay is.
@@ -115,6 +142,18 @@ MessageLine read_message(const Json& line, std::chrono::system_clock::time_point
   }
   out.dead = value_of<std::string>(line, "state", "") == "dead";
   return out;
+}
+
+std::variant<QueueLine, MessageLine> read_object(const Json& object, std::chrono::system_clock::time_point now) {
+  const auto settings = object.find("settings");
+  if (settings == object.end()) return read_message(object, now);
+  if (!settings->is_object()) bad("'settings' is no object");
+  QueueLine queue{value_of<std::string>(object, "queue", ""), {}};
+  for (const auto& [key, value] : settings->items()) {
+    if (!is_setting(key)) bad("there is no setting '" + key + "'");
+  }
+  for (const Setting& setting : kSettings) setting.read(*settings, setting.key, queue.options);
+  return queue;
 }
 
 }  // namespace
@@ -132,15 +171,25 @@ std::variant<QueueLine, MessageLine> read_transfer_line(std::string_view line,
                                                         std::chrono::system_clock::time_point now) {
   const Json object = Json::parse(line, nullptr, false);
   if (!object.is_object()) bad("it is no JSON object");
-  const auto settings = object.find("settings");
-  if (settings == object.end()) return read_message(object, now);
-  if (!settings->is_object()) bad("'settings' is no object");
-  QueueLine queue{value_of<std::string>(object, "queue", ""), {}};
-  for (const auto& [key, value] : settings->items()) {
-    if (!is_setting(key)) bad("there is no setting '" + key + "'");
-  }
-  for (const Setting& setting : kSettings) setting.read(*settings, setting.key, queue.options);
-  return queue;
+  return read_object(with_bytes(object), now);
+}
+
+std::string packed_line(std::string_view line) {
+  std::string out;
+  Json::to_msgpack(with_bytes(Json::parse(line)), nlohmann::detail::output_adapter<char>(out));
+  return out;
+}
+
+bool begins_packed(char first) {
+  const auto byte = static_cast<unsigned char>(first);
+  return (byte & 0xf0) == 0x80 || byte == 0xde || byte == 0xdf;  // a map of up to 15, 2^16 and 2^32 keys
+}
+
+std::variant<QueueLine, MessageLine> read_packed_line(std::string_view packed,
+                                                      std::chrono::system_clock::time_point now) {
+  const Json object = Json::from_msgpack(packed, true, false);
+  if (!object.is_object()) bad("it is no map with names for keys");
+  return read_object(object, now);
 }
 
 }  // namespace dmq::cli

@@ -1,4 +1,5 @@
-// The lines of dmq export: one with a queue's settings, then its messages, each as dmq queue browse shows it.
+// What dmq export writes: a queue's settings, then its messages, each as dmq queue browse shows it; as lines of JSON or
+// as MessagePack maps, one behind the other.
 #pragma once
 
 #include <optional>
@@ -24,8 +25,16 @@ struct MessageLine {
 
 // The settings of a queue as queue.describe gave them, without those that pause it.
 std::string queue_line(const Value& described);
-// Throws ClientError (malformed) with what is wrong with it.
+// Such a line, or that of a message, as a MessagePack map with the same keys, so that there is one list of them. Bodies
+// and the values of headers are bin, and no name ends in "_base64" for it.
+std::string packed_line(std::string_view line);
+// Does a stream that begins so consist of such maps?
+bool begins_packed(char first);
+
+// Both throw ClientError (malformed) with what is wrong with it.
 std::variant<QueueLine, MessageLine> read_transfer_line(std::string_view line,
                                                         std::chrono::system_clock::time_point now);
+std::variant<QueueLine, MessageLine> read_packed_line(std::string_view packed,
+                                                      std::chrono::system_clock::time_point now);
 
 }  // namespace dmq::cli

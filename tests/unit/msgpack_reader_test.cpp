@@ -228,3 +228,17 @@ TEST_CASE("a queue name has 1 to 200 bytes of clean UTF-8", "[protocol][msgpack]
     CHECK(result.error().code == Errc::kInvalidArgument);
   }
 }
+
+TEST_CASE("the first of several values is told from those behind it", "[protocol]") {
+  const std::string value = from_hex("82 a1 61 c4 02 00 ff a1 62 93 01 02 03");
+  CHECK(first_value_bytes(value + "\x80") == value.size());
+  for (std::size_t part = 0; part < value.size(); ++part) {
+    INFO(part);
+    CHECK(first_value_bytes(std::string_view(value).substr(0, part)) == 0U);
+  }
+  CHECK(first_value_bytes(from_hex("c6 ff ff ff ff 00")) == 0U);  // claims 4 GiB, and asks for none
+  CHECK(first_value_bytes(nested_maps(8)) == nested_maps(8).size());
+  for (const std::string& bad : {nested_maps(9), nested_arrays(9), from_hex("c1"), from_hex("d4 01 00")}) {
+    CHECK(first_value_bytes(bad).error().code == Errc::kMalformed);
+  }
+}

@@ -1,7 +1,6 @@
 // Lines of dmq export are read as they were written, and what is wrong with one is said.
 #include "clients/cli/transfer_format.hpp"
 
-#include <algorithm>
 #include <catch2/catch.hpp>
 
 #include "clients/cli/browsed_output.hpp"
@@ -16,6 +15,49 @@ using std::chrono::milliseconds;
 constexpr Clock::time_point kNow{std::chrono::seconds(1'700'000'000)};
 
 MessageLine message_of(const std::string& line) { return std::get<MessageLine>(read_transfer_line(line, kNow)); }
+
+BrowsedMessage odd_message() {
+  BrowsedMessage message;
+  message.id = "1-2";
+  message.state = "delayed";
+  message.body = std::string("\x00\xff", 2);
+  message.size = 2;
+  message.priority = 7;
+  message.sent_at = kNow;
+  message.ready_at = kNow + milliseconds(1500);
+  message.expires_at = kNow + milliseconds(2500);
+  message.headers = {{"plain", "text"}, {"odd_base64", "text"}, {"binary", "\xfe"}, {"empty", ""}};
+  message.content_type = "a";
+  message.reply_to = "b";
+  message.correlation_id = "c";
+  message.traceparent = "d";
+  message.key = "e";
+  return message;
+}
+
+void check_is_odd(const MessageLine& read) {
+  const BrowsedMessage message = odd_message();
+  CHECK(read.queue == "jobs");
+  CHECK(read.message.body == message.body);
+  CHECK(read.message.priority == 7);
+  CHECK(read.message.deliver_at == message.ready_at);
+  CHECK(read.message.ttl == milliseconds(2500));
+  CHECK(read.message.headers == message.headers);
+  CHECK(read.message.content_type + read.message.reply_to + read.message.correlation_id + read.message.traceparent +
+            read.message.key ==
+        "abcde");
+  CHECK_FALSE(read.dead);
+  CHECK_FALSE(read.expired);
+}
+
+std::string packed_trouble(const std::string& packed) {
+  try {
+    read_packed_line(packed, kNow);
+  } catch (const ClientError& error) {
+    return error.code() + ": " + error.failure().message;
+  }
+  return "none";
+}
 
 std::string trouble(const std::string& line) {
   try {
@@ -41,36 +83,52 @@ TEST_CASE("base64 is read back, and nothing else is taken for it", "[client][cli
 }
 
 TEST_CASE("a message comes back from its line as it was", "[client][cli]") {
-  BrowsedMessage message;
-  message.id = "1-2";
-  message.state = "delayed";
-  message.body = std::string("\x00\xff", 2);
-  message.size = 2;
-  message.priority = 7;
-  message.sent_at = kNow;
-  message.ready_at = kNow + milliseconds(1500);
-  message.expires_at = kNow + milliseconds(2500);
-  message.headers = {{"plain", "text"}, {"odd_base64", "text"}, {"binary", "\xfe"}, {"empty", ""}};
-  message.content_type = "a";
-  message.reply_to = "b";
-  message.correlation_id = "c";
-  message.traceparent = "d";
-  message.key = "e";
-  const MessageLine read = message_of(json_line(message, "jobs"));
-  CHECK(read.queue == "jobs");
-  CHECK(read.message.body == message.body);
-  CHECK(read.message.priority == 7);
-  CHECK(read.message.deliver_at == message.ready_at);
-  CHECK(read.message.ttl == milliseconds(2500));
-  auto headers = read.message.headers;
-  std::sort(headers.begin(), headers.end());
-  std::sort(message.headers.begin(), message.headers.end());
-  CHECK(headers == message.headers);
-  CHECK(read.message.content_type + read.message.reply_to + read.message.correlation_id + read.message.traceparent +
-            read.message.key ==
-        "abcde");
-  CHECK_FALSE(read.dead);
-  CHECK_FALSE(read.expired);
+  check_is_odd(message_of(json_line(odd_message(), "jobs")));
+}
+
+TEST_CASE("a message comes back from MessagePack as it was", "[client][cli]") {
+  const std::string packed = packed_line(json_line(odd_message(), "jobs"));
+  CHECK(begins_packed(packed.front()));
+  check_is_odd(std::get<MessageLine>(read_packed_line(packed, kNow)));
+  const std::string bin = std::string(
+      "\xa4"
+      "body"
+      "\xc4\x02\x00\xff",
+      9);
+  CHECK(packed.find(bin) != std::string::npos);
+}
+
+TEST_CASE("a text body is bytes in MessagePack, and text is taken for its bytes", "[client][cli]") {
+  CHECK(packed_line("{\"body\":\"x\"}\n") ==
+        "\x81\xa4"
+        "body"
+        "\xc4\x01x");
+  CHECK(std::get<MessageLine>(read_packed_line("\x81\xa4"
+                                               "body"
+                                               "\xa1x",
+                                               kNow))
+            .message.body == "x");
+}
+
+TEST_CASE("settings come back from MessagePack", "[client][cli]") {
+  const std::string line = R"({"queue":"q","settings":{"lease_ms":5000,"priority_weights":[1,2],"dedup":"replace"}})";
+  const auto packed = read_packed_line(packed_line(line), kNow);
+  const auto& [queue, options] = std::get<QueueLine>(packed);
+  CHECK(queue == "q");
+  CHECK(options.lease == milliseconds(5000));
+  CHECK(options.priority_weights == std::vector<int>{1, 2});
+  CHECK(options.dedup == "replace");
+}
+
+TEST_CASE("what is wrong with a MessagePack map is said", "[client][cli]") {
+  CHECK(packed_trouble("\x81\x01\x02") == "malformed: it is no map with names for keys");
+  CHECK(packed_trouble("\x80") == "malformed: a message has no 'body'");
+  CHECK(packed_trouble("\x81\xa4"
+                       "body"
+                       "\x07") == "malformed: 'body' is neither text nor bytes");
+  CHECK(packed_trouble(packed_line(R"({"queue":"q","body":"x","size":2})")) == "malformed: its body is cut short");
+  CHECK_FALSE(begins_packed('{'));
+  CHECK_FALSE(begins_packed('\x93'));
 }
 
 TEST_CASE("a dead and an expired message are told", "[client][cli]") {

@@ -1,4 +1,5 @@
 # dmq export and dmq import: what one broker has comes to another as it was.
+import io
 import json
 import os
 import subprocess
@@ -6,6 +7,7 @@ import tempfile
 import time
 import unittest
 
+import msgpack
 from harness import Broker, BrokerTest, Client, wait_until
 
 DMQ = os.path.join(os.path.dirname(os.environ.get("DMQ_BIN", "")), "dmq")
@@ -52,6 +54,43 @@ class Transfer(BrokerTest):
             self.assertLessEqual(abs(messages[b"4"]["expires_ms"] - later), 60_000)
             delayed, = client.ask("browse", queue=self.queue, state="delayed")["messages"]
             self.assertLess(abs(delayed["ready_ms"] - later), 1000)
+
+    def test_msgpack_says_the_same_as_json(self):
+        self.create(lease_ms=7000, max_deliveries=5)
+        self.send(b"1", {"body": b"\x00\xff" * 300_000, "headers": {"h": b"\xfe", "x_base64": "plain"}, "key": "k"},
+                  {"body": b"4", "priority": 9, "ttl_ms": 3_600_000}, {"body": "grüße"})
+        lines = self.exported()
+        packed, words = self.dmq("export", "--format", "msgpack", self.queue)
+        self.assertEqual(words, "4 messages of 1 queue exported\n")
+        maps = list(msgpack.Unpacker(io.BytesIO(packed)))
+        self.assertEqual([list(each) for each in maps],
+                         [[key.replace("body_base64", "body") for key in line] for line in lines])
+        self.assertEqual([each.get("body") for each in maps],
+                         [None, b"1", b"\x00\xff" * 300_000, b"4", "grüße".encode()])
+        self.assertEqual(maps[2]["headers"], {"h": b"\xfe", "x_base64": b"plain"})
+        with Broker() as other, Client(other.endpoint):
+            _, words = self.dmq("import", given=packed, endpoint=other.endpoint)
+            self.assertEqual(words, "4 messages of 1 queue imported\n")
+            again = [json.loads(line) for line in self.dmq("export", endpoint=other.endpoint)[0].splitlines()]
+        for line in lines + again:
+            for key in ("id", "sent_ms", "expires_ms"):
+                line.pop(key, None)
+        self.assertEqual(again, lines)
+
+    def test_a_stream_of_msgpack_that_is_cut_or_spoiled(self):
+        good = msgpack.packb({"queue": self.queue, "body": b"x" * 1000})
+        _, words = self.dmq("import", given=good + good[:-1], code=1)
+        self.assertIn("entry 2: the input ends in the middle of it; 1 message imported, all before that entry", words)
+        _, words = self.dmq("import", given=good + b"\xc1" + good, code=1)
+        self.assertIn("entry 2: no MessagePack", words)
+        _, words = self.dmq("import", given=good + b"7" + good, code=1)
+        self.assertIn("entry 2: it is no map", words)
+        _, words = self.dmq("import", given=b"\x81\xa4body\xc6\xff\xff\xff\xff" + b"x" * (18 << 20), code=1)
+        self.assertIn("entry 1: the input has a message over the limit of 17 MiB; 0 messages imported", words)
+        _, words = self.dmq("import", given=b"\xff\xfe\x00nonsense", code=1)
+        self.assertIn("line 1: it is no JSON object", words)
+        self.assertEqual(self.counts(), (3, 0, 0))
+        self.dmq("export", "--format", "xml", code=2)
 
     def test_all_queues_and_large_ones(self):
         other = self.queue + "-2"
