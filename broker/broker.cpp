@@ -115,7 +115,7 @@ void Broker::Parts::open_worker(unsigned index) {
   set.data_dir = options.data_dir + "/storage-" + std::to_string(index);
   set.listen = "inproc://worker-" + std::to_string(index);
   set.metad = kMetad;
-  if (options.replicas > 1) {
+  if (options.workers > 1) {  // to copy what others lead, and for messages that move to a queue of another's
     set.peers.log_listen = set.listen + "-log";
     set.peers.peer_listen = set.listen + "-peer";
   }

@@ -247,5 +247,18 @@ class OverARestart(unittest.TestCase):
                 self.assertEqual(client.ask("receive", queue="q")[0]["body"], b"dead")
 
 
+class SeveralWorkers(unittest.TestCase):
+    def test_dead_letters_go_to_the_worker_that_serves_their_queue(self):
+        with Broker("--admin", "", "--workers", "3") as broker, Client(broker.endpoint) as client:
+            queues = [f"queue-{number}" for number in range(12)]  # which lie with all of them
+            for queue in queues:
+                client.ask("queue.create", {"dead_letter": "dead"}, queue=queue)
+                wait_until(lambda: client.request("queue.describe", queue=queue)[1].get("dead_letter"), what="the queue")
+                client.ask("send", [queue], queue=queue)
+                message, = client.ask("receive", queue=queue)
+                client.ask("nack", [message["receipt"]], queue=queue, kind="fatal")
+            wait_until(lambda: client.ask("queue.describe", queue="dead")["ready"] == len(queues), what="dead letters")
+
+
 if __name__ == "__main__":
     unittest.main()
