@@ -188,6 +188,15 @@ void write_payloads(const fs::path& root) {
   receipts.add("text-too-large", "65536.3.9.1");
   receipts.add("none", "\x90");
 
+  Corpus first_value(root, "fuzz_first_value");
+  add_nasty(first_value);
+  const std::string entry =
+      "\x82\xa5queue\xa1q\xa4"
+      "body\xc4\x02\x00\xff"s;
+  first_value.add("entry", entry);
+  first_value.add("two-entries", entry + entry);
+  first_value.add("cut-entry", entry.substr(0, entry.size() - 1));
+
   Corpus results(root, "fuzz_results");
   add_nasty(results);
   ResultWriter result_writer(4);
