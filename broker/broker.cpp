@@ -16,6 +16,7 @@
 #include "runtime/data_directory.hpp"
 #include "runtime/logging.hpp"
 #include "runtime/reactor.hpp"
+#include "runtime/staged_directory.hpp"
 #include "storage/worker.hpp"
 
 namespace dmq {
@@ -87,6 +88,9 @@ void Broker::Parts::open_store() {
       spdlog::info("removed what killed brokers left behind: {} temporary store(s)", removed);
     }
     options.data_dir = temporary.emplace().path();
+  }
+  if (std::filesystem::exists(options.data_dir + "/" + kBackupMark)) {
+    throw BrokerError(options.data_dir + " is a backup; make a data directory of it with: dmq restore");
   }
   // A store of a worker that is not started would be queues that nobody serves.
   const std::string next = options.data_dir + "/storage-" + std::to_string(options.workers);

@@ -1,12 +1,16 @@
 // dmq-broker: the whole broker in one process.
 #include <memory>
+#include <optional>
 
+#include "broker/backup.hpp"
 #include "dmq/broker.hpp"
 #include "protocol/limits.hpp"
+#include "runtime/clock.hpp"
 #include "runtime/daemon.hpp"
 #include "runtime/endpoint.hpp"
 #include "runtime/flags.hpp"
 #include "runtime/logging.hpp"
+#include "runtime/signals.hpp"
 
 namespace {
 
@@ -19,6 +23,8 @@ constexpr const char* kExamples =
 struct Flags {
   dmq::BrokerOptions broker;
   bool ephemeral = false;
+  std::string backup_to;
+  std::string restore_from;
   dmq::DurationMs producer_idle{3600 * 1000};
 };
 
@@ -56,6 +62,12 @@ void add_flags(CLI::App& app, Flags& flags) {
   app.add_flag("--accept-damage", broker.accept_damage, "Serve what can be read of a damaged store");
   app.add_flag("--auto-create,!--no-auto-create", broker.auto_create, "Create a queue on its first use (default: yes)");
   app.add_flag("--allow-delete", broker.allow_delete, "Let every client delete queues");
+  auto* backup = app.add_option("--backup-to", flags.backup_to,
+                                "Copy what is in --data, also while a broker, worker or metad uses it, to this new "
+                                "directory, and exit (dmq backup)");
+  app.add_option("--restore-from", flags.restore_from,
+                 "Make --data, a new directory, of this backup, and exit (dmq restore)")
+      ->excludes(backup);
 }
 
 // The flags as the class takes them, once they are known to be good.
@@ -73,6 +85,14 @@ dmq::Result<void> check(const CLI::App& app, Flags& flags) {
   auto good = dmq::check_endpoint("--listen", flags.broker.listen, dmq::EndpointUse::kListen);
   if (!good || flags.broker.admin.empty()) return good;
   return dmq::check_endpoint("--admin", flags.broker.admin, dmq::EndpointUse::kAdmin);
+}
+
+std::optional<dmq::Result<std::string>> copy(const Flags& flags) {
+  if (flags.backup_to.empty() && flags.restore_from.empty()) return std::nullopt;
+  dmq::end_by_signals();
+  dmq::explain_bus_errors();
+  if (!flags.backup_to.empty()) return dmq::back_up(flags.broker.data_dir, flags.backup_to);
+  return dmq::restore(flags.restore_from, flags.broker.data_dir, dmq::wall_now());
 }
 
 dmq::Result<dmq::RunningService> open(const dmq::BrokerOptions& options) {
@@ -100,5 +120,6 @@ int main(int argc, char** argv) {
   add_flags(app, flags);
   const auto check_flags = [&] { return check(app, flags); };
   const auto serve = [&flags](zmq::context_t&) { return open(flags.broker); };
-  return dmq::run_daemon(app, argc, argv, {kExamples, check_flags, serve});
+  const auto job = [&flags] { return copy(flags); };
+  return dmq::run_daemon(app, argc, argv, {kExamples, check_flags, serve, job});
 }

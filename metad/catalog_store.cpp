@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <filesystem>
 #include <string_view>
 #include <utility>
 
@@ -173,6 +174,27 @@ Result<CatalogChange> read_record(std::string_view key, std::string_view stored,
   return std::move(update->changes.front());
 }
 
+Result<CatalogImage> read_image(MDB_txn* txn, MDB_dbi dbi) {
+  auto counters = read_counters(txn, dbi);
+  if (!counters) return tl::unexpected<Error>(counters.error());
+  CatalogImage image{*counters, {}};
+  MDB_cursor* cursor = nullptr;
+  int code = mdb_cursor_open(txn, dbi, &cursor);
+  if (code != 0) return tl::unexpected<Error>(lmdb_error(code, "cannot read the catalog"));
+  const std::unique_ptr<MDB_cursor, decltype(&mdb_cursor_close)> closer(cursor, &mdb_cursor_close);
+  MsgpackReader reader;
+  MDB_val key;
+  MDB_val value;
+  while ((code = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) == 0) {
+    if (view(key).starts_with('m')) continue;
+    auto record = read_record(view(key), view(value), reader);
+    if (!record) return tl::unexpected<Error>(record.error());
+    image.records.push_back(std::move(*record));
+  }
+  if (code != MDB_NOTFOUND) return tl::unexpected<Error>(lmdb_error(code, "cannot read the catalog"));
+  return image;
+}
+
 }  // namespace
 
 Result<void> CatalogStore::Lmdb::open(std::size_t map_bytes) {
@@ -238,24 +260,34 @@ Result<CatalogImage> CatalogStore::load() const {
   if (const int code = transaction.begin(lmdb_->env, MDB_RDONLY); code != 0) {
     return tl::unexpected<Error>(lmdb_error(code, "cannot read the catalog"));
   }
-  auto counters = read_counters(transaction.get(), lmdb_->dbi);
-  if (!counters) return tl::unexpected<Error>(counters.error());
-  CatalogImage image{*counters, {}};
-  MDB_cursor* cursor = nullptr;
-  int code = mdb_cursor_open(transaction.get(), lmdb_->dbi, &cursor);
-  if (code != 0) return tl::unexpected<Error>(lmdb_error(code, "cannot read the catalog"));
-  const std::unique_ptr<MDB_cursor, decltype(&mdb_cursor_close)> closer(cursor, &mdb_cursor_close);
-  MsgpackReader reader;
-  MDB_val key;
-  MDB_val value;
-  while ((code = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) == 0) {
-    if (view(key).starts_with('m')) continue;
-    auto record = read_record(view(key), view(value), reader);
-    if (!record) return tl::unexpected<Error>(record.error());
-    image.records.push_back(std::move(*record));
+  return read_image(transaction.get(), lmdb_->dbi);
+}
+
+Result<CatalogImage> CatalogStore::look(const std::string& directory) {
+  std::error_code fault;
+  if (!std::filesystem::exists(directory + "/data.mdb", fault)) {
+    return fail(fault ? Errc::kUnavailable : Errc::kInvalidArgument,
+                "there is no catalog in " + directory + (fault ? ": " + fault.message() : std::string()));
   }
-  if (code != MDB_NOTFOUND) return tl::unexpected<Error>(lmdb_error(code, "cannot read the catalog"));
-  return image;
+  MDB_env* env = nullptr;
+  int code = mdb_env_create(&env);
+  const std::unique_ptr<MDB_env, decltype(&mdb_env_close)> closer(env, &mdb_env_close);
+  if (code == 0) code = mdb_env_open(env, directory.c_str(), MDB_NOTLS | MDB_RDONLY, 0600);
+  Transaction transaction;
+  MDB_dbi dbi = 0;
+  if (code == 0) code = transaction.begin(env, MDB_RDONLY);
+  if (code == 0) code = mdb_dbi_open(transaction.get(), nullptr, 0, &dbi);
+  if (code != 0) {
+    return fail(Errc::kUnavailable, "cannot open the catalog in " + directory + ": " + mdb_strerror(code));
+  }
+  const auto format = read_counter(transaction.get(), dbi, "mformat");
+  if (!format) return tl::unexpected<Error>(format.error());
+  if (*format == 0) return fail(Errc::kInvalidArgument, directory + " holds no catalog of dmq");
+  if (*format != kCatalogFormat) {
+    return fail(Errc::kUnsupported, "the catalog in " + directory + " has format " + std::to_string(*format) +
+                                        "; this program reads format " + std::to_string(kCatalogFormat));
+  }
+  return read_image(transaction.get(), dbi);
 }
 
 Result<void> CatalogStore::commit(const CatalogCounters& counters, const std::vector<CatalogChange>& changes) {

@@ -32,6 +32,9 @@ class CatalogStore {
   static Result<std::unique_ptr<CatalogStore>> open(const std::string& directory,
                                                     const std::optional<CatalogImage>& first,
                                                     std::size_t map_bytes = kCatalogMapBytes);
+  // The catalog that a metad of another process may be using, as its last commit left it. Errors: invalid_argument
+  // (there is none), unavailable (no permission), unsupported (another format), internal (damaged).
+  static Result<CatalogImage> look(const std::string& directory);
   ~CatalogStore();
   CatalogStore(const CatalogStore&) = delete;
   CatalogStore& operator=(const CatalogStore&) = delete;

@@ -16,6 +16,7 @@
 #include <system_error>
 
 #include "runtime/clock.hpp"
+#include "runtime/staged_directory.hpp"
 
 namespace dmq {
 namespace {
@@ -68,6 +69,9 @@ bool remove_if_left_behind(const std::filesystem::path& path) {
 
 Result<DataDirectory> DataDirectory::open(const std::string& path) {
   std::error_code fault;
+  if (std::filesystem::exists(path + "/" + kBackupMark, fault)) {
+    return fail(Errc::kUnavailable, path + " is a backup; make a data directory of it with: dmq restore");
+  }
   std::filesystem::create_directories(path, fault);
   if (fault) return fail(Errc::kUnavailable, "cannot make the data directory " + path + ": " + fault.message());
   const std::string lock = path + "/dmq.lock";

@@ -15,11 +15,19 @@
 #include <system_error>
 
 namespace dmq {
+namespace {
 
-DaemonSignals::DaemonSignals() {
+sigset_t daemon_signals() {
   sigset_t set;
   sigemptyset(&set);
   for (const int number : {SIGTERM, SIGINT, SIGHUP, SIGUSR1}) sigaddset(&set, number);
+  return set;
+}
+
+}  // namespace
+
+DaemonSignals::DaemonSignals() {
+  const sigset_t set = daemon_signals();
   pthread_sigmask(SIG_BLOCK, &set, nullptr);
   std::signal(SIGPIPE, SIG_IGN);
   fd_ = signalfd(-1, &set, SFD_CLOEXEC);
@@ -36,6 +44,11 @@ int DaemonSignals::wait(int stop_fd) {
     }
     if (stop_fd >= 0 && items[1].revents != 0) return 0;
   }
+}
+
+void end_by_signals() {
+  const sigset_t set = daemon_signals();
+  pthread_sigmask(SIG_UNBLOCK, &set, nullptr);
 }
 
 void explain_bus_errors() {

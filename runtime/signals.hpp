@@ -17,6 +17,9 @@ class DaemonSignals {
   int fd_;
 };
 
+// A program that does a job instead of serving: the signals that DaemonSignals blocks in this thread end it again.
+void end_by_signals();
+
 // From now on a page of a mapped store that the disk cannot give ends the process with one plain line and status 1,
 // where the system's default is death by SIGBUS without a word.
 void explain_bus_errors();

@@ -20,15 +20,8 @@
 namespace dmq {
 namespace {
 
-constexpr std::uint32_t kStoreVersion = 3;        // versions 1 and 2 are read too, and become 3
-constexpr std::uint64_t kReserveBytes = 4 << 20;  // of disk, for acks and epochs when it is full
-
-tl::unexpected<Error> failure(const std::string& what, int code, const std::string& directory) {
-  const std::string context = what + " in " + directory + ": " + mdb_strerror(code);
-  const bool full = code == MDB_MAP_FULL || code == MDB_TXN_FULL || code == ENOSPC || code == EDQUOT ||
-                    (code == EIO && disk_is_full(directory));  // LMDB's word for a short write
-  return fail(full ? Errc::kInsufficientStorage : Errc::kInternal, context);
-}
+constexpr std::uint64_t kReserveBytes = 4 << 20;      // of disk, for acks and epochs when it is full
+constexpr std::uint64_t kCommitsBetweenChecks = 256;  // for readers that are gone
 
 std::string random_identity() {
   std::random_device source;
@@ -96,6 +89,13 @@ std::jthread read_ahead(const std::string& path) {
 }
 
 }  // namespace
+
+tl::unexpected<Error> log_failure(const std::string& what, int code, const std::string& directory) {
+  if (code == EIO && disk_is_full(directory)) code = ENOSPC;  // LMDB's word for a short write
+  const std::string context = what + " in " + directory + ": " + mdb_strerror(code);
+  const bool full = code == MDB_MAP_FULL || code == MDB_TXN_FULL || code == ENOSPC || code == EDQUOT;
+  return fail(full ? Errc::kInsufficientStorage : Errc::kInternal, context);
+}
 
 std::string_view sync_name(SyncMode mode) {
   return mode == SyncMode::kCommit ? "commit" : mode == SyncMode::kInterval ? "interval" : "none";
@@ -180,7 +180,7 @@ Result<void> Log::open_environment(const LogOptions& options) {
   mdb_env_set_assert(env_, end_by_damage);
   const unsigned flags = MDB_NOTLS | MDB_NORDAHEAD | (options.sync == SyncMode::kCommit ? 0u : MDB_NOSYNC);
   if (const int code = mdb_env_open(env_, directory_.path().c_str(), flags, 0644); code != 0) {
-    return failure("cannot open the store", code, directory_.path());
+    return log_failure("cannot open the store", code, directory_.path());
   }
   return {};
 }
@@ -188,20 +188,20 @@ Result<void> Log::open_environment(const LogOptions& options) {
 Result<void> Log::open_table() {
   MDB_txn* txn = nullptr;
   int code = mdb_txn_begin(env_, nullptr, 0, &txn);
-  if (code != 0) return failure("cannot open the store", code, directory_.path());
+  if (code != 0) return log_failure("cannot open the store", code, directory_.path());
   code = mdb_dbi_open(txn, nullptr, 0, &table_);
   if (code != 0) {
     mdb_txn_abort(txn);
-    return failure("cannot open the table", code, directory_.path());
+    return log_failure("cannot open the table", code, directory_.path());
   }
   code = mdb_txn_commit(txn);
-  if (code != 0) return failure("cannot create the table", code, directory_.path());
+  if (code != 0) return log_failure("cannot create the table", code, directory_.path());
   return {};
 }
 
 Result<void> Log::check_version() {
   Transaction write(env_, 0);
-  if (write.code != 0) return failure("cannot read the store's version", write.code, directory_.path());
+  if (write.code != 0) return log_failure("cannot read the store's version", write.code, directory_.path());
   const std::string version_key = store_key("version");
   const std::string id_key = store_key("id");
   MDB_val key = val(version_key);
@@ -228,7 +228,7 @@ Result<void> Log::check_version() {
     if (write.code == 0) write.code = write_commit_number(write.txn);
   }
   if (const int code = write.commit(); code != 0) {
-    return failure("cannot write the store's format", code, directory_.path());
+    return log_failure("cannot write the store's format", code, directory_.path());
   }
   return {};
 }
@@ -268,7 +268,7 @@ Result<void> Log::load_tallies() {
   if (read.code == 0) read.code = each_row(read.txn, table_, first, first.substr(0, 2), take);
   int fd = -1;
   if (read.code == 0 && mdb_env_get_fd(env_, &fd) == 0) mark_.observe(fd, mdb_txn_id(read.txn));
-  if (read.code != 0) return failure("cannot read the store", read.code, directory_.path());
+  if (read.code != 0) return log_failure("cannot read the store", read.code, directory_.path());
   return {};
 }
 
@@ -283,7 +283,7 @@ Result<void> Log::visit(const LogVisitor& visitor) const {
       visit_record(key, value, visitor);
     });
   }
-  if (read.code != 0) return failure("cannot read the store", read.code, directory_.path());
+  if (read.code != 0) return log_failure("cannot read the store", read.code, directory_.path());
   for (const auto& [partition, tally] : tallies_) counted.try_emplace(partition);
   for (const auto& [partition, tally] : counted) {
     const auto written = tallies_.find(partition);
@@ -309,8 +309,10 @@ Result<void> Log::commit(const WriteBatch& effects, const WriteBatch& writes) {
 
 Result<void> Log::commit_once(const WriteBatch& effects, const WriteBatch& writes) {
   Transaction write(env_, 0);
-  if (write.code != 0) return failure("cannot begin a transaction", write.code, directory_.path());
+  if (write.code != 0) return log_failure("cannot begin a transaction", write.code, directory_.path());
   const std::uint64_t number = mdb_txn_id(write.txn);
+  // A process that was killed while it read the store, as a backup is, would keep its pages from being used again.
+  if (number % kCommitsBetweenChecks == 0) mdb_reader_check(env_, nullptr);
   int fd = -1;
   mdb_env_get_fd(env_, &fd);
   if (!mark_.holds(fd)) {  // LMDB reads it each time
@@ -318,8 +320,8 @@ Result<void> Log::commit_once(const WriteBatch& effects, const WriteBatch& write
   }
   changed_tallies_.clear();
   write.code = this->write(write.txn, effects, writes);
-  if (write.code != 0) return failure("cannot write", write.code, directory_.path());
-  if (const int code = write.commit(); code != 0) return failure("cannot commit", code, directory_.path());
+  if (write.code != 0) return log_failure("cannot write", write.code, directory_.path());
+  if (const int code = write.commit(); code != 0) return log_failure("cannot commit", code, directory_.path());
   for (const auto& [partition, tally] : changed_tallies_) tallies_[partition] = tally;
   mark_.observe(fd, number);
   if (sync_ == SyncMode::kCommit) mark_.write();
@@ -327,7 +329,7 @@ Result<void> Log::commit_once(const WriteBatch& effects, const WriteBatch& write
 }
 
 Result<void> Log::sync() {
-  if (const int code = mdb_env_sync(env_, 1); code != 0) return failure("cannot sync", code, directory_.path());
+  if (const int code = mdb_env_sync(env_, 1); code != 0) return log_failure("cannot sync", code, directory_.path());
   return {};
 }
 

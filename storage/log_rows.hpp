@@ -5,11 +5,18 @@
 #include <xxhash.h>
 
 #include <cstring>
+#include <string>
 #include <string_view>
 
+#include "protocol/error.hpp"
 #include "storage/log_keys.hpp"
 
 namespace dmq {
+
+inline constexpr std::uint32_t kStoreVersion = 3;  // versions 1 and 2 are read too, and become 3
+
+// What LMDB's code means: insufficient_storage when there is no room, internal otherwise.
+tl::unexpected<Error> log_failure(const std::string& what, int code, const std::string& directory);
 
 inline MDB_val val(std::string_view bytes) { return {bytes.size(), const_cast<char*>(bytes.data())}; }
 inline MDB_val val(const LogKey& key) { return {key.size(), const_cast<unsigned char*>(key.data())}; }

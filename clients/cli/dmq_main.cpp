@@ -6,6 +6,7 @@
 #include <iostream>
 
 #include "clients/cli/admin_client.hpp"
+#include "clients/cli/backup_commands.hpp"
 #include "clients/cli/cluster_commands.hpp"
 #include "clients/cli/completion_commands.hpp"
 #include "clients/cli/interrupt.hpp"
@@ -39,6 +40,7 @@ Examples:
   dmq queue redrive jobs.dead --rate 50     what is in there goes back to where it came from
   dmq top                                   the same as a live view, busy queues first
   dmq export jobs > jobs.jsonl              settings and messages as lines of JSON; dmq import reads them
+  dmq backup ./dmq-data /backup/monday      a copy of all a running broker has on disk; dmq restore
   dmq queue delete jobs                     removes the queue and its messages, for good
   dmq cluster status                        are all partitions served and in sync? (dmq cluster --help)
   source <(dmq completion bash)             bash then completes what is typed; also zsh, fish
@@ -52,7 +54,8 @@ struct Flags {
       : look{broker, json, interrupt_fd},
         top{interrupt_fd},
         redrive{json, interrupt_fd},
-        transfer{broker, interrupt_fd} {}
+        transfer{broker, interrupt_fd},
+        backup{interrupt_fd} {}
   BrokerFlags broker;
   std::string admin;
   std::string queue;
@@ -75,6 +78,7 @@ struct Flags {
   TopFlags top;
   RedriveFlags redrive;
   TransferFlags transfer;
+  BackupFlags backup;
 };
 
 void create(const Flags& flags, Client& client) {
@@ -291,9 +295,10 @@ int run(int argc, char** argv) {
                               [&](Client& client) { run_top(flags.top, flags.json, client); });
   add_top_options(*top, flags.top);
   add_transfer_commands(app, flags.transfer, action);
+  std::function<void()> local_action;  // needs no broker that answers
+  add_backup_commands(app, flags.backup, local_action);
   add_command(app, "ping", "Ask a broker whether it is there", action, [&](Client& client) { ping(flags, client); });
   std::vector<std::string> words;
-  std::function<void()> local_action;  // needs nobody else
   add_completion_commands(app, flags.broker, words, local_action);
 
   if (const auto code = parse_flags(app, argc, argv)) return *code;
@@ -306,6 +311,7 @@ int run(int argc, char** argv) {
     Client client(client_options(flags.broker, interrupt.fd()));
     action(client);
   }
+  if (flags.backup.exit_code != 0) return flags.backup.exit_code;
   return std::cout.flush() ? flags.look.exit_code : report_output_gone(kProgram);
 }
 

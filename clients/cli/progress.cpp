@@ -14,12 +14,14 @@ Progress::Progress(std::string done, bool wanted)
       shown_(wanted && is_terminal(STDERR_FILENO)),
       next_(std::chrono::steady_clock::now() + std::chrono::milliseconds(500)) {}
 
-void Progress::show(std::uint64_t messages) {
+void Progress::show(std::uint64_t messages) { show_text(counted(messages, "message")); }
+
+void Progress::show_text(const std::string& what) {
   if (!shown_) return;
   const auto now = std::chrono::steady_clock::now();
   if (now < next_) return;
   next_ = now + std::chrono::milliseconds(200);
-  std::cerr << "\r" << counted(messages, "message") << " " << done_ << std::flush;
+  std::cerr << "\r" << what << " " << done_ << "\033[K" << std::flush;
   wrote_ = true;
 }
 

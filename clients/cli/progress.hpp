@@ -14,6 +14,8 @@ class Progress {
   // "1,234 messages sent", for `done` = "sent".
   Progress(std::string done, bool wanted);
   void show(std::uint64_t messages);
+  // "1.2 MiB copied", for `what` = "1.2 MiB".
+  void show_text(const std::string& what);
   void clear();
 
  private:

@@ -5,7 +5,7 @@ import sys
 import tempfile
 import unittest
 
-from programs import Program
+from programs import BIN, Program
 
 from harness import Client, wait_until
 
@@ -133,8 +133,34 @@ class FullDisk(Promises, unittest.TestCase):
         self.assertEqual(self.drain(), confirmed)
 
 
+class BackupToFullDisk(unittest.TestCase):
+    """dmq backup to a disk that has no room for it."""
+
+    def folder(self):
+        folder = tempfile.TemporaryDirectory(prefix="dmq-full-")
+        self.addCleanup(folder.cleanup)
+        return folder.name
+
+    def test_nothing_is_left_of_the_backup_and_the_broker_goes_on(self):
+        data, small = self.folder(), self.folder()
+        self.assertTrue(mount_small_disk(small))
+        self.addCleanup(unmount, small)
+        broker = Program("dmq-broker", "--data", data, "--admin", "")
+        self.addCleanup(broker.close)
+        broker.start()
+        with Client(broker.endpoint) as client:
+            for _ in range(20):
+                client.ask("send", [b"x" * 1000] * 1000, queue="q")
+            done = subprocess.run([os.path.join(BIN, "dmq"), "backup", data, os.path.join(small, "copy")],
+                                  capture_output=True, timeout=60, check=False)
+            self.assertEqual(done.returncode, 1)
+            self.assertIn(b"No space left on device", done.stderr)
+            self.assertEqual(os.listdir(small), [])
+            self.assertEqual(client.ask("queue.describe", queue="q")["ready"], 20_000)
+
+
 def load_tests(loader, _tests, _pattern):
-    cases = [FullStore] + [FullDisk] * may_mount()
+    cases = [FullStore] + [FullDisk, BackupToFullDisk] * may_mount()
     if FullDisk not in cases:
         print("no disk can be mounted here: only --store-limit is tested", file=sys.stderr)
     return unittest.TestSuite(loader.loadTestsFromTestCase(case) for case in cases)

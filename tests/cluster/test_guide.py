@@ -50,6 +50,10 @@ class Guide(Case):
         self.wait_for_health()
         return backup
 
+    def run_copy(self, *words):
+        done = subprocess.run([os.path.join(BIN, "dmq"), *words], capture_output=True, text=True, timeout=PATIENCE_S)
+        self.assertEqual(done.returncode, 0, done.stderr)
+
     def put_back(self, backup, name):
         shutil.rmtree(self.cluster.path(name))
         shutil.copytree(backup, self.cluster.path(name))
@@ -126,10 +130,12 @@ class Backups(Guide):
 
     def test_a_worker_is_restored_from_an_old_copy_of_its_data(self):
         worker = self.workers["worker-1"]
-        backup = self.copy_of(worker, "worker-1")
+        backup = self.cluster.path("backup of worker-1")
+        self.run_copy("backup", self.cluster.path("worker-1"), backup)  # while it is used
         self.load.wait_for_more(5 * MORE)  # what the backup has is acked since, and other messages are there
         worker.kill()
-        self.put_back(backup, "worker-1")
+        shutil.rmtree(self.cluster.path("worker-1"))
+        self.run_copy("restore", backup, self.cluster.path("worker-1"))
         self.wait_for_fault("'worker-1'")
         worker.flags.append("--restored")
         worker.start()

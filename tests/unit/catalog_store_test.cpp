@@ -189,3 +189,18 @@ TEST_CASE("a catalog of format 1 becomes one with single replicas and a cluster"
           PartitionInfo{.id = {2}, .epoch = {6}, .version = {1}, .replicas = {"away"}, .eligible = {"away"}});
   }
 }
+
+TEST_CASE("a look at a catalog finds what was committed, and changes nothing", "[metad][catalog_store][backup]") {
+  TemporaryDirectory directory;
+  CHECK(CatalogStore::look(directory.path()).error().code == Errc::kInvalidArgument);
+  {
+    const auto store = open_store(directory.path());
+    REQUIRE(store->commit({3, CatalogVersion{9}, 16, QueueId{4}, SessionId{5}}, {queue(4, "jobs")}));
+  }
+  const auto image = CatalogStore::look(directory.path());
+  REQUIRE(image);
+  CHECK(image->counters == CatalogCounters{3, CatalogVersion{9}, 16, QueueId{4}, SessionId{5}});
+  CHECK(image->records.size() == 2);  // and the cluster
+  overwrite(directory.path(), "mformat", std::string("\0\0\0\0\0\0\0\1", 8));
+  CHECK(CatalogStore::look(directory.path()).error().code == Errc::kUnsupported);
+}
