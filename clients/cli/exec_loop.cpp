@@ -76,14 +76,13 @@ int ExecLoop::run() {
 }
 
 void ExecLoop::ask(Clock::time_point now) {
-  ReceiveOptions options;
+  ReceiveOptions options = receive_options(flags_);
   options.max = core_.wanted();
   if (options.max == 0) return;
   if (!waiting_) wait_until_ = now + milliseconds(std::min(flags_.wait.value, kWaitMsLimit));
   waiting_ = true;
   const auto left = std::chrono::ceil<milliseconds>(wait_until_ - now);
   options.wait = flags_.follow ? kSlice : std::clamp(left, milliseconds(0), kSlice);
-  options.lease = milliseconds(flags_.lease.value);
   options.auto_extend = true;
   options.on_lost = [this](const LostLease& lost) {
     say("message " + lost.id + " may come to another receiver while its command runs: " + lost.failure.message);

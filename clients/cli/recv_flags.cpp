@@ -15,6 +15,7 @@ Examples:
   dmq-recv --raw jobs > cat.png             the bare bytes of one message
   dmq-recv --follow --exec ./resize jobs    run a command for each message, as they come
   dmq-recv --follow --exec 'curl -sf -d @- "$DMQ_REPLY_TO"' --concurrency 8 --nack-delay 1m jobs
+  dmq-recv --follow --exec ./resize --consumer "$HOSTNAME" --heartbeat 5s jobs    others take over 5 s after it died
 
 On a terminal messages are shown for people; in a pipe they are JSON lines unless --lines or --raw is given.
 Ctrl-C gives back at once what is not acked. With --ack auto a message is removed once it is written and flushed: what
@@ -49,6 +50,14 @@ void add_exec_flags(CLI::App& app, RecvFlags& flags) {
 
 }  // namespace
 
+ReceiveOptions receive_options(const RecvFlags& flags) {
+  ReceiveOptions options;
+  options.lease = std::chrono::milliseconds(flags.lease.value);
+  options.consumer = flags.consumer;
+  options.heartbeat = std::chrono::milliseconds(flags.heartbeat.value);
+  return options;
+}
+
 void add_recv_flags(CLI::App& app, RecvFlags& flags) {
   app.description("Receives messages from a dmq queue, one unless --count or --follow says otherwise.");
   app.footer(kExamples);
@@ -67,6 +76,13 @@ void add_recv_flags(CLI::App& app, RecvFlags& flags) {
   app.add_option("--credit", flags.credit,
                  "Subscribe: messages come without being asked for, at most so many that are not acked yet")
       ->check(CLI::Range(1, 10'000));
+  auto* consumer = app.add_option("--consumer", flags.consumer,
+                                  "Its name among the consumers of the queue, for limits of each and heartbeats")
+                       ->check([](const std::string& name) { return name.empty() ? "the name is empty" : ""; });
+  add_duration(app, "--heartbeat", flags.heartbeat,
+               "When it is silent for so long, as it was killed or stopped, others get its messages at once, before "
+               "the lease ends; it tells by itself that it is there")
+      ->needs(consumer);
   add_exec_flags(app, flags);
   app.get_option("--exec")->excludes("--credit");
   add_broker_flags(app, flags.broker);

@@ -19,10 +19,15 @@ struct RecvFlags {
   bool json = false;
   bool raw = false;
   std::string ack = "auto";
-  std::string exec;  // empty: messages are written to standard output
+  std::string consumer;     // empty: it has no name
+  DurationMs heartbeat{0};  // 0: it may be silent
+  std::string exec;         // empty: messages are written to standard output
   std::size_t concurrency = 1;
   DurationMs nack_delay{1000};
 };
+
+// What of the flags each receive says, whatever it is for.
+ReceiveOptions receive_options(const RecvFlags& flags);
 
 // All of it, help too. `flags` must outlive the app.
 void add_recv_flags(CLI::App& app, RecvFlags& flags);

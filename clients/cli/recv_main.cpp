@@ -43,6 +43,7 @@ class Receiver {
       std::vector<Lease> batch = wait_for_batch(std::min<std::uint64_t>(most - received_, kBatch));
       if (batch.empty()) break;
       for (const Lease& message : batch) write_message(output_, message, form_, coloured_);
+      // LIMIT: while a reader lets this wait nothing tells of the consumer; its messages may go to others then.
       output_gone_ = !flush_output(output_, interrupt_fd_);
       if (output_gone_) return;  // the batch goes back
       received_ += batch.size();
@@ -71,9 +72,8 @@ class Receiver {
 
   std::vector<Lease> ask(std::uint64_t most) {
     const auto until = steady_clock::now() + milliseconds(std::min(flags_.wait.value, kWaitMsLimit));
-    ReceiveOptions options;
+    ReceiveOptions options = receive_options(flags_);
     options.max = most;
-    options.lease = milliseconds(flags_.lease.value);
     while (true) {
       const auto left = std::chrono::ceil<milliseconds>(until - steady_clock::now());
       options.wait = flags_.follow ? kSlice : std::clamp(left, milliseconds(0), kSlice);

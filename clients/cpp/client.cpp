@@ -244,6 +244,7 @@ Client::~Client() {
   try {
     loop_->ignore_interrupt();
     loop_->unsubscribe_all();
+    loop_->stop_heartbeats();
     loop_->run_until([this] { return loop_->idle(false); }, after(loop_->options().linger));
   } catch (const std::exception&) {
     // A callback threw: what is still under way is left to leases and to the caller's own repeat.
@@ -396,6 +397,7 @@ bool Client::close(std::chrono::milliseconds timeout) noexcept {
   try {
     loop_->ignore_interrupt();
     loop_->unsubscribe_all();
+    loop_->stop_heartbeats();
     done = loop_->run_until([this] { return loop_->idle(true); }, after(timeout));
     loop_->close();
   } catch (const std::exception&) {

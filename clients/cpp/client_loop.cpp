@@ -84,7 +84,7 @@ void ClientLoop::start(RequestHeader header, std::shared_ptr<const std::string> 
   request.answer_within = DurationMs{options_.request_timeout.count() + wait.value};
   request.reach_within = DurationMs{options_.retry_for.count()};
   request.give_up_at = now + DurationMs{options_.retry_for.count() + wait.value};
-  request.parked = header.op == Op::kReceive || header.op == Op::kSubscribe;
+  request.parked = header.op == Op::kReceive || header.op == Op::kSubscribe || header.op == Op::kHeartbeat;
   request.done = std::move(done);
   requests_.add(std::move(request), now);
   send_due(now);
@@ -253,6 +253,7 @@ void ClientLoop::check_time(TimeMs now) {
   }
   renew_due(now);
   subscribe_due(now);
+  send_heartbeats(now);
 }
 
 void ClientLoop::on_link_lost(TimeMs now) {
@@ -269,7 +270,7 @@ TimeMs ClientLoop::next_deadline() const {
   // While nothing is asked for, the link may stay down: no wake-ups for nobody.
   if (sends || others || !subscriptions_.empty()) next = std::min(next, link_.next_deadline());
   next = std::min(next, subscriptions_.next_deadline().value_or(kNever));
-  return std::min(next, renewals_.next_deadline().value_or(kNever));
+  return std::min({next, renewals_.next_deadline().value_or(kNever), heartbeats_.next_deadline().value_or(kNever)});
 }
 
 std::string ClientLoop::unreachable_text() const {
@@ -294,6 +295,7 @@ void ClientLoop::close() {
     requests_.take(*id);
     on_subscription_failed(*id, {"closed", "the client was closed", false});
   }
+  stop_heartbeats();
   while (auto request = requests_.take_any()) {
     Reply reply;
     reply.failure = Failure{"closed", "the client was closed before the reply came", false};

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "clients/cpp/heartbeat_table.hpp"
 #include "clients/cpp/link.hpp"
 #include "clients/cpp/producer_core.hpp"
 #include "clients/cpp/renewal_table.hpp"
@@ -68,6 +69,8 @@ class ClientLoop : public std::enable_shared_from_this<ClientLoop> {
   bool idle(bool with_receives) const;
   // From now on waiting is not interrupted: what remains is bounded and gives back what is held.
   void ignore_interrupt() { options_.interrupt_fd = -1; }
+  // Consumers of this client are not kept alive any more.
+  void stop_heartbeats() { heartbeats_.clear(); }
   // Ends every request with `closed`; nothing starts afterwards.
   void close();
   std::size_t unconfirmed() const { return producer_.unconfirmed(); }
@@ -96,6 +99,7 @@ class ClientLoop : public std::enable_shared_from_this<ClientLoop> {
   void renew_due(TimeMs now);
   void on_renewed(const Renewal& renewal, const Reply& reply);
   void tell_lost(const LostLeases& lost);
+  void send_heartbeats(TimeMs now);
   Failure out_of_time(const Request& request) const;
   std::string unreachable_text() const;
   TimeMs next_deadline() const;
@@ -107,6 +111,7 @@ class ClientLoop : public std::enable_shared_from_this<ClientLoop> {
   RequestTable requests_;
   RenewalTable renewals_;
   SubscriptionTable subscriptions_;
+  HeartbeatTable heartbeats_;
   MsgpackReader reader_;
   std::uint64_t next_id_ = 1;
   std::vector<BatchOutcome> outcomes_;

@@ -1,4 +1,4 @@
-// Leases that are kept: the requests that the renewal table asks for, and what comes back for them.
+// Leases and consumers that are kept: the requests that their tables ask for, and what comes back for them.
 #include "clients/cpp/client_loop.hpp"
 #include "clients/cpp/lease.hpp"
 #include "runtime/clock.hpp"
@@ -61,6 +61,20 @@ void ClientLoop::tell_lost(const LostLeases& lost) {
   const InCallback in_callback(in_callback_);
   for (const LostLease& lease : lost.leases) {
     if (lost.on_lost) lost.on_lost(lease);
+  }
+}
+
+void ClientLoop::send_heartbeats(TimeMs now) {
+  while (auto heartbeat = closed_ ? std::nullopt : heartbeats_.next_due(now)) {
+    RequestHeader header;
+    header.op = Op::kHeartbeat;
+    header.queue = heartbeat->queue;
+    header.consumer = heartbeat->consumer;
+    header.heartbeat_ms = heartbeat->silence;
+    start(header, nullptr, DurationMs{0}, [this, heartbeat = *heartbeat](const Reply& reply) {
+      if (!reply.failure) return heartbeats_.on_answer(heartbeat);
+      heartbeats_.on_failure(heartbeat, reply.failure->retry, steady_now());
+    });
   }
 }
 

@@ -51,6 +51,8 @@ void ClientLoop::receive(std::string_view queue, const ReceiveOptions& options, 
   if (options.lease.count() != 0) header.lease_ms = DurationMs{options.lease.count()};
   if (options.auto_extend && !header.lease_ms) header.lease_ms = DurationMs{kLeaseMsDefault};
   const auto keep = options.auto_extend && !options.ack_on_delivery ? header.lease_ms : std::nullopt;
+  if (header.heartbeat_ms && !options.consumer.empty() && !closed_)
+    heartbeats_.note_sign(queue, options.consumer, *header.heartbeat_ms, steady_now());
   start(header, nullptr, wait,
         [this, name = std::string(queue), held = !options.ack_on_delivery, keep, on_lost = options.on_lost,
          done = std::move(done)](const Reply& reply) {

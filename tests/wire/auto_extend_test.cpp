@@ -1,4 +1,4 @@
-// Leases that the C++ client keeps, against a real broker.
+// Leases and consumers that the C++ client keeps, against a real broker.
 #include <catch2/catch.hpp>
 #include <chrono>
 
@@ -94,4 +94,50 @@ TEST_CASE("a kept lease is lost in time when its broker is gone", "[broker]") {
   while (code.empty() && steady_clock::now() < begin + 10s) client.poll(50ms);
   CHECK(code == "timeout");
   CHECK(leases[0].lost());
+}
+
+namespace {
+
+dmq::ReceiveOptions named() {
+  dmq::ReceiveOptions options;
+  options.lease = 60s;
+  options.consumer = "a";
+  options.heartbeat = 300ms;
+  return options;
+}
+
+}  // namespace
+
+TEST_CASE("a consumer keeps its messages as long as its client is called, and loses them when it is silent",
+          "[broker]") {
+  const dmq::Broker broker;
+  auto worker = connect(broker);
+  auto other = connect(broker);
+  other.send("q", "one");
+  const auto leases = worker.receive("q", named());
+  REQUIRE(leases.size() == 1);
+  poll_for(worker, 1500ms);
+  CHECK(other.receive("q").empty());
+  dmq::ReceiveOptions wait;
+  wait.wait = 20s;
+  const auto begin = steady_clock::now();
+  auto taken = other.receive("q", wait);
+  REQUIRE(taken.size() == 1);
+  CHECK(steady_clock::now() - begin < 20s);
+  other.ack(taken);
+}
+
+TEST_CASE("a client that was closed says nothing more of its consumers", "[broker]") {
+  const dmq::Broker broker;
+  auto worker = connect(broker);
+  auto other = connect(broker);
+  other.send("q", "one");
+  const auto leases = worker.receive("q", named());  // held, and not given back
+  REQUIRE(leases.size() == 1);
+  CHECK(worker.close(10s));
+  dmq::ReceiveOptions wait;
+  wait.wait = 20s;
+  auto taken = other.receive("q", wait);
+  REQUIRE(taken.size() == 1);
+  other.ack(taken);
 }

@@ -54,8 +54,9 @@ struct ReceiveOptions {
   // Up to 64 bytes that name this consumer, for QueueOptions::max_leased_by_consumer and heartbeats. Empty: it has
   // none.
   std::string consumer;
-  // So long the consumer is silent at the most; then its messages are given to others although their leases last. Each
-  // receive that names it, and Client::heartbeat(), is a sign of it. 0: it says nothing of that.
+  // So long the consumer is silent at the most; then its messages are given to others although their leases last. From
+  // its first receive on the client tells that it is there each third of that, until it is closed, inside calls to it
+  // as all that it does: a program that works for long calls poll() more often than that. 0: it says nothing of that.
   std::chrono::milliseconds heartbeat{0};
   // Renews each lease when half of it is over, until it is settled or destroyed, so that it may be short however long
   // the work takes. As all that the client does this happens inside calls to it: a program that works for long calls
@@ -198,6 +199,8 @@ class Client {
   void unsubscribe(std::string_view queue);
 
   // The consumer that received under this name is there. Returns when the broker has heard it.
+  // The consumer that received under this name is there: for one whose receives name no ReceiveOptions::heartbeat.
+  // Returns when the broker has heard it.
   void heartbeat(std::string_view queue, std::string_view consumer);
 
   // Settle a batch, all of one queue; leases that are settled already are passed over. The waiting ones return the
