@@ -145,7 +145,7 @@ Result<MessageOptions> read_options(const msgpack::object& object) {
   const auto priority = read_option(object, "priority", 0, kPriorities - 1, "an integer from 0 to 9");
   const auto delay = read_option(object, "delay_ms", 0, kNumberMax, "a number of milliseconds from 0");
   const auto at = read_option(object, "deliver_at", 0, kNumberMax, "a time in milliseconds since 1970");
-  const auto ttl = read_option(object, "ttl_ms", 1, kNumberMax, "a number of milliseconds from 1");
+  const auto ttl = read_option(object, "ttl_ms", 0, kNumberMax, "a number of milliseconds from 0");
   for (const auto* each : {&priority, &delay, &at, &ttl}) {
     if (!*each) return tl::unexpected<Error>(each->error());
   }

@@ -139,6 +139,8 @@ MessageLine read_message(const Json& line, std::chrono::system_clock::time_point
   if (const auto expires_ms = value_of<std::int64_t>(line, "expires_ms", 0); expires_ms != 0) {
     message.ttl = std::chrono::ceil<milliseconds>(time(expires_ms) - now);
     out.expired = message.ttl->count() < 1;
+  } else {
+    message.ttl = milliseconds(0);  // never, and not when the queue's default says
   }
   out.dead = value_of<std::string>(line, "state", "") == "dead";
   return out;

@@ -39,7 +39,7 @@ MessageOptions options_of(const OutgoingMessage& message) {
   const auto between = [&](std::int64_t value, std::int64_t least) { return value >= least && value <= most; };
   if (options.delay_ms && !between(options.delay_ms->value, 0)) refuse("a delay is not negative");
   if (options.deliver_at && !between(options.deliver_at->value, 0)) refuse("the time of delivery is before 1970");
-  if (options.ttl_ms && !between(options.ttl_ms->value, 1)) refuse("the time to live is from 1 ms");
+  if (options.ttl_ms && !between(options.ttl_ms->value, 0)) refuse("a time to live is not negative");
   return options;
 }
 

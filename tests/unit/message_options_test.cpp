@@ -48,6 +48,17 @@ TEST_CASE("a message is delivered at a time of the wall clock, at once when that
   CHECK(s.receive(2) == "ok: future");
 }
 
+TEST_CASE("a message may last although those of its queue expire by default", "[storage][service]") {
+  ServiceScript s;
+  QueueSettings settings;
+  settings.ttl_ms = DurationMs{200};
+  s.change(queue_with(settings));
+  s.send_one("queue's", {});
+  s.send_one("lasting", {.ttl_ms = DurationMs{0}});
+  s.wait(300);
+  CHECK(s.receive(2) == "ok: lasting");
+}
+
 TEST_CASE("a queue's delay and time to live are for messages that do not say", "[storage][service]") {
   ServiceScript s;
   QueueSettings settings;

@@ -447,7 +447,9 @@ TEST_CASE("options of a message are read, each within its limits", "[protocol][p
   CHECK(taken({{"priority", msgpack::object(-1)}}) == "invalid_argument: `priority` must be an integer from 0 to 9");
   CHECK(taken({{"priority", msgpack::object(1.5)}}).starts_with("invalid_argument"));
   CHECK(taken({{"delay_ms", msgpack::object(-1)}}).starts_with("invalid_argument: `delay_ms` must be"));
-  CHECK(taken({{"ttl_ms", msgpack::object(0)}}).starts_with("invalid_argument: `ttl_ms` must be"));
+  CHECK(taken({{"ttl_ms", msgpack::object(0)}}, &item) == "ok");
+  CHECK(item.options.ttl_ms == DurationMs{0});
+  CHECK(taken({{"ttl_ms", msgpack::object(-1)}}).starts_with("invalid_argument: `ttl_ms` must be"));
   CHECK(taken({{"ttl_ms", msgpack::object((std::uint64_t{1} << 53) + 1)}}).starts_with("invalid_argument"));
   CHECK(taken({{"delay_ms", msgpack::object(1)}, {"deliver_at", msgpack::object(1)}}) ==
         "invalid_argument: a message has `delay_ms` or `deliver_at`, not both");

@@ -135,6 +135,9 @@ TEST_CASE("a dead and an expired message are told", "[client][cli]") {
   CHECK(message_of(R"({"queue":"q","body":"x","state":"dead"})").dead);
   CHECK(message_of(R"({"queue":"q","body":"x","expires_ms":1699999999999})").expired);
   CHECK_FALSE(message_of(R"({"queue":"q","body":"x","expires_ms":1700000000001})").expired);
+  const MessageLine lasting = message_of(R"({"queue":"q","body":"x"})");
+  CHECK_FALSE(lasting.expired);
+  CHECK(lasting.message.ttl == milliseconds(0));
 }
 
 TEST_CASE("settings are read into what creates the queue", "[client][cli]") {

@@ -104,6 +104,17 @@ class Transfer(BrokerTest):
         bodies = [line["body"][0] for line in ours if line["queue"] == self.queue and "body" in line]
         self.assertEqual(bodies, ["x"] * 1000 + ["y"] * 500)
 
+    def test_a_message_that_does_not_expire_never_does_where_it_comes_to(self):
+        self.create()
+        self.send(b"lasting", {"body": b"short", "ttl_ms": 3_600_000})
+        lines, _ = self.dmq("export", self.queue)
+        self.client.ask("queue.create", {"ttl_ms": 60_000}, queue="other")
+        wait_until(lambda: self.client.request("queue.describe", queue="other")[1].get("ttl_ms"), what="the queue")
+        self.dmq("import", "--to", "other", given=lines)
+        expiry = {each["body"]: each.get("expires_ms") for each in self.client.ask("receive", queue="other", max=10)}
+        self.assertIsNone(expiry[b"lasting"])
+        self.assertGreater(expiry[b"short"], time.time() * 1000 + 3_000_000)
+
     def test_dead_messages_are_ready_again_or_left_out(self):
         self.send(b"dead", b"alive")
         message = self.receive()[0]

@@ -25,7 +25,8 @@ struct OutgoingMessage {
   // Not received before; one of both. The times are the broker's.
   std::optional<std::chrono::milliseconds> delay;
   std::optional<std::chrono::system_clock::time_point> deliver_at;
-  // Not received later; from 1 ms, counted from when the broker takes the message.
+  // Not received later, counted from when the broker takes the message; 0: it does not expire, whatever the queue's
+  // settings say.
   std::optional<std::chrono::milliseconds> ttl;
   // Short texts for the receiver, up to 255 bytes each; dmq does not look at them.
   std::string content_type;
