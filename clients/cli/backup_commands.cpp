@@ -1,16 +1,19 @@
 // See backup_commands.hpp.
 #include "clients/cli/backup_commands.hpp"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <spawn.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <climits>
 #include <csignal>
-#include <cstring>
 #include <filesystem>
+#include <iostream>
 #include <system_error>
 #include <vector>
 
@@ -33,16 +36,49 @@ std::string broker_program() {
   return fs::exists(beside, fault) ? beside.string() : "dmq-broker";
 }
 
+// What a program says on one of its outputs, a line or two, until it is to be seen.
+class Said {
+ public:
+  Said() {
+    if (::pipe2(ends_, O_CLOEXEC) != 0) throw std::system_error(errno, std::generic_category(), "pipe2");
+  }
+  ~Said() {
+    for (const int end : ends_) ::close(end);
+  }
+  Said(const Said&) = delete;
+  Said& operator=(const Said&) = delete;
+  int writing_end() const { return ends_[1]; }
+  // Of a program that has ended.
+  std::string take() {
+    ::fcntl(ends_[0], F_SETFL, O_NONBLOCK);  // this end of it is open still
+    std::string text(PIPE_BUF, '\0');
+    const ssize_t got = ::read(ends_[0], text.data(), text.size());
+    text.resize(static_cast<std::size_t>(std::max<ssize_t>(got, 0)));
+    return text;
+  }
+
+ private:
+  int ends_[2];
+};
+
 // In a process group of its own, which a terminal's Ctrl-C does not reach. Throws std::system_error.
-pid_t start(const std::vector<std::string>& words) {
+pid_t start(const std::vector<std::string>& words, const Said& output, const Said& errors) {
   std::vector<char*> arguments;
   for (const std::string& word : words) arguments.push_back(const_cast<char*>(word.c_str()));
   arguments.push_back(nullptr);
   posix_spawnattr_t attributes;
   posix_spawnattr_init(&attributes);
-  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP);
+  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK);
+  sigset_t none;
+  sigemptyset(&none);
+  posix_spawnattr_setsigmask(&attributes, &none);
+  posix_spawn_file_actions_t files;
+  posix_spawn_file_actions_init(&files);
+  posix_spawn_file_actions_adddup2(&files, output.writing_end(), STDOUT_FILENO);
+  posix_spawn_file_actions_adddup2(&files, errors.writing_end(), STDERR_FILENO);
   pid_t pid = 0;
-  const int reason = posix_spawnp(&pid, arguments[0], nullptr, &attributes, arguments.data(), environ);
+  const int reason = posix_spawnp(&pid, arguments[0], &files, &attributes, arguments.data(), environ);
+  posix_spawn_file_actions_destroy(&files);
   posix_spawnattr_destroy(&attributes);
   if (reason != 0) throw std::system_error(reason, std::generic_category(), "cannot run " + words[0]);
   return pid;
@@ -76,11 +112,15 @@ bool watch(pid_t pid, const std::string& partial, const BackupFlags& flags) {
 
 void run(BackupFlags& flags, const std::vector<std::string>& words, const std::string& made) {
   const std::string partial = StagedDirectory::partial_name(made);
-  const pid_t pid = start(words);
+  Said output;
+  Said errors;
+  const pid_t pid = start(words, output, errors);
   const bool ended = watch(pid, partial, flags);
   if (!ended) ::kill(pid, SIGTERM);
   int status = 0;
   ::waitpid(pid, &status, 0);
+  std::cerr << errors.take() << std::flush;
+  std::cout << output.take();
   if (WIFEXITED(status)) {
     flags.exit_code = WEXITSTATUS(status);
     return;
