@@ -104,6 +104,8 @@ class Receiver {
     SubscribeOptions options;
     options.credit = flags_.credit;
     options.lease = milliseconds(flags_.lease.value);
+    options.consumer = flags_.consumer;
+    options.heartbeat = milliseconds(flags_.heartbeat.value);
     client_.subscribe(flags_.queue, options, [this](ReceiveResult result) {
       failure_ = std::move(result.failure);
       std::move(result.leases.begin(), result.leases.end(), std::back_inserter(pushed_));

@@ -42,7 +42,10 @@ void ClientLoop::subscribe_due(TimeMs now) {
     header.credit_bytes = options.credit_bytes;
     header.wait_ms = SubscriptionTable::kLasts;
     header.consumer = options.consumer;
-    if (options.heartbeat.count() != 0) header.heartbeat_ms = DurationMs{options.heartbeat.count()};
+    if (options.heartbeat.count() != 0 && !options.consumer.empty()) {
+      header.heartbeat_ms = DurationMs{options.heartbeat.count()};
+      heartbeats_.note_sign(subscription.queue, options.consumer, *header.heartbeat_ms, now);
+    }
     if (options.lease.count() != 0) header.lease_ms = DurationMs{options.lease.count()};
     if (const auto kept = kept_lease(options)) header.lease_ms = *kept;
     start(header, nullptr, DurationMs{0},
