@@ -2,6 +2,7 @@
 #include "metad/controller.hpp"
 
 #include <algorithm>
+#include <bit>
 
 #include "metad/controller_turn.hpp"
 #include "protocol/invariant.hpp"
@@ -11,12 +12,19 @@
 namespace dmq {
 namespace {
 
-Result<void> check_settings(const std::string& queue, const QueueSettings& settings) {
+Result<void> check_settings(const std::string& queue, const QueueSettings& settings, std::uint16_t partitions) {
   if (settings.lease_ms.value < kLeaseMsMin || settings.lease_ms.value > kLeaseMsMax) {
     return fail(Errc::kInvalidArgument, "`lease_ms` must be from 100 to 43200000");
   }
   if (settings.dead_letter == queue) {
     return fail(Errc::kInvalidArgument, "`dead_letter` must be another queue than '" + queue + "' itself");
+  }
+  if (settings.partitions > partitions) {
+    return fail(Errc::kInvalidArgument, "`partitions` is at most " + std::to_string(partitions) +
+                                            ": so many partitions this cluster has for all queues");
+  }
+  if (settings.key_partitions > settings.partitions || std::popcount(settings.key_partitions) > 1) {
+    return fail(Errc::kInvalidArgument, "`key_partitions` is 1, 2, 4, 8, ..., and not more than `partitions`");
   }
   return {};
 }
@@ -94,13 +102,16 @@ MetadReplyBody Controller::handle(const GetSnapshot&, Turn&) {
 
 MetadReplyBody Controller::handle(const CreateQueue& create, Turn& turn) {
   if (auto good = check_queue_name(create.name); !good) return good.error();
-  if (auto good = check_settings(create.name, create.settings); !good) return good.error();
+  if (auto good = check_settings(create.name, create.settings, counters_.partitions); !good) return good.error();
+  QueueSettings settings = create.settings;
+  if (settings.partitions > 1 && settings.key_partitions == 0)
+    settings.key_partitions = std::bit_floor(settings.partitions);
   if (const auto found = queues_.find(create.name); found != queues_.end()) {
-    if (create.only_if_absent || found->second.settings == create.settings) return found->second;
+    if (create.only_if_absent || found->second.settings == settings) return found->second;
     return Error{Errc::kQueueExists, "queue '" + create.name + "' exists with other settings"};
   }
-  if (auto good = add_dead_letter(create.name, create.settings, turn); !good) return good.error();
-  auto queue = add_queue(create.name, create.settings, turn);
+  if (auto good = add_dead_letter(create.name, settings, turn); !good) return good.error();
+  auto queue = add_queue(create.name, settings, turn);
   if (!queue) return queue.error();
   return *queue;
 }
@@ -129,13 +140,20 @@ Result<void> Controller::add_dead_letter(const std::string& queue, const QueueSe
 }
 
 MetadReplyBody Controller::handle(const UpdateQueue& update, Turn& turn) {
-  if (auto good = check_settings(update.name, update.settings); !good) return good.error();
+  if (auto good = check_settings(update.name, update.settings, counters_.partitions); !good) return good.error();
   const auto found = queues_.find(update.name);
   if (found == queues_.end()) return Error{Errc::kNoSuchQueue, "there is no queue '" + update.name + "'"};
   QueueInfo queue = found->second;
   if (queue.settings == update.settings) return queue;
   if (queue.version != update.version) {
     return Error{Errc::kUnavailable, "the settings of queue '" + update.name + "' were changed meanwhile; try again"};
+  }
+  if (update.settings.partitions < queue.settings.partitions) {
+    return Error{Errc::kInvalidArgument, "`partitions` of queue '" + update.name + "' is " +
+                                             std::to_string(queue.settings.partitions) + ", and never falls"};
+  }
+  if (update.settings.key_partitions != queue.settings.key_partitions) {
+    return Error{Errc::kInvalidArgument, "`key_partitions` is said when a queue is created, and never changes"};
   }
   if (auto good = add_dead_letter(update.name, update.settings, turn); !good) return good.error();
   queue.settings = update.settings;

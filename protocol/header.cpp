@@ -101,6 +101,13 @@ void pack_id(Packer& packer, const RequestId& id) {
 
 bool needs_queue(Op op) { return op != Op::kHello && op != Op::kPing && op != Op::kQueueList; }
 
+void read_subscription(Fields& fields, RequestHeader& out) {
+  fields.text("subscription", kWordMax, out.subscription);
+  if (out.subscription.empty() || !is_clean_utf8(out.subscription)) {
+    fields.set_error(bad_value("subscription", "a name: 1 to 64 bytes of UTF-8 without control characters"));
+  }
+}
+
 void read_ack_mode(Fields& fields, RequestHeader& out) {
   std::string_view ack;
   fields.text("ack", kHeaderBytesMax, ack);
@@ -128,13 +135,6 @@ void read_heartbeat(Fields& fields, RequestHeader& out) {
   const bool beats = out.op == Op::kHeartbeat || out.heartbeat_ms;
   if (beats && out.consumer.empty()) {
     fields.set_error({Errc::kInvalidArgument, "a heartbeat is of a `consumer`, which is to be named"});
-  }
-}
-
-void read_subscription(Fields& fields, RequestHeader& out) {
-  fields.text("subscription", kWordMax, out.subscription);
-  if (out.subscription.empty() || !is_clean_utf8(out.subscription)) {
-    fields.set_error(bad_value("subscription", "a name: 1 to 64 bytes of UTF-8 without control characters"));
   }
 }
 
@@ -180,6 +180,8 @@ void read_options(Fields& fields, RequestHeader& out) {
     case Op::kSend: {
       fields.text("producer", kProducerBytesMax, out.producer);
       fields.number("sequence", 1, kNumberMax - kBatchMessagesMax, out.sequence.value);
+      if (fields.find("partition") != nullptr)
+        fields.number("partition", 0, kQueuePartitionsMax - 1, out.partition.emplace());
       if (!out.producer.empty() && static_cast<unsigned char>(out.producer.front()) < ' ') {  // the broker's own
         fields.set_error(bad_value("producer", "a str that does not begin with a control character"));
       }
@@ -193,6 +195,7 @@ void read_options(Fields& fields, RequestHeader& out) {
       fields.number("max_bytes", 1, kReceiveBytesMax, out.max_bytes);
       fields.duration("wait_ms", 0, kWaitMsMax, out.wait_ms);
       fields.duration("lease_ms", kLeaseMsMin, kLeaseMsMax, out.lease_ms);
+      if (fields.find("subscription") != nullptr) read_subscription(fields, out);
       read_ack_mode(fields, out);
       read_attempt(fields, out);
       read_heartbeat(fields, out);
@@ -286,12 +289,13 @@ std::string encode_request_header(const RequestHeader& header) {
   std::string out;
   Packer packer(out);
   packer.map(2 + given(has_id) + given(!header.queue.empty()) + 2 * given(!header.producer.empty()) +
-             given(header.max != 0) + given(header.max_bytes != 0) + given(header.wait_ms.has_value()) +
-             given(header.lease_ms.has_value()) + given(header.delay_ms.has_value()) + given(!header.prefix.empty()) +
-             given(!header.after.empty()) + given(header.version != 0) + given(header.kind != NackKind::kFailed) +
-             given(!header.reason.empty()) + given(header.ack_on_delivery) + given(!header.attempt.empty()) +
-             given(!header.consumer.empty()) + given(header.heartbeat_ms.has_value()) +
-             given(!header.subscription.empty()) + given(header.credit.has_value()) + given(header.credit_bytes != 0) +
+             given(header.partition.has_value()) + given(header.max != 0) + given(header.max_bytes != 0) +
+             given(header.wait_ms.has_value()) + given(header.lease_ms.has_value()) +
+             given(header.delay_ms.has_value()) + given(!header.prefix.empty()) + given(!header.after.empty()) +
+             given(header.version != 0) + given(header.kind != NackKind::kFailed) + given(!header.reason.empty()) +
+             given(header.ack_on_delivery) + given(!header.attempt.empty()) + given(!header.consumer.empty()) +
+             given(header.heartbeat_ms.has_value()) + given(!header.subscription.empty()) +
+             given(header.credit.has_value()) + given(header.credit_bytes != 0) +
              given(header.state != MessageState::kReady) + given(header.order != BrowseOrder::kOldest) +
              given(header.body_bytes.has_value()));
   const auto text = [&](std::string_view key, std::string_view value) {
@@ -315,6 +319,10 @@ std::string encode_request_header(const RequestHeader& header) {
   text("queue", header.queue);
   text("producer", header.producer);
   if (!header.producer.empty()) number("sequence", header.sequence.value);
+  if (header.partition) {
+    packer.text("partition");
+    packer.number(*header.partition);
+  }
   number("version", header.version);
   number("max", header.max);
   number("max_bytes", header.max_bytes);

@@ -54,13 +54,14 @@ enum class NackKind : std::uint8_t {
 struct RequestHeader {
   Op op = Op::kPing;
   RequestId id;
-  std::string_view queue;               // set for every op but hello, ping and queue.list
-  std::string_view producer;            // send: empty when the producer is anonymous
-  Sequence sequence;                    // send: of the first message; set when producer is
-  std::uint64_t max = 0;                // receive, browse: messages, 1 to 1,000; queue.list: names. 0: not given
-  std::uint64_t max_bytes = 0;          // receive, browse: sum of bodies; 0: not given
+  std::string_view queue;                  // set for every op but hello, ping and queue.list
+  std::string_view producer;               // send: empty when the producer is anonymous
+  Sequence sequence;                       // send: of the first message; set when producer is
+  std::optional<std::uint64_t> partition;  // send: which of the queue's, 0 is the first; absent: the router chooses
+  std::uint64_t max = 0;                   // receive, browse: messages, 1 to 1,000; queue.list: names. 0: not given
+  std::uint64_t max_bytes = 0;             // receive, browse: sum of bodies; 0: not given
   std::optional<DurationMs> wait_ms;    // receive: how long to wait for the first message; subscribe: how long it lasts
-  std::string_view subscription;        // subscribe, unsubscribe: its name
+  std::string_view subscription;        // receive, subscribe, unsubscribe: its name
   std::optional<std::uint64_t> credit;  // subscribe: messages that may be unsettled
   std::uint64_t credit_bytes = 0;       // subscribe: bytes of them; 0: not given
   std::optional<DurationMs> lease_ms;   // receive, extend

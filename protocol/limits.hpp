@@ -48,7 +48,8 @@ inline constexpr std::size_t kMessageLabelBytesMax = 255;  // content_type, corr
 inline constexpr std::size_t kNackReasonBytesMax = 1024;
 inline constexpr std::size_t kReceiveBytesDefault = 1024 * 1024;  // receive: max_bytes
 inline constexpr std::size_t kReceiveBytesMax = kRequestBytesMax - 1024 * 1024;
-inline constexpr std::size_t kBrowseDefault = 100;    // browse: max
+inline constexpr std::size_t kBrowseDefault = 100;  // browse: max
+inline constexpr std::uint64_t kQueuePartitionsMax = 64;
 inline constexpr std::size_t kListPageDefault = 100;  // queue.list: max
 inline constexpr std::size_t kListPageMax = 1000;
 

@@ -12,7 +12,7 @@
 namespace dmq {
 namespace {
 
-constexpr std::array<std::string_view, 20> kFeatures{"headers",         "idempotent_producer",
+constexpr std::array<std::string_view, 21> kFeatures{"headers",         "idempotent_producer",
                                                      "nack_delay",      "priority",
                                                      "delay",           "ttl",
                                                      "labels",          "queue_update",
@@ -21,7 +21,8 @@ constexpr std::array<std::string_view, 20> kFeatures{"headers",         "idempot
                                                      "queue_stats",     "limits",
                                                      "ack_on_delivery", "ordering_key",
                                                      "dedup_id",        "receive_attempt",
-                                                     "consumer",        "push"};
+                                                     "consumer",        "push",
+                                                     "partitions"};
 constexpr std::size_t kInfoKeys = 5;  // and the settings
 
 // The start of a map that has `more` keys besides.

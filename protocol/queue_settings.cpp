@@ -152,7 +152,7 @@ void pack_weights(const QueueSettings& settings, Packer& packer) {
 
 constexpr auto kYear = static_cast<std::uint64_t>(kRetryDelayMost.value);
 
-const std::array<Setting, 22> kSettings{{
+const std::array<Setting, 24> kSettings{{
     number(
         "lease_ms", kLeaseMsMin, kLeaseMsMax, [](auto& settings) -> auto& { return settings.lease_ms; }, kAlways),
     {"confirm", true, [](const QueueSettings& settings) { return settings.confirm == kDefaults.confirm; },
@@ -206,6 +206,10 @@ const std::array<Setting, 22> kSettings{{
      [](const QueueSettings& settings, Packer& packer) { packer.text(settings.dead_letter); }, read_dead_letter},
     {"owner", false, [](const QueueSettings& settings) { return settings.owner.empty(); },
      [](const QueueSettings& settings, Packer& packer) { packer.text(settings.owner); }, read_owner},
+    number(
+        "partitions", 1, kQueuePartitionsMax, [](auto& settings) -> auto& { return settings.partitions; }),
+    number(
+        "key_partitions", 1, kQueuePartitionsMax, [](auto& settings) -> auto& { return settings.key_partitions; }),
 }};
 
 const Setting* find_setting(std::string_view key) {

@@ -65,8 +65,10 @@ struct QueueSettings {
   RetryPolicy retry;
   QueueLimits limits;
   DedupPolicy dedup;
-  std::string dead_letter;  // the queue for messages that cannot be done; empty: they stay, dead
-  std::string owner;        // who cares for the queue, for people; empty: nobody is named
+  std::string dead_letter;           // the queue for messages that cannot be done; empty: they stay, dead
+  std::string owner;                 // who cares for the queue, for people; empty: nobody is named
+  std::uint16_t partitions = 1;      // over which the queue is spread; it never shrinks
+  std::uint16_t key_partitions = 0;  // the first so many have messages with keys; 0: one. It never changes
   bool operator==(const QueueSettings&) const = default;
 };
 

@@ -72,6 +72,7 @@ Decision Admission::decide_for_queue(const RequestHeader& header) {
   }
   auto route_found = route(queue->partition, queue->id);
   if (!route_found) return route_found.error();
+  route_found->spread = queue->settings.partitions > 1;
   return *route_found;
 }
 
@@ -82,7 +83,7 @@ Result<Route> Admission::route(PartitionId partition, QueueId queue) const {
   if (!worker->alive) {
     return fail(Errc::kUnavailable, "worker " + worker->name + ", which has this queue, is away; try again");
   }
-  return Route{worker->endpoint, partition, info->epoch, queue};
+  return Route{worker->endpoint, partition, info->epoch, queue, false};
 }
 
 Decision Admission::create(const RequestHeader& header, std::string_view payload) {

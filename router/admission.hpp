@@ -28,6 +28,7 @@ struct Route {
   PartitionId partition;
   Epoch epoch;
   QueueId queue;
+  bool spread = false;  // the queue has other partitions too
 };
 // The queue is to be created first; then decide again.
 struct CreateFirst {

@@ -5,6 +5,7 @@
 #include <random>
 
 #include "protocol/limits.hpp"
+#include "protocol/parts.hpp"
 #include "protocol/queue_info.hpp"
 #include "runtime/clock.hpp"
 #include "runtime/logging.hpp"
@@ -76,6 +77,7 @@ Router::Router(zmq::context_t& context, RouterOptions options)
       clients_(make_socket(context, zmq::socket_type::router, client_limits())),
       admins_(make_socket(context, zmq::socket_type::router, client_limits())),
       unread_(kClientUnreadBytesMax, kUnreadBytesMax),
+      spread_(random_name()),
       now_(steady_now()) {
   if (options_.name.empty()) options_.name = random_name();
 }
@@ -104,6 +106,7 @@ bool Router::turn(TimeMs steady_now) {
   moved |= drain_clients(clients_, false);
   moved |= drain_clients(admins_, true);
   confirm();
+  spread_.forget(now_);
   return moved;
 }
 
@@ -162,11 +165,14 @@ void Router::dispatch(Incoming request) {
   if (auto decoded = decode_request_header(bytes_of(request.header), reader_, header_); !decoded) {
     return refuse(request, header_.id, decoded.error());
   }
+  if (request.part) return dispatch_to_part(std::move(request));
   Decision decision = admission_->decide(header_, bytes_of(request.payload), request.client.admin);
   if (asks_for_messages(header_)) request.drop_payload();  // has no meaning
   if (auto* route = std::get_if<Route>(&decision)) {
     if (!has_room_for_reply(request.client)) return refuse(request, header_.id, too_much_unread());
-    if (holds(header_.queue)) return hold_again(std::move(request), "requests before it wait for the queue's worker");
+    if (route->spread) return spread(std::move(request));
+    if (holds(header_.queue, {}))
+      return hold_again(std::move(request), "requests before it wait for the queue's worker");
     return forward(std::move(request), *route);
   }
   if (auto* local = std::get_if<LocalReply>(&decision)) {
@@ -175,9 +181,81 @@ void Router::dispatch(Incoming request) {
   if (auto* error = std::get_if<Error>(&decision)) return refuse(request, header_.id, *error);
   if (auto* ask = std::get_if<AskMetad>(&decision)) return ask_metad(request.client, header_.id, *ask);
   const std::string queue = std::get<CreateFirst>(decision).name;
-  const bool asked = holds(queue);
+  const bool asked = holds(queue, {});
   hold(std::move(request), true);
   if (!asked) create_queue(queue);
+}
+
+// It was admitted when it came.
+void Router::dispatch_to_part(Incoming request) {
+  const QueueInfo* const queue = link_->catalog().find_queue(header_.queue);
+  if (queue == nullptr) return refuse(request, header_.id, {Errc::kNoSuchQueue, "the queue was deleted"});
+  const auto route = admission_->route(*request.part, queue->id);
+  if (!route) return refuse(request, header_.id, route.error());
+  if (holds(header_.queue, request.part))
+    return hold_again(std::move(request), "requests before it wait for the queue's worker");
+  forward(std::move(request), *route);
+}
+
+// --- queues of several partitions ------------------------------------------------------------------------------------
+
+void Router::spread(Incoming request) {
+  const QueueInfo& queue = *link_->catalog().find_queue(header_.queue);
+  const std::uint16_t partitions = link_->catalog().partitions();
+  auto begun = spread_.begin(request.client, bytes_of(request.header), header_, bytes_of(request.payload), queue,
+                             partitions, now_);
+  if (const auto* error = std::get_if<Error>(&begun)) return refuse(request, header_.id, *error);
+  if (const auto* through = std::get_if<Spread::Through>(&begun)) {
+    request.part = place_of_part(queue, through->part, partitions);
+    return dispatch_to_part(std::move(request));
+  }
+  if (auto* copies = std::get_if<Spread::Copies>(&begun)) {
+    for (Spread::Part& each : copies->parts) {
+      Incoming copy;
+      copy.client = request.client;
+      copy.part = place_of_part(queue, each.part, partitions);
+      copy.header = make_frame(std::move(each.header));
+      dispatch(std::move(copy));
+    }
+    return;
+  }
+  put_out(std::move(std::get<Spread::Step>(begun)), queue);
+}
+
+void Router::put_out(Spread::Step step, const QueueInfo& queue) {
+  for (Spread::Part& each : step.asks) {
+    Incoming request;
+    request.client.routing_id = Spread::part_address(step.ticket, each.part);
+    request.part = place_of_part(queue, each.part, link_->catalog().partitions());
+    request.header = make_frame(std::move(each.header));
+    request.has_payload = !each.payload.empty();
+    if (request.has_payload) request.payload = make_frame(std::move(each.payload));
+    dispatch(std::move(request));
+  }
+}
+
+// `worker`, `frames`: of the reply that led to it, when it came from a worker.
+void Router::take_step(Spread::Step step, zmq::message_t payload, WorkerEnd* worker,
+                       std::vector<zmq::message_t>* frames) {
+  const bool has_messages = worker != nullptr && payload.size() > 0;
+  if (step.give_back && has_messages) {
+    (*frames)[2] = std::move(payload);
+    give_back(*worker, std::move(*frames));
+  }
+  if (step.answer && !step.answer->passes) {
+    reply(step.answer->client, std::move(step.answer->header), std::move(step.answer->payload));
+  } else if (step.answer) {
+    const Client client = step.answer->client;
+    if (!charge(client, payload)) {
+      refuse_unread(client, step.answer->header);
+      (*frames)[2] = std::move(payload);
+      give_back(*worker, std::move(*frames));
+    } else {
+      pass_on(client, make_frame(std::move(step.answer->header)), std::move(payload), *worker, *frames);
+    }
+  }
+  const QueueInfo* const queue = step.asks.empty() ? nullptr : link_->catalog().find_queue(step.queue);
+  if (queue != nullptr) put_out(std::move(step), *queue);
 }
 
 // Without room the reply would be given back, and the worker would have read its messages for nothing.
@@ -221,8 +299,9 @@ void Router::forward(Incoming request, const Route& route) {
 
 // --- requests that wait -------------------------------------------------------------------------------------------
 
-bool Router::holds(std::string_view queue) const {
-  return std::any_of(held_.begin(), held_.end(), [&](const Held& held) { return held.queue == queue; });
+bool Router::holds(std::string_view queue, std::optional<PartitionId> part) const {
+  return std::any_of(held_.begin(), held_.end(),
+                     [&](const Held& held) { return held.queue == queue && held.request.part == part; });
 }
 
 void Router::hold(Incoming request, bool creating) {
@@ -357,19 +436,33 @@ bool Router::drain_worker(WorkerEnd& worker) {
 }
 
 void Router::pass_reply(WorkerEnd& worker, const Envelope& envelope, std::vector<zmq::message_t>& frames) {
-  const Client client{std::string(envelope.client), envelope.delimiter, envelope.admin};
   const bool payload = frames.size() > 2 && !frames[2].empty();
+  if (const auto part = Spread::parse_part_address(envelope.client)) {
+    zmq::message_t messages = payload ? std::move(frames[2]) : zmq::message_t();
+    Spread::Step step = spread_.on_reply(part->ticket, part->part, bytes_of(frames[1]), bytes_of(messages), now_);
+    return take_step(std::move(step), std::move(messages), &worker, &frames);
+  }
+  const Client client{std::string(envelope.client), envelope.delimiter, envelope.admin};
   if (payload && !charge(client, frames[2])) {
     refuse_unread(client, bytes_of(frames[1]));
     return give_back(worker, std::move(frames));
   }
+  zmq::message_t messages = payload ? std::move(frames[2]) : zmq::message_t();
+  zmq::message_t header = std::move(frames[1]);
+  pass_on(client, std::move(header), std::move(messages), worker, frames);
+}
+
+// What the client cannot be reached with goes back, if it is messages.
+void Router::pass_on(const Client& client, zmq::message_t header, zmq::message_t payload, WorkerEnd& worker,
+                     std::vector<zmq::message_t>& frames) {
+  const bool has_payload = payload.size() > 0;
   std::vector<zmq::message_t> out;
   out.reserve(4);
   out.push_back(copy_frame(client.routing_id));
   if (client.delimiter) out.emplace_back();
-  out.push_back(std::move(frames[1]));
-  if (payload) out.push_back(std::move(frames[2]));
-  if (send_frames(client.admin ? admins_ : clients_, out) == SendOutcome::kSent || !payload) return;
+  out.push_back(std::move(header));
+  if (has_payload) out.push_back(std::move(payload));
+  if (send_frames(client.admin ? admins_ : clients_, out) == SendOutcome::kSent || !has_payload) return;
   frames[1] = std::move(out[out.size() - 2]);
   frames[2] = std::move(out.back());
   give_back(worker, std::move(frames));
@@ -386,6 +479,8 @@ void Router::take_back(const Envelope& envelope, std::vector<zmq::message_t>& fr
   Incoming request;
   request.client = {std::string(envelope.client), envelope.delimiter, envelope.admin};
   request.hops = envelope.hops;
+  const QueueInfo* const queue = link_->catalog().find_queue(envelope.queue);
+  if (queue != nullptr && queue->settings.partitions > 1) request.part = envelope.partition;
   request.header = std::move(frames[1]);
   request.has_payload = frames.size() > 2;
   if (request.has_payload) request.payload = std::move(frames[2]);
@@ -395,6 +490,10 @@ void Router::take_back(const Envelope& envelope, std::vector<zmq::message_t>& fr
 // --- to clients -----------------------------------------------------------------------------------------------------
 
 void Router::reply(const Client& client, std::string header, std::string payload) {
+  if (const auto part = Spread::parse_part_address(client.routing_id)) {  // a request of our own
+    Spread::Step step = spread_.on_reply(part->ticket, part->part, header, payload, now_);
+    return take_step(std::move(step), {}, nullptr, nullptr);
+  }
   zmq::message_t frame = make_frame(std::move(payload));
   if (!charge(client, frame)) return refuse_unread(client, header);
   send_to(client, make_frame(std::move(header)), std::move(frame));

@@ -12,6 +12,8 @@
 #include "protocol/envelope.hpp"
 #include "router/admission.hpp"
 #include "router/bytes_under_way.hpp"
+#include "router/client_address.hpp"
+#include "router/spread.hpp"
 #include "router/unread_replies.hpp"
 #include "runtime/metad_link.hpp"
 #include "runtime/peer_socket.hpp"
@@ -51,17 +53,12 @@ class Router : public Part {
   void end() override;  // passes on what workers answered
 
  private:
-  // Whom to answer.
-  struct Client {
-    std::string routing_id;
-    bool delimiter = false;
-    bool admin = false;
-    std::string key() const { return (admin ? 'a' : 'c') + routing_id; }
-  };
+  using Client = ClientAddress;
   // A request that was read, or handed back.
   struct Incoming {
     Client client;
     std::uint8_t hops = 0;
+    std::optional<PartitionId> part{};  // of a queue of several partitions: the one that it is for
     zmq::message_t header;
     zmq::message_t payload;
     bool has_payload = false;
@@ -99,9 +96,13 @@ class Router : public Part {
   bool drain_clients(zmq::socket_t& socket, bool admin);
   void take_request(std::vector<zmq::message_t>& frames, bool admin);
   void dispatch(Incoming request);
+  void dispatch_to_part(Incoming request);
+  void spread(Incoming request);
+  void put_out(Spread::Step step, const QueueInfo& queue);
+  void take_step(Spread::Step step, zmq::message_t payload, WorkerEnd* worker, std::vector<zmq::message_t>* frames);
   bool has_room_for_reply(const Client& client) const;
   void forward(Incoming request, const Route& route);
-  bool holds(std::string_view queue) const;
+  bool holds(std::string_view queue, std::optional<PartitionId> part) const;
   void hold(Incoming request, bool creating);
   void hold_again(Incoming request, const std::string& reason);
   void keep(Held held);
@@ -114,6 +115,8 @@ class Router : public Part {
   bool drain_worker(WorkerEnd& worker);
   void drain_fully(WorkerEnd& worker);
   void pass_reply(WorkerEnd& worker, const Envelope& envelope, std::vector<zmq::message_t>& frames);
+  void pass_on(const Client& client, zmq::message_t header, zmq::message_t payload, WorkerEnd& worker,
+               std::vector<zmq::message_t>& frames);
   void give_back(WorkerEnd& worker, std::vector<zmq::message_t> frames);
   void take_back(const Envelope& envelope, std::vector<zmq::message_t>& frames);
   void reply(const Client& client, std::string header, std::string payload);
@@ -135,6 +138,7 @@ class Router : public Part {
   std::map<std::string, WorkerEnd> workers_;  // by endpoint
   TimeMs watched_;                            // when they were last asked whether their connections broke
   UnreadReplies unread_;
+  Spread spread_;
   std::size_t asked_bytes_ = 0;  // of messages, by requests that were passed on in this turn
   MsgpackReader reader_;
   RequestHeader header_;

@@ -37,6 +37,7 @@ class KeyLines {
   bool is_front(Lsn lsn) const { return front(lsn) == lsn; }
   bool empty() const { return messages_.empty(); }
   Priority priority(Lsn lsn) const { return messages_.at(lsn).priority; }
+  OrderingKey key(Lsn lsn) const { return messages_.at(lsn).key; }
   bool is_held(Lsn lsn) const { return held_.contains(lsn); }
   std::size_t held() const { return held_.size(); }
   void all_held(std::vector<Lsn>& out) const { held_.all(out); }

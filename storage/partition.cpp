@@ -1,11 +1,10 @@
 // Appending: the ways by which records come into a partition's log, and out of it again.
 #include "storage/partition.hpp"
 
-#include <xxhash.h>
-
 #include <algorithm>
 
 #include "protocol/invariant.hpp"
+#include "protocol/parts.hpp"
 #include "storage/log_keys.hpp"
 
 namespace dmq {
@@ -160,10 +159,6 @@ Result<void> Partition::note_epoch() {
 // --- the leader's records --------------------------------------------------------------------------------------------
 
 namespace {
-
-OrderingKey ordering_key(std::string_view key) {
-  return key.empty() ? OrderingKey{} : OrderingKey{std::max<std::uint64_t>(XXH3_64bits(key.data(), key.size()), 1)};
-}
 
 // When the message is ready and when it expires, by this leader's clock.
 void apply_options(const MessageOptions& options, const Partition::Sender& sender, TimeMs wall, RecordHeader& header) {

@@ -125,6 +125,7 @@ class Queue {
   // What became of it, as it is committed; null: nothing, and the store has no row of it.
   const ReturnState* returned(Lsn lsn) const;
   std::uint32_t deliveries(Lsn lsn) const;
+  OrderingKey key(Lsn lsn) const { return keys_->knows(lsn) ? keys_->key(lsn) : OrderingKey{}; }  // 0: it has none
 
   // Dead messages that go to another queue, by the order of their marks.
   bool has_leaving() const { return !leaving_.empty(); }

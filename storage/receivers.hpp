@@ -27,11 +27,12 @@ struct Receiver {
   DurationMs lease;
   TimeMs until;
   bool ack_on_delivery = false;
-  std::string attempt;           // empty: none
-  std::string consumer;          // empty: not named
-  std::string subscription;      // empty: a receive
+  std::string attempt;   // empty: none
+  std::string consumer;  // empty: not named
+  std::string name;      // of a subscription, or of a receive that may be ended by it; empty: none
+  bool subscribes = false;
   std::vector<GivenLease> held;  // a subscription's; also what was settled since unsettled() looked
-  bool is_subscription() const { return !subscription.empty(); }
+  bool is_subscription() const { return subscribes; }
   Replies replies() const { return is_subscription() ? Replies::kMore : Replies::kLast; }
 
   struct Unsettled {

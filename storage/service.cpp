@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "protocol/limits.hpp"
+#include "protocol/parts.hpp"
 #include "protocol/queue_info.hpp"
 #include "storage/log_keys.hpp"
 
@@ -181,7 +182,7 @@ void Service::refuse_as_leader(const Call& call, const Error& error) {
 void Service::send(const Call& call) {
   if (const auto decoded = decode_send(call.request.payload, payload_reader_, items_); !decoded)
     return refuse(call, decoded.error());
-  check_items(call.queue);
+  check_items(call);
   std::vector<const SendItem*> good;
   good.reserve(items_.size());
   for (const SendItem& item : items_) {
@@ -385,6 +386,14 @@ const QueueSettings& Service::settings_of(QueueId queue) const {
   static const QueueSettings defaults;
   const QueueInfo* info = catalog_.find_queue(queue);
   return info == nullptr ? defaults : info->settings;
+}
+
+// Where to go on looking behind this part of the queue; empty: it is the last one.
+std::optional<PartitionId> Service::next_part(const Call& call) const {
+  const QueueInfo* const info = catalog_.find_queue(call.queue);
+  const auto part = info == nullptr ? std::nullopt : part_at(*info, call.partition.id(), catalog_.partitions());
+  if (!part || *part + 1 >= info->settings.partitions) return std::nullopt;
+  return place_of_part(*info, static_cast<std::uint16_t>(*part + 1), catalog_.partitions());
 }
 
 // --- time ---------------------------------------------------------------------------------------------------------

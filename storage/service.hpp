@@ -139,6 +139,7 @@ class Service {
   bool is_full(const Now& now, std::uint64_t more) const;
   Queue* find_queue(const QueuePlace& key);
   const QueueSettings& settings_of(QueueId queue) const;
+  std::optional<PartitionId> next_part(const Call& call) const;
 
   // service_browse.cpp
   bool may_deliver(const Partition& partition, const Now& now) const;
@@ -185,9 +186,9 @@ class Service {
   // service_settle.cpp
   void settle(const Call& call);
   ReturnState nacked(const Call& call, const Queue& queue, Lsn lsn, const Lease& lease) const;
-  ReturnState failed(const QueuePlace& key, Lsn lsn, const Lease& lease, const ReturnState* earlier,
-                     const Now& now) const;
+  ReturnState failed(const QueuePlace& key, const Queue& queue, Lsn lsn, const Lease& lease, const Now& now) const;
   QueueId dead_letter_of(QueueId queue) const;
+  QueueId target_of(QueueId queue, OrderingKey key, Lsn lsn) const;
   static void append_returns(Partition& partition, QueueId queue, Returns returns, const Now& now, Turn& turn);
   void extend(const Call& call);
   bool may_have_ended(const Call& call) const;
@@ -203,7 +204,7 @@ class Service {
     std::uint64_t bytes = 0;
     bool moving = false;  // some are on their way to another queue
   };
-  void check_items(QueueId queue);
+  void check_items(const Call& call);
   Excess excess(const Partition& partition, QueueId queue, std::uint64_t messages, std::uint64_t bytes) const;
   Result<void> make_room(const Call& call, const std::vector<const SendItem*>& good,
                          const std::vector<std::size_t>& repeated);

@@ -67,6 +67,8 @@ std::string Service::show(const Call& call, PagePlace after, const StatePage& pa
   std::uint64_t read = 0;
   std::optional<PagePlace> last;
   const auto finish = [&](const std::optional<PagePlace>& reached) {
+    const auto next = reached ? std::nullopt : next_part(call);
+    if (next) return writer.finish(BrowseCursor{*next, {}, kPriorities - 1});
     if (!reached) return writer.finish(std::nullopt);
     return writer.finish(BrowseCursor{call.partition.id(), reached->lsn, reached->priority});
   };

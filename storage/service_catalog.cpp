@@ -1,6 +1,7 @@
 // Following the catalog: which partitions are led or followed here, which queues are gone.
 #include <algorithm>
 
+#include "protocol/parts.hpp"
 #include "storage/service.hpp"
 
 namespace dmq {
@@ -14,7 +15,8 @@ constexpr DurationMs kDropEvery{1000};
 Result<void> Service::follow_catalog(SessionId session, const CatalogChange* change, const Now& now, Turn& turn,
                                      Outbox& out) {
   if (const auto* queue = change == nullptr ? nullptr : std::get_if<QueueInfo>(change)) {
-    serve({queue->partition, queue->id}, now, out);  // it may be resumed
+    for (std::uint16_t part = 0; part < queue->settings.partitions; ++part)  // it may be resumed
+      serve({place_of_part(*queue, part, catalog_.partitions()), queue->id}, now, out);
     return {};
   }
   if (change != nullptr && std::holds_alternative<QueueDeleted>(*change)) {

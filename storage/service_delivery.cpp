@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "protocol/limits.hpp"
+#include "protocol/parts.hpp"
 #include "storage/service.hpp"
 
 namespace dmq {
@@ -15,8 +16,8 @@ Error too_many_receivers() {
   return {Errc::kUnavailable, "too many receives and subscriptions wait here; try again, or have fewer of them"};
 }
 
-auto is_subscription(std::string_view name) {
-  return [name](const Receiver& each) { return each.subscription == name; };
+auto has_name(std::string_view name) {
+  return [name](const Receiver& each) { return each.name == name; };
 }
 
 void write_delivery(DeliveryWriter& writer, const QueuePlace& key, Lsn lsn, const Queue& queue, const Lease& lease,
@@ -50,6 +51,7 @@ void Service::receive(const Call& call) {
   wish.ack_on_delivery = header_.ack_on_delivery;
   wish.attempt = header_.attempt;
   wish.consumer = header_.consumer;
+  wish.name = header_.subscription;
   if (Queue* const queue = call.partition.find_queue(call.queue)) wake(call.key(), *queue, call.now, call.out);
   if (!wish.attempt.empty()) {
     if (repeat_attempt(call)) return;
@@ -76,8 +78,9 @@ void Service::subscribe(const Call& call) {
   receiver.lease = header_.lease_ms.value_or(settings_of(call.queue).lease_ms);
   receiver.until = call.now.steady + header_.wait_ms.value_or(DurationMs{kSubscriptionMsDefault});
   receiver.consumer = header_.consumer;
-  receiver.subscription = header_.subscription;
-  auto before = receivers_.take(call.key(), is_subscription(header_.subscription));
+  receiver.name = header_.subscription;
+  receiver.subscribes = true;
+  auto before = receivers_.take(call.key(), has_name(header_.subscription));
   if (before) {
     receiver.held = std::move(before->held);
     if (before->id != receiver.id) tell_end({std::move(*before)}, call.out);
@@ -93,8 +96,7 @@ void Service::subscribe(const Call& call) {
 
 // What it holds stays with the client.
 void Service::unsubscribe(const Call& call) {
-  if (auto ended = receivers_.take(call.key(), is_subscription(header_.subscription)))
-    tell_end({std::move(*ended)}, call.out);
+  if (auto ended = receivers_.take(call.key(), has_name(header_.subscription))) tell_end({std::move(*ended)}, call.out);
   answer(call, {});
 }
 
@@ -133,7 +135,7 @@ Consumers::Lasts Service::lasts(const Queue& queue) {
 
 // How much more may be leased to it at the same time, in one reply.
 Service::Share Service::may_lease(const QueuePlace& key, const Queue& queue, Receiver& receiver) {
-  const QueueLimits& limits = settings_of(key.queue).limits;
+  const QueueSettings& settings = settings_of(key.queue);
   Share share{receiver.max, receiver.max_bytes};
   if (receiver.is_subscription()) {
     const Receiver::Unsettled has = receiver.unsettled(queue);
@@ -144,9 +146,9 @@ Service::Share Service::may_lease(const QueuePlace& key, const Queue& queue, Rec
   const auto bound = [&share](std::uint64_t limit, std::uint64_t leased) {
     if (limit != 0) share.messages = leased >= limit ? 0 : std::min(share.messages, limit - leased);
   };
-  bound(limits.leased, queue.counts().leased);
-  if (limits.leased_by_one != 0 && !receiver.consumer.empty())
-    bound(limits.leased_by_one, consumers_.holds(key, receiver.consumer, lasts(queue)));
+  bound(share_of(settings.limits.leased, settings), queue.counts().leased);
+  if (settings.limits.leased_by_one != 0 && !receiver.consumer.empty())
+    bound(share_of(settings.limits.leased_by_one, settings), consumers_.holds(key, receiver.consumer, lasts(queue)));
   return share;
 }
 
@@ -155,7 +157,7 @@ bool Service::has_all_it_may(const QueuePlace& key, Receiver& receiver) {
   const Queue* const queue = find_queue(key);
   if (queue == nullptr) return false;
   if (receiver.has_all(*queue)) return true;
-  const std::uint64_t limit = settings_of(key.queue).limits.leased_by_one;
+  const std::uint64_t limit = share_of(settings_of(key.queue).limits.leased_by_one, settings_of(key.queue));
   return limit != 0 && !receiver.consumer.empty() && consumers_.holds(key, receiver.consumer, lasts(*queue)) >= limit;
 }
 

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "protocol/parts.hpp"
+
 namespace dmq {
 namespace {
 
@@ -19,10 +21,20 @@ Error queue_full(const QueueLimits& limits) {
 }  // namespace
 
 // A body that the queue does not take is refused like one that no queue takes.
-void Service::check_items(QueueId queue) {
-  const std::uint64_t most = settings_of(queue).limits.message_bytes;
+void Service::check_items(const Call& call) {
+  const QueueSettings& settings = settings_of(call.queue);
+  const std::uint64_t most = settings.limits.message_bytes;
+  const QueueInfo* const info = settings.partitions == 1 ? nullptr : catalog_.find_queue(call.queue);
+  const auto part = info == nullptr ? std::nullopt : part_at(*info, call.partition.id(), catalog_.partitions());
   for (SendItem& item : items_) {
     if (item.error.code != Errc::kOk) continue;
+    if (part && !item.key.empty() && part_of_key(ordering_key(item.key), settings) != *part) {
+      item.error = {Errc::kInvalidArgument, "messages with this key belong into partition " +
+                                                std::to_string(part_of_key(ordering_key(item.key), settings)) +
+                                                " of the queue, not into " + std::to_string(*part) +
+                                                "; leave `partition` out, or send each key to its own"};
+      continue;
+    }
     if (!item.options.dedup_id.empty() && !header_.producer.empty()) {
       item.error = {Errc::kInvalidArgument,
                     "a request has a producer, or messages with a `dedup_id`, not both: either tells repeats apart"};
@@ -42,7 +54,9 @@ Service::Excess Service::excess(const Partition& partition, QueueId queue, std::
   const auto over = [](std::uint64_t there, std::uint64_t more, std::uint64_t most) {
     return most == 0 || there + more <= most ? 0 : there + more - most;
   };
-  return {over(load.messages, messages, limits.messages), over(load.bytes, bytes, limits.bytes), load.moving};
+  const QueueSettings& settings = settings_of(queue);
+  return {over(load.messages, messages, share_of(limits.messages, settings)),
+          over(load.bytes, bytes, share_of(limits.bytes, settings)), load.moving};
 }
 
 // For the messages of a request but those that are `repeated`, as the queue's policy says. Errors: queue_full.
@@ -90,7 +104,7 @@ Result<void> Service::take_out_oldest(const Call& call, const Excess& over, Queu
       bytes += size;
       acks.push_back({*lsn, size});
       returns.push_back({*lsn, as_it_was(queue->returned(*lsn))});
-      returns.back().state.move = {MoveCause::kQueueFull, dead_letter};
+      returns.back().state.move = {MoveCause::kQueueFull, target_of(dead_letter, record->header.key, *lsn)};
     }
     from = page.reached;
   }

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "protocol/parts.hpp"
 #include "storage/service.hpp"
 
 namespace dmq {
@@ -77,10 +78,10 @@ ReturnState Service::nacked(const Call& call, const Queue& queue, Lsn lsn, const
     state.ready_ms = header_.delay_ms.value_or(DurationMs{0}).value == 0 ? TimeMs{} : call.now.wall + *header_.delay_ms;
     return state;
   }
-  ReturnState state = failed(call.key(), lsn, lease, earlier, call.now);
+  ReturnState state = failed(call.key(), queue, lsn, lease, call.now);
   if (!header_.reason.empty()) state.reason = header_.reason;
   if (header_.kind == NackKind::kFatal) {
-    state.move = {MoveCause::kRejected, dead_letter_of(call.queue)};
+    state.move = {MoveCause::kRejected, target_of(dead_letter_of(call.queue), queue.key(lsn), lsn)};
   } else if (header_.delay_ms && !state.move.is_set()) {
     state.ready_ms = header_.delay_ms->value == 0 ? TimeMs{} : call.now.wall + *header_.delay_ms;
   }
@@ -88,16 +89,17 @@ ReturnState Service::nacked(const Call& call, const Queue& queue, Lsn lsn, const
 }
 
 // A delivery that counted and led to nothing: the queue's retry policy says what follows.
-ReturnState Service::failed(const QueuePlace& key, Lsn lsn, const Lease& lease, const ReturnState* earlier,
+ReturnState Service::failed(const QueuePlace& key, const Queue& queue, Lsn lsn, const Lease& lease,
                             const Now& now) const {
   const RetryPolicy& retry = settings_of(key.queue).retry;
+  const ReturnState* const earlier = queue.returned(lsn);
   ReturnState state;
   state.deliveries = lease.deliveries;
   state.first_ms = earlier == nullptr || earlier->first_ms.value == 0 ? lease.given_ms : earlier->first_ms;
   state.last_ms = lease.given_ms;
   if (earlier != nullptr) state.reason = earlier->reason;
   if (retry.max_deliveries != 0 && state.deliveries >= retry.max_deliveries) {
-    state.move = {MoveCause::kMaxDeliveries, dead_letter_of(key.queue)};
+    state.move = {MoveCause::kMaxDeliveries, target_of(dead_letter_of(key.queue), queue.key(lsn), lsn)};
     return state;
   }
   const DurationMs delay = retry_delay(retry, state.deliveries, scatter(key, lsn, state.deliveries));
@@ -110,6 +112,14 @@ QueueId Service::dead_letter_of(QueueId queue) const {
   const std::string& name = settings_of(queue).dead_letter;
   const QueueInfo* info = name.empty() ? nullptr : catalog_.find_queue(name);
   return info == nullptr || info->id == queue ? QueueId{} : info->id;
+}
+
+// Which part of a queue of several takes a message that goes there. Its key says, so that it comes in line there.
+QueueId Service::target_of(QueueId queue, OrderingKey key, Lsn lsn) const {
+  const QueueSettings& settings = settings_of(queue);
+  if (queue.value == 0 || settings.partitions == 1) return queue;
+  const std::uint64_t any = lsn.value % settings.partitions;
+  return move_target(queue, key.value != 0 ? part_of_key(key, settings) : static_cast<std::uint16_t>(any));
 }
 
 // A message that leaves has a record of its own, whose place is its mark.
@@ -175,7 +185,7 @@ void Service::expire_leases(const QueuePlace& key, Queue& queue, const Now& now,
   expired_.clear();
   queue.expire(now.steady, kExpirePerTick, expired_);
   Returns returns;
-  for (const auto& [lsn, lease] : expired_) returns.push_back({lsn, failed(key, lsn, lease, queue.returned(lsn), now)});
+  for (const auto& [lsn, lease] : expired_) returns.push_back({lsn, failed(key, queue, lsn, lease, now)});
   count(key, Traffic::kReturned, returns.size(), now);
   append_returns(partitions_.at(key.partition), key.queue, std::move(returns), now, turn);
 }
@@ -192,7 +202,7 @@ void Service::remove_expired(const QueuePlace& key, Queue& queue, const Now& now
   for (const Lsn lsn : expired) {
     if (dead_letter.value != 0) {
       returns.push_back({lsn, as_it_was(queue.returned(lsn))});
-      returns.back().state.move = {MoveCause::kExpired, dead_letter};
+      returns.back().state.move = {MoveCause::kExpired, target_of(dead_letter, queue.key(lsn), lsn)};
       continue;
     }
     const auto record = records_.read({key.partition, lsn});

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "protocol/limits.hpp"
+#include "protocol/parts.hpp"
 #include "protocol/queue_info.hpp"
 #include "storage/service.hpp"
 
@@ -41,10 +42,12 @@ void Service::send_leaving(const QueuePlace& key, const Now& now, Turn& turn, Ou
 }
 
 void Service::send_part(Partition& partition, QueueId from, QueueId to, const Now& now, Turn& turn, Outbox& out) {
-  if (catalog_.is_deleted(to)) return keep_dead(partition, from, to, now, turn);
+  if (catalog_.is_deleted(queue_of_target(to))) return keep_dead(partition, from, to, now, turn);
   const QueueInfo* source = catalog_.find_queue(from);
-  const QueueInfo* target = catalog_.find_queue(to);
-  const PartitionInfo* there = target == nullptr ? nullptr : catalog_.find_partition(target->partition);
+  const QueueInfo* target = catalog_.find_queue(queue_of_target(to));
+  const PartitionInfo* there =
+      target == nullptr ? nullptr
+                        : catalog_.find_partition(place_of_part(*target, part_of_target(to), catalog_.partitions()));
   if (source == nullptr || there == nullptr || there->leader.empty()) return;  // it is tried again
   Queue& queue = partition.queue(from);
   auto shipped = std::make_shared<std::string>();
@@ -72,7 +75,7 @@ void Service::send_part(Partition& partition, QueueId from, QueueId to, const No
   }
   if (shipped->empty()) return;
   PeerMessage message = partition.replica().message(TransferRecords{partition.id(), from, source->name, to});
-  message.partition = target->partition;
+  message.partition = there->id;
   message.epoch = there->epoch;
   send_peer({there->leader, std::move(message), std::move(shipped)}, out);
 }
@@ -154,15 +157,16 @@ void Service::end_transfers(PartitionId partition) {
 // True: the turn has views into `records`.
 bool Service::take_transfer(Partition& partition, const PeerMessage& message, const TransferRecords& transfer,
                             std::string_view records, const Now& now, Turn& turn) {
-  const QueueInfo* queue = catalog_.find_queue(transfer.to);
-  const bool ours = queue != nullptr && queue->partition == partition.id() && partition.replica().takes_appends();
+  const QueueId to = queue_of_target(transfer.to);
+  const QueueInfo* queue = catalog_.find_queue(to);
+  const bool ours = queue != nullptr && partition.replica().takes_appends() &&
+                    part_at(*queue, partition.id(), catalog_.partitions()) == part_of_target(transfer.to);
   if (!ours || queue->settings.pause_send || is_full(now, records.size())) return false;  // it comes again
   std::vector<Partition::Moved> moved;
   std::uint64_t bytes = 0;
   while (!records.empty()) {
     // A full queue takes what it has room for, and the rest later.
-    if (const Excess over = excess(partition, transfer.to, moved.size() + 1, bytes); over.messages + over.bytes > 0)
-      break;
+    if (const Excess over = excess(partition, to, moved.size() + 1, bytes); over.messages + over.bytes > 0) break;
     const auto shipped = take_shipped_record(records);
     const auto state = shipped ? decode_return_state(shipped->state) : fail(Errc::kMalformed, "");
     const auto record =
@@ -176,7 +180,7 @@ bool Service::take_transfer(Partition& partition, const PeerMessage& message, co
   }
   if (moved.empty()) return false;
   const TransferredRecords answer{transfer.from, transfer.to, moved.back().mark};
-  partition.append_moved(transfer.to, transfer_producer(transfer.source, transfer.from), std::move(moved), now, turn);
+  partition.append_moved(to, transfer_producer(transfer.source, transfer.from), std::move(moved), now, turn);
   partition.taken().push_back({partition.replica().end(), message.sender, transfer.source, answer});
   return true;
 }
@@ -221,6 +225,7 @@ void Service::redrive(const Call& call) {
   Queue* const queue = call.partition.find_queue(call.queue);
   if (queue != nullptr) redrive(call, *queue, *after, {ids.begin(), ids.end()}, done);
   append_returns(call.partition, call.queue, std::move(done.returns), call.now, call.turn);
+  if (const auto next = next_part(call); next && done.next.empty()) done.next = message_id_text(*next, {});
   answer_later(call, encode_redriven({done.revived, done.moved, done.next}));
 }
 
@@ -252,7 +257,7 @@ void Service::redrive_one(Queue& queue, Lsn lsn, const RecordView& record, Redri
   const QueueInfo* origin = catalog_.find_queue(origin_queue(record.attributes, payload_reader_));
   if (origin == nullptr || origin->id == record.header.queue || !queue.withdraw(lsn)) return;
   done.returns.push_back({lsn, as_it_was(earlier)});
-  done.returns.back().state.move = {MoveCause::kRedrive, origin->id};
+  done.returns.back().state.move = {MoveCause::kRedrive, target_of(origin->id, record.header.key, lsn)};
   ++done.moved;
 }
 

@@ -112,6 +112,7 @@ void update(const Flags& flags, const CLI::App& command, Client& client) {
   if (command.count("--max-leased") > 0) changes.max_leased = flags.options.max_leased;
   if (command.count("--max-leased-by-consumer") > 0)
     changes.max_leased_by_consumer = flags.options.max_leased_by_consumer;
+  if (command.count("--partitions") > 0) changes.partitions = flags.options.partitions;
   if (command.count("--when-full") > 0) changes.when_full = flags.options.when_full;
   if (command.count("--dedup") > 0) changes.dedup = flags.options.dedup;
   if (command.count("--dedup-window") > 0) changes.dedup_window = span(flags.dedup_window);
@@ -225,6 +226,10 @@ void add_limits(CLI::App& command, Flags& flags) {
                   "'while_present' the other is in the queue; or it is to 'replace' the other")
       ->check(CLI::IsMember({"window", "while_present", "replace"}));
   add_duration(command, "--dedup-window", flags.dedup_window, "That window, from 1s to 7d; 5 minutes when not set");
+  command
+      .add_option("--partitions", flags.options.partitions,
+                  "Spread it over so many partitions, and so workers: order is kept within a key only. It can grow")
+      ->check(CLI::Range(1, 64));
   command.add_option("--owner", flags.options.owner, "Who cares for it, for people: a team, an address");
 }
 

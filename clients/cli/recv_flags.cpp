@@ -74,7 +74,8 @@ void add_recv_flags(CLI::App& app, RecvFlags& flags) {
   add_duration(app, "--lease", flags.lease,
                "How long others do not get the messages; 0s: as the queue says, with --exec 30s");
   app.add_option("--credit", flags.credit,
-                 "Subscribe: messages come without being asked for, at most so many that are not acked yet")
+                 "Subscribe: messages come without being asked for, at most so many that are not "
+                 "acked yet; --wait is at least 500ms")
       ->check(CLI::Range(1, 10'000));
   auto* consumer = app.add_option("--consumer", flags.consumer,
                                   "Its name among the consumers of the queue, for limits of each and heartbeats")

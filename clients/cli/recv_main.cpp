@@ -23,7 +23,7 @@ constexpr milliseconds kSlice{1000};      // of a long wait; how long Ctrl-C may
 constexpr milliseconds kCloseWait{1500};  // longer than a slice, so that what it brings goes back
 constexpr std::int64_t kWaitMsLimit = std::int64_t{100} * 365 * 24 * 3600 * 1000;  // what clocks can add
 constexpr std::size_t kBatch = 100;
-constexpr milliseconds kFirstLook{500};  // for the answer to a subscribe, whatever the wait
+constexpr milliseconds kPushWait{500};  // for messages of a subscription, at the least
 
 OutputForm form_of(const RecvFlags& flags) {
   if (flags.lines) return OutputForm::kLines;
@@ -85,14 +85,14 @@ class Receiver {
 
   std::vector<Lease> wait_for_push(std::uint64_t most) {
     if (!std::exchange(subscribed_, true)) subscribe();
-    const auto until = steady_clock::now() + milliseconds(std::min(flags_.wait.value, kWaitMsLimit));
-    bool answered = false;  // at least one look, also without a wait
+    // That there are none, nobody says.
+    const milliseconds wait = std::max(milliseconds(std::min(flags_.wait.value, kWaitMsLimit)), kPushWait);
+    const auto until = steady_clock::now() + wait;
     while (pushed_.empty()) {
       const auto left = std::chrono::ceil<milliseconds>(until - steady_clock::now());
       if (failure_) throw ClientError(*failure_);
-      if (!flags_.follow && left <= milliseconds(0) && answered) return {};
-      client_.poll(flags_.follow ? kSlice : std::clamp(left, kFirstLook, kSlice));
-      answered = true;
+      if (!flags_.follow && left <= milliseconds(0)) return {};
+      client_.poll(flags_.follow ? kSlice : std::min(left, kSlice));
     }
     const auto end = pushed_.begin() + static_cast<std::ptrdiff_t>(std::min<std::uint64_t>(most, pushed_.size()));
     std::vector<Lease> batch(std::make_move_iterator(pushed_.begin()), std::make_move_iterator(end));

@@ -45,7 +45,7 @@ constexpr Setting plain(std::string_view key) {
           }};
 }
 
-constexpr std::array<Setting, 20> kSettings{{
+constexpr std::array<Setting, 22> kSettings{{
     span<&QueueOptions::lease>("lease_ms"),
     plain<&QueueOptions::confirm>("confirm"),
     span<&QueueOptions::delay>("delay_ms"),
@@ -66,6 +66,8 @@ constexpr std::array<Setting, 20> kSettings{{
     plain<&QueueOptions::dedup>("dedup"),
     span<&QueueOptions::dedup_window>("dedup_window_ms"),
     plain<&QueueOptions::owner>("owner"),
+    plain<&QueueOptions::partitions>("partitions"),
+    plain<&QueueOptions::key_partitions>("key_partitions"),
 }};
 
 bool is_setting(std::string_view key) {

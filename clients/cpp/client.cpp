@@ -116,6 +116,10 @@ QueueSettings settings_of(const QueueOptions& options) {
   settings.owner = options.owner;
   settings.limits = limits_of(options);
   settings.dedup = dedup_of(options);
+  if (options.partitions > kQueuePartitionsMax || options.key_partitions > kQueuePartitionsMax)
+    refuse("a queue has at most 64 partitions");
+  if (options.partitions != 0) settings.partitions = static_cast<std::uint16_t>(options.partitions);
+  settings.key_partitions = static_cast<std::uint16_t>(options.key_partitions);
   if (options.priority_weights.empty()) return settings;
   if (options.priority_weights.size() != kPriorities) refuse("there are 10 priorities, and a weight for each");
   for (std::size_t i = 0; i < kPriorities; ++i) {
@@ -151,7 +155,8 @@ std::string encode_changes(const QueueChanges& changes) {
                                     {"max_bytes", changes.max_bytes},
                                     {"max_message_bytes", changes.max_message_bytes},
                                     {"max_leased", changes.max_leased},
-                                    {"max_leased_by_consumer", changes.max_leased_by_consumer}}) {
+                                    {"max_leased_by_consumer", changes.max_leased_by_consumer},
+                                    {"partitions", changes.partitions}}) {
     if (!number) continue;
     add(key);
     packer.number(*number);
@@ -256,7 +261,7 @@ std::string Client::send(std::string_view queue, std::string_view body) {
 }
 
 std::string Client::send(std::string_view queue, const OutgoingMessage& message) {
-  return send_and_wait(*loop_, {queue, message.body, pairs_of(message), !message.dedup_id.empty()});
+  return send_and_wait(*loop_, {queue, message.body, pairs_of(message), !message.dedup_id.empty(), message.key});
 }
 
 void Client::send_async(std::string_view queue, std::string_view body, SendCallback done, More more) {
@@ -264,7 +269,7 @@ void Client::send_async(std::string_view queue, std::string_view body, SendCallb
 }
 
 void Client::send_async(std::string_view queue, const OutgoingMessage& message, SendCallback done, More more) {
-  loop_->send({queue, message.body, pairs_of(message), !message.dedup_id.empty()}, std::move(done), more);
+  loop_->send({queue, message.body, pairs_of(message), !message.dedup_id.empty(), message.key}, std::move(done), more);
 }
 
 std::size_t Client::unconfirmed() const { return loop_->unconfirmed(); }

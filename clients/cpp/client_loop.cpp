@@ -5,7 +5,9 @@
 #include <random>
 
 #include "clients/cpp/lease.hpp"
+#include "clients/cpp/value_codec.hpp"
 #include "protocol/limits.hpp"
+#include "protocol/parts.hpp"
 #include "runtime/clock.hpp"
 #include "runtime/sockets.hpp"
 
@@ -60,8 +62,10 @@ void ClientLoop::send(const ProducerCore::Message& message, SendCallback done, M
   if (closed_) throw ClientError({"closed", "the client is closed", false});
   if (!producer_.has_room(message.body.size()))
     run_until([&] { return producer_.has_room(message.body.size()); }, kNever);
+  ProducerCore::Message placed = message;
+  placed.lane = lane_of(message);
   const TimeMs now = steady_now();
-  producer_.add(message, std::move(done), more == More::kYes, now);
+  producer_.add(placed, std::move(done), more == More::kYes, now);
   if (more == More::kYes) return;
   // A look for replies each millisecond, so that a program that only sends is not left with gathered messages.
   if (now != time_checked_ && !in_callback_) {
@@ -69,6 +73,29 @@ void ClientLoop::send(const ProducerCore::Message& message, SendCallback done, M
     check_time(now);
   }
   send_due(now);
+}
+
+// Messages of a queue with keys that belong into different partitions are counted apart, as each partition does. Their
+// number is asked for once; a callback, which must not wait, does as if there were as many as can be.
+std::uint8_t ClientLoop::lane_of(const ProducerCore::Message& message) {
+  if (message.key.empty() || message.by_id) return 0;
+  auto known = key_partitions_.find(message.queue);
+  if (known == key_partitions_.end() && !in_callback_) {
+    RequestHeader header;
+    header.op = Op::kQueueDescribe;
+    header.queue = message.queue;
+    std::uint64_t partitions = 1;
+    try {
+      const Value described = decode_value(ask(header).payload, reader_);
+      const auto told = static_cast<std::uint64_t>(std::max<std::int64_t>(described.number("key_partitions", 1), 1));
+      partitions = std::min(told, kQueuePartitionsMax);
+    } catch (const ClientError& error) {
+      if (error.failure().code != "no_such_queue") throw;  // it is created with one
+    }
+    known = key_partitions_.emplace(message.queue, partitions).first;
+  }
+  const std::uint64_t partitions = known == key_partitions_.end() ? kQueuePartitionsMax : known->second;
+  return partitions == 1 ? 0 : static_cast<std::uint8_t>(1 + ordering_key(message.key).value % partitions);
 }
 
 void ClientLoop::start(RequestHeader header, std::shared_ptr<const std::string> payload, DurationMs wait,

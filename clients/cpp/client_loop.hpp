@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -80,6 +81,7 @@ class ClientLoop : public std::enable_shared_from_this<ClientLoop> {
   const ClientOptions& options() const { return options_; }
 
  private:
+  std::uint8_t lane_of(const ProducerCore::Message& message);
   void send_due(TimeMs now);
   bool read_replies(TimeMs now);
   void on_reply(std::string_view header, zmq::message_t payload, TimeMs now);
@@ -114,6 +116,9 @@ class ClientLoop : public std::enable_shared_from_this<ClientLoop> {
   HeartbeatTable heartbeats_;
   MsgpackReader reader_;
   std::uint64_t next_id_ = 1;
+  // Of each queue that messages with keys were sent to: `key_partitions`.
+  // LIMIT: a queue that is deleted and made anew with more of them needs a new client.
+  std::map<std::string, std::uint64_t, std::less<>> key_partitions_;
   std::vector<BatchOutcome> outcomes_;
   std::vector<std::shared_ptr<LeaseHolder>> released_;
   std::optional<Failure> unattended_;

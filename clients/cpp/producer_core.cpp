@@ -24,15 +24,19 @@ bool ProducerCore::has_room(std::size_t bytes) const {
   return unconfirmed_ == 0 || (unconfirmed_ < limits_.window && unconfirmed_bytes_ + bytes <= limits_.window_bytes);
 }
 
-ProducerCore::Stream& ProducerCore::stream_of(std::string_view queue, bool by_id) {
+ProducerCore::Stream& ProducerCore::stream_of(const Message& message) {
   // Most programs send to one queue: the last used one is looked at before the map.
-  if (!active_.empty() && active_.back()->queue == queue && active_.back()->by_id == by_id) return *active_.back();
-  auto& stream = streams_[{std::string(queue), by_id}];
+  if (!active_.empty()) {
+    Stream& last = *active_.back();
+    if (last.queue == message.queue && last.by_id == message.by_id && last.lane == message.lane) return last;
+  }
+  auto& stream = streams_[{std::string(message.queue), message.by_id, message.lane}];
   if (stream == nullptr) {
     stream = std::make_unique<Stream>();
-    stream->queue = queue;
-    stream->by_id = by_id;
-    stream->producer = producer_for(by_id);
+    stream->queue = message.queue;
+    stream->by_id = message.by_id;
+    stream->lane = message.lane;
+    stream->producer = producer_for(message.by_id);
   }
   if (!stream->active) active_.push_back(stream.get());
   stream->active = true;
@@ -40,7 +44,7 @@ ProducerCore::Stream& ProducerCore::stream_of(std::string_view queue, bool by_id
 }
 
 void ProducerCore::add(const Message& message, SendCallback done, bool more, TimeMs now) {
-  Stream& stream = stream_of(message.queue, message.by_id);
+  Stream& stream = stream_of(message);
   SendWriter& gathered = stream.gathered;
   const std::size_t bytes = message.body.size() + message.pairs.size();
   if (gathered.count() != 0 && gathered.bytes() + bytes > limits_.batch_bytes) seal(stream);

@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <vector>
 
 #include "dmq/message.hpp"
@@ -48,8 +49,9 @@ struct BatchOutcome {
 //   add --> GATHERED -- seal --> WAITING -- next_request --> IN FLIGHT -- reply --> outcome
 //                                   ^------- link lost, retry -------'
 //
-// One stream per queue: its own producer id, and sequences from 1 without a hole, in the order of add(). Messages with
-// a dedup id have a stream of their own, without a producer: the broker tells their repeats apart by that id.
+// One stream per queue and lane: its own producer id, and sequences from 1 without a hole, in the order of add().
+// Messages with a dedup id have a stream of their own, without a producer: the broker tells their repeats apart by that
+// id.
 //
 // P1  A batch keeps its messages, its producer and its sequence in every repeat, so that the broker stores it once.
 // P2  Repeats of a stream go out in order, all over the same link.
@@ -72,6 +74,8 @@ class ProducerCore {
     std::string_view body;
     std::string_view pairs;
     bool by_id = false;
+    std::string_view key{};  // for the caller
+    std::uint8_t lane = 0;   // messages of one queue in different lanes keep no order
   };
   void add(const Message& message, SendCallback done, bool more, TimeMs now);
   // Nothing follows: what was added with `more` may leave.
@@ -112,6 +116,7 @@ class ProducerCore {
   struct Stream {
     std::string queue;
     bool by_id = false;
+    std::uint8_t lane = 0;
     std::string producer;
     Sequence next{1};
     SendWriter gathered;
@@ -128,7 +133,7 @@ class ProducerCore {
 
   static Failure failure_of(const Error& error, bool retry);
   static Failure unconfirmed_failure(std::string_view queue, std::string_view why);
-  Stream& stream_of(std::string_view queue, bool by_id);
+  Stream& stream_of(const Message& message);
   void consider_sealing(Stream& stream, bool reply_came);
   void seal(Stream& stream);
   void schedule_resend(Stream& stream, TimeMs now);
@@ -146,7 +151,7 @@ class ProducerCore {
   std::uint64_t producers_made_ = 0;
   std::size_t unconfirmed_ = 0;
   std::size_t unconfirmed_bytes_ = 0;
-  std::map<std::pair<std::string, bool>, std::unique_ptr<Stream>> streams_;  // by queue, and by_id
+  std::map<std::tuple<std::string, bool, std::uint8_t>, std::unique_ptr<Stream>> streams_;  // by queue, by_id, lane
   std::vector<Stream*> active_;  // those with anything gathered, waiting or in flight
 };
 

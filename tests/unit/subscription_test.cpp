@@ -247,29 +247,27 @@ TEST_CASE("who wait stand in a line for each queue", "[storage][push]") {
   const QueuePlace r{{1}, {2}};
   const auto add = [&](const QueuePlace& place, std::string name, std::int64_t until) {
     Receiver receiver;
-    receiver.subscription = std::move(name);
+    receiver.name = std::move(name);
     receiver.until = {until};
     receivers.add(place, std::move(receiver));
   };
   add(q, "a", 30);
   add(q, "b", 10);
   add(r, "c", 20);
-  const auto named = [](const std::string& name) {
-    return [name](const Receiver& each) { return each.subscription == name; };
-  };
+  const auto named = [](const std::string& name) { return [name](const Receiver& each) { return each.name == name; }; };
   CHECK(receivers.size() == 3);
   CHECK(receivers.next_deadline() == TimeMs{10});
   CHECK(receivers.waiting(q) == 2);
   CHECK(receivers.queues_of({0}) == std::vector<QueuePlace>{q});
   Receivers::Line* line = receivers.line(q);
   auto next = receivers.to_back(q, line->begin());
-  CHECK(next->second.subscription == "b");
+  CHECK(next->second.name == "b");
   next = receivers.to_back(q, next);
-  CHECK(next->second.subscription == "a");
+  CHECK(next->second.name == "a");
   next = receivers.remove(q, next);
-  CHECK(next->second.subscription == "b");
+  CHECK(next->second.name == "b");
   next = receivers.to_back(q, next);  // alone, it is the next one itself
-  CHECK(next->second.subscription == "b");
+  CHECK(next->second.name == "b");
   CHECK(receivers.next_deadline() == TimeMs{10});
   REQUIRE(receivers.take_ended({10}).size() == 1);
   CHECK(receivers.line(q) == nullptr);

@@ -107,6 +107,10 @@ struct QueueOptions {
   std::uint64_t max_message_bytes = 0;
   std::uint64_t max_leased = 0;
   std::uint64_t max_leased_by_consumer = 0;  // of each that names itself
+  // Over how many partitions, and so workers, the queue is spread; 0: 1. Messages keep their order within a key and
+  // within a client that gives no keys.
+  std::uint64_t partitions = 0;
+  std::uint64_t key_partitions = 0;  // of them, those of messages with keys: 1, 2, 4, ...; 0: as many as can be
   // A send to a full queue: "reject" (or empty: it fails with "queue_full"), "drop_oldest" or "dead_letter".
   std::string when_full;
   // What becomes of a message whose dedup_id another one of the queue had: "window" (or empty: it is not taken for a
@@ -135,6 +139,7 @@ struct QueueChanges {
   std::optional<std::uint64_t> max_message_bytes;
   std::optional<std::uint64_t> max_leased;
   std::optional<std::uint64_t> max_leased_by_consumer;
+  std::optional<std::uint64_t> partitions;  // not less than before
   std::optional<std::string> when_full;
   std::optional<std::string> dedup;
   std::optional<std::chrono::milliseconds> dedup_window;
