@@ -41,15 +41,13 @@ std::optional<PartitionId> partition_named(const Request& request) {
 Controller::Controller(CatalogImage image, Settings settings)
     : settings_(std::move(settings)), counters_(image.counters), partitions_(counters_.partitions) {
   for (std::uint16_t i = 0; i < counters_.partitions; ++i) partitions_[i].info.id = PartitionId{i};
-  const auto settle = [this](std::string_view queue) {
-    partitions_[partition_of(queue, counters_.partitions).value].settled = true;
-  };
   for (CatalogChange& record : image.records) {
     if (auto* queue = std::get_if<QueueInfo>(&record)) {
-      settle(queue->name);
+      settle(*queue);
       queues_[queue->name] = std::move(*queue);
     } else if (auto* deleted = std::get_if<QueueDeleted>(&record)) {
-      settle(deleted->name);
+      // Its other partitions hold nothing any more that is to be kept.
+      partitions_[partition_of(deleted->name, counters_.partitions).value].settled = true;
       deleted_.push_back(deleted->id);
     } else if (auto* partition = std::get_if<PartitionInfo>(&record)) {
       check_invariant(partition->id.value < partitions_.size(), "a stored partition is one of the cluster's");

@@ -152,6 +152,7 @@ class Controller {
   const WorkerInfo* find_worker(std::string_view name) const;
   bool unfenced(std::string_view name) const;
   static bool unfenced(const WorkerInfo& worker) { return worker.alive && !worker.fenced_by_operator; }
+  std::vector<PartitionId> settle(const QueueInfo& queue);
   void put(Turn& turn, const QueueInfo& queue);
   void put(Turn& turn, const QueueDeleted& deleted);
   void put(Turn& turn, const PartitionInfo& partition);

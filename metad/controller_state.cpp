@@ -5,6 +5,7 @@
 #include "metad/in_sync.hpp"
 #include "protocol/invariant.hpp"
 #include "protocol/partitioner.hpp"
+#include "protocol/parts.hpp"
 
 namespace dmq {
 
@@ -19,13 +20,22 @@ void Controller::remove_member(SessionId session) {
   members_.erase(found);
 }
 
+// What its parts hold is copied from now on, never given away; those that this is new to.
+std::vector<PartitionId> Controller::settle(const QueueInfo& queue) {
+  std::vector<PartitionId> fresh;
+  for (std::uint16_t part = 0; part < queue.settings.partitions; ++part) {
+    const PartitionId place = place_of_part(queue, part, counters_.partitions);
+    if (!std::exchange(partitions_[place.value].settled, true)) fresh.push_back(place);
+  }
+  return fresh;
+}
+
 void Controller::put(Turn& turn, const QueueInfo& queue) {
-  Partition& partition = partitions_[queue.partition.value];
   const auto known = queues_.find(queue.name);
   std::optional<QueueInfo> before;
   if (known != queues_.end()) before = known->second;
-  undo_.emplace_back([this, &partition, settled = partition.settled, name = queue.name, before = std::move(before)] {
-    partition.settled = settled;
+  undo_.emplace_back([this, fresh = settle(queue), name = queue.name, before = std::move(before)] {
+    for (const PartitionId id : fresh) partitions_[id.value].settled = false;
     if (before) {
       queues_[name] = *before;
     } else {
@@ -33,7 +43,6 @@ void Controller::put(Turn& turn, const QueueInfo& queue) {
     }
     --counters_.version.value;
   });
-  partition.settled = true;
   queues_[queue.name] = queue;
   ++counters_.version.value;
   turn.changes.emplace_back(queue);
@@ -149,7 +158,10 @@ void Controller::check_invariants() const {
     check_invariant(queue.id.value != 0 && queue.id <= counters_.last_queue, "C1: a queue id was given before");
     check_invariant(ids.insert(queue.id).second, "C1: a queue id names one queue");
     check_invariant(queue.partition == partition_of(name, counters_.partitions), "a queue lives where its name hashes");
-    check_invariant(partitions_[queue.partition.value].settled, "C6: a queue settles its partition");
+    for (std::uint16_t part = 0; part < queue.settings.partitions; ++part) {
+      const PartitionId place = place_of_part(queue, part, counters_.partitions);
+      check_invariant(partitions_[place.value].settled, "C6: a queue settles its partitions");
+    }
   }
   for (std::size_t i = 0; i < partitions_.size(); ++i) {
     check_invariant(partitions_[i].info.id.value == i, "a partition stands at its id");

@@ -222,6 +222,51 @@ TEST_CASE("settings of a queue change while they have the version that is named"
   CHECK(s.error(6, UpdateQueue{"none", 1, wanted}) == Errc::kNoSuchQueue);
 }
 
+TEST_CASE("what a queue of several partitions may be, and how it grows", "[metad][controller]") {
+  Script s;
+  s.worker(0, "a");
+  const auto parted = [](std::uint16_t partitions, std::uint16_t key_partitions = 0) {
+    QueueSettings settings;
+    settings.partitions = partitions;
+    settings.key_partitions = key_partitions;
+    return settings;
+  };
+  CHECK(s.error(1, CreateQueue{"q", parted(kPartitions + 1), false}) == Errc::kInvalidArgument);
+  CHECK(s.error(1, CreateQueue{"q", parted(6, 3), false}) == Errc::kInvalidArgument);
+  CHECK(s.error(1, CreateQueue{"q", parted(2, 4), false}) == Errc::kInvalidArgument);
+  const auto queue = std::get<QueueInfo>(s.at(1, CreateQueue{"q", parted(6), false}));
+  CHECK(queue.settings == parted(6, 4));
+  CHECK(std::get<QueueInfo>(s.at(2, CreateQueue{"q", parted(6), false})) == queue);
+  CHECK(s.error(2, CreateQueue{"q", parted(7), false}) == Errc::kQueueExists);
+  CHECK(s.create(2, "one").settings == QueueSettings{});
+  CHECK(s.error(3, UpdateQueue{"q", 1, parted(5, 4)}) == Errc::kInvalidArgument);
+  CHECK(s.error(3, UpdateQueue{"q", 1, parted(8, 8)}) == Errc::kInvalidArgument);
+  CHECK(std::get<QueueInfo>(s.at(4, UpdateQueue{"q", 1, parted(8, 4)})).settings.partitions == 8);
+}
+
+TEST_CASE("all partitions of a queue stay with their worker, also after a restart", "[metad][controller]") {
+  Script s;
+  s.worker(0, "a");
+  QueueSettings settings;
+  settings.partitions = settings.key_partitions = 4;
+  const auto queue = std::get<QueueInfo>(s.at(1, CreateQueue{"q", settings, false}));
+  settings.partitions = 6;
+  s.at(2, UpdateQueue{"q", 1, settings});
+  Script again = s.restarted();
+  again.worker(3, "a");
+  for (const char* name : {"b", "c", "d"}) again.worker(3, name);
+  for (const std::int64_t ms : {1000, 2000, 3000, 4000}) again.at(ms, ControllerTick{});
+  CHECK_FALSE(again.alive("a"));
+  std::size_t given_away = 0;
+  for (const PartitionInfo& partition : again.partitions()) {
+    const auto part =
+        static_cast<std::uint16_t>((partition.id.value + kPartitions - queue.partition.value) % kPartitions);
+    if (part < 6) CHECK(home_of(partition) == "a");
+    given_away += home_of(partition) == "a" ? 0 : 1;
+  }
+  CHECK(given_away > 0);
+}
+
 TEST_CASE("an undone turn leaves no trace", "[metad][controller]") {
   Script s;
   const SessionId a = s.worker(0, "a");

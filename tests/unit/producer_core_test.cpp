@@ -288,3 +288,17 @@ TEST_CASE("a request without an answer makes the core late", "[client]") {
   CHECK(s.core.is_late(TimeMs{100}));
   CHECK(s.core.next_deadline() == TimeMs{100});
 }
+
+TEST_CASE("messages in different lanes are counted apart", "[client]") {
+  Script s;
+  const auto add = [&s](const char* body, std::uint8_t lane) {
+    s.core.add({"q", body, {}, false, {}, lane}, {}, false, TimeMs{0});
+    s.core.check_invariants();
+  };
+  add("a", 1);
+  add("b", 2);
+  add("c", 1);
+  CHECK(s.leaves() == "1:me.1/1(a) 2:me.2/1(b) ");
+  s.answer(1);
+  CHECK(s.leaves() == "3:me.1/2(c) ");
+}
