@@ -167,6 +167,12 @@ int run(int argc, char** argv) {
       ->check(CLI::IsMember({"both", "filldrain"}))
       ->capture_default_str();
   app.add_option("--queue", flags.load.queue, "The queue")->capture_default_str();
+  app.add_option("--partitions", flags.load.partitions, "Over so many it is spread")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 64));
+  app.add_option("--credit", flags.load.credit, "Consumers subscribe with it; 0: they receive")
+      ->capture_default_str()
+      ->check(CLI::Range(0, 10'000));
   app.add_option("--sync", flags.own.sync, "Of the broker that is started: commit, interval or none")
       ->check(CLI::IsMember({"commit", "interval", "none"}))
       ->capture_default_str();

@@ -134,7 +134,7 @@ class Consumer {
 
   void run() {
     try {
-      receive();
+      shared_.load.credit == 0 ? receive() : subscribe();
       while (shared_.acked < shared_.target && !failed_ && !stalled()) client_.poll(milliseconds(50));
       stopping_ = true;
     } catch (const ClientError& error) {
@@ -155,6 +155,12 @@ class Consumer {
     client_.receive_async(shared_.load.queue, wanted_,
                           [this](ReceiveResult result) { on_received(std::move(result)); });
   }
+  void subscribe() {
+    SubscribeOptions options;
+    options.credit = shared_.load.credit;
+    options.credit_bytes = shared_.load.credit * (shared_.load.size + 256);
+    client_.subscribe(shared_.load.queue, options, [this](ReceiveResult result) { on_received(std::move(result)); });
+  }
   void on_received(ReceiveResult result) {
     if (result.failure) {
       if (!stopping_) shared_.note_error("receive: " + result.failure->message);
@@ -163,7 +169,7 @@ class Consumer {
     }
     if (stopping_) return;  // given back by the leases themselves
     // The next receive is under way while this batch is checked and acked.
-    receive();
+    if (shared_.load.credit == 0) receive();
     if (result.leases.empty()) return;
     const std::int64_t now = now_ns();
     std::uint64_t ours = 0;
@@ -265,6 +271,11 @@ Outcome run_load(const Load& load, const std::function<void()>& watch) {
   Shared shared;
   shared.load = load;
   shared.network = make_network(load.io_threads);
+  if (load.partitions > 1) {
+    QueueOptions options;
+    options.partitions = load.partitions;
+    Client(shared.options()).create_queue(load.queue, options);
+  }
   Outcome outcome;
   std::vector<std::unique_ptr<Producer>> producers;
   std::vector<std::unique_ptr<Consumer>> consumers;

@@ -19,13 +19,15 @@ struct Load {
   std::string queue = "bench";
   std::size_t producers = 4;
   std::size_t consumers = 4;
-  std::size_t window = 64;  // unconfirmed sends of a producer; also the most that one receive takes
-  std::size_t size = 1024;  // bytes of a body
-  double seconds = 5;       // of sending; 0: until `count`
-  std::uint64_t count = 0;  // messages in all; 0: until `seconds`
-  std::uint64_t rate = 0;   // messages a second of all producers, a producer half a window at a time; 0: no bound
-  bool fill_first = false;  // consumers start when all is sent
-  int io_threads = 1;       // of ZeroMQ, shared by all clients of the benchmark
+  std::size_t window = 64;       // unconfirmed sends of a producer; also the most that one receive takes
+  std::size_t size = 1024;       // bytes of a body
+  double seconds = 5;            // of sending; 0: until `count`
+  std::uint64_t count = 0;       // messages in all; 0: until `seconds`
+  std::uint64_t rate = 0;        // messages a second of all producers, a producer half a window at a time; 0: no bound
+  bool fill_first = false;       // consumers start when all is sent
+  std::uint64_t credit = 0;      // consumers subscribe with it; 0: they receive
+  std::uint64_t partitions = 1;  // of the queue
+  int io_threads = 1;            // of ZeroMQ, shared by all clients of the benchmark
   const std::atomic<bool>* stop = nullptr;  // once true, nothing more is sent
 };
 
