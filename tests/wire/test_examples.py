@@ -5,7 +5,7 @@ import subprocess
 import tempfile
 import unittest
 
-from harness import ROOT, BrokerTest
+from harness import ROOT, BrokerTest, wait_until
 
 EXAMPLES = os.path.join(ROOT, "examples")
 PYTHON = shutil.which("python3", path="/usr/bin") or shutil.which("python3")
@@ -40,6 +40,15 @@ def install_node(case):
 
 class Examples(BrokerTest):
     node_folder = None
+
+    def test_python_subscriber(self):
+        self.send(*[b"%d" % i for i in range(30)])
+        done = self.run_program(python("subscriber.py"), self.queue, "25")
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.assertEqual([line.split(": ")[1] for line in done.stdout.splitlines()], [str(i) for i in range(25)])
+        wait_until(lambda: self.counts() == (5, 0, 0), what="what it gave back")
+        self.assertEqual({m["deliveries"] for m in self.receive(max=5)}, {1})
+        self.assertEqual(self.run_program(python("subscriber.py"), "a\n").returncode, 1)
 
     @classmethod
     def node(cls, name):
