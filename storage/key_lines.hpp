@@ -39,6 +39,7 @@ class KeyLines {
   Priority priority(Lsn lsn) const { return messages_.at(lsn).priority; }
   OrderingKey key(Lsn lsn) const { return messages_.at(lsn).key; }
   bool is_held(Lsn lsn) const { return held_.contains(lsn); }
+  TimeMs held_until(Lsn lsn) const { return messages_.at(lsn).ready_at; }  // 0: for no time of its own
   std::size_t held() const { return held_.size(); }
   void all_held(std::vector<Lsn>& out) const { held_.all(out); }
   void add_held_to(PageBuilder& page) const { held_.add_to(page); }

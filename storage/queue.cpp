@@ -92,8 +92,8 @@ bool Queue::withdraw(Lsn lsn) {
   if (const auto dead = dead_.find(lsn); dead != dead_.end()) {
     return dead->second.to.value == 0 && !std::exchange(dead->second.settling, true);
   }
-  const auto ready_at = delayed_->ready_at(lsn);
-  if (!ready_at && !ready_.contains(lsn) && !keys_->is_held(lsn)) return false;
+  const auto ready_at = keys_->is_held(lsn) ? std::optional(keys_->held_until(lsn)) : delayed_->ready_at(lsn);
+  if (!ready_at && !ready_.contains(lsn)) return false;
   const auto priority = take_out(lsn);
   Lease withdrawn;
   withdrawn.deadline = ready_at.value_or(TimeMs{});
@@ -122,8 +122,8 @@ void Queue::restore(Lsn lsn) {
   if (found->second.kind == Lease::Kind::kWithdrawn || kept_back) {
     const auto [ready_at, priority] = std::pair(found->second.deadline, found->second.priority);
     settling_.erase(found);
-    if (ready_at.value == 0 || kept_back) return return_to_ready(lsn, priority);
-    return delayed_.own().add(lsn, priority, ready_at, false);
+    wait(lsn, priority, kept_back ? TimeMs{} : ready_at, {}, false);  // when its time is over the next wake() sees
+    return came_back(lsn);
   }
   const auto lease = leases_.insert(settling_.extract(found)).position;
   push_deadline({lease->second.deadline, lsn, lease->second.id});

@@ -443,7 +443,8 @@ void random_walk(std::uint64_t seed, int steps) {
         if (pick(2) == 0) {
           queue.restore(lsn);
           // What was delayed is so until the same time.
-          if (known->second.state != State::kDead && known->second.state != State::kDelayed) model.wait(lsn, now, now);
+          if (known->second.state == State::kHeld) model.wait(lsn, known->second.until, {});
+          if (known->second.state == State::kReady) model.wait(lsn, now, now);
         } else {
           queue.give_back(lsn, {}, now, now);
           model.wait(lsn, now, now);
@@ -625,6 +626,26 @@ TEST_CASE("the queue does what a naive model does", "[storage][queue][random]") 
     INFO("seed " << seed);
     random_walk(seed, 1500);
   }
+}
+
+TEST_CASE("a message behind another of its key keeps its delay when it could not be withdrawn", "[storage][queue]") {
+  Queue queue;
+  Arrival first;
+  first.key = {7};
+  queue.append({1}, first, kStart);
+  Arrival second = first;
+  second.ready_at = kStart + DurationMs{500};
+  queue.append({2}, second, kStart);
+  REQUIRE(queue.withdraw({2}));
+  queue.restore({2});
+  queue.check_invariants();
+  CHECK(queue.first_ready() == Lsn{1});
+  queue.remove({1}, 0);
+  queue.wake(kStart + DurationMs{499});
+  CHECK_FALSE(queue.has_ready());
+  queue.wake(kStart + DurationMs{500});
+  CHECK(queue.first_ready() == Lsn{2});
+  queue.check_invariants();
 }
 
 TEST_CASE("the queue does what a naive model does, for a million steps", "[storage][queue][queue-long]") {
