@@ -21,6 +21,9 @@ class Attempts {
   void put(const QueuePlace& queue, std::string_view attempt, std::vector<GivenLease> leases, TimeMs until);
   // What it got; null: nothing is known of it.
   const std::vector<GivenLease>* find(const QueuePlace& queue, std::string_view attempt, TimeMs now);
+  // It is told once more: who does not get this reply may have got the other.
+  void tell_again(const QueuePlace& queue, std::string_view attempt);
+  bool is_told_again(const QueuePlace& queue, const GivenLease& lease) const;  // O(attempts of the queue)
   std::size_t size() const { return known_.size(); }
 
  private:
@@ -28,6 +31,7 @@ class Attempts {
   struct Got {
     std::vector<GivenLease> leases;
     TimeMs until;
+    bool told_again = false;
   };
   void forget(TimeMs now);
 

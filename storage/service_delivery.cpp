@@ -119,6 +119,7 @@ bool Service::repeat_attempt(const Call& call) {
     write_delivery(writer, call.key(), lsn, *queue, *lease, *record);
   }
   if (writer.count() == 0) return false;
+  attempts_.tell_again(call.key(), header_.attempt);
   answer(call, writer.finish());
   return true;
 }
@@ -334,6 +335,8 @@ void Service::undeliverable(std::string_view router, const Envelope& envelope, s
   if (queue == nullptr || !decode_deliveries(payload, payload_reader_, messages)) return;  // a reply of another kind
   for (const Delivery& message : messages) {
     const auto receipt = parse_receipt(message.receipt);
+    // Another reply tells of it too, and may have arrived.
+    if (receipt && attempts_.is_told_again(key, {receipt->lsn, receipt->lease_id()})) continue;
     if (receipt && queue->is_logged(receipt->lsn, receipt->lease_id())) {
       undelivered_.emplace_back(key, *receipt);
     } else if (receipt) {
