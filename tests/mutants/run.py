@@ -95,7 +95,7 @@ def caught_by(copy, seeds):
     if found:
         seed, what = min((int(seed), what) for seed, what in found)
         return f"simulator, after {seed} seeds: {what}"
-    tested = run(copy.make("dmq-unit-tests"), "[storage],[metad],[protocol]", "-r", "compact", timeout=900)
+    tested = run(copy.make("dmq-unit-tests"), "[storage],[metad],[protocol],[router],[client]", "-r", "compact", timeout=900)
     if tested.returncode == 0:
         return None
     found = re.search(r"^(\S+?_test\.cpp:\d+): failed: (.*)", tested.stdout.replace(str(copy.tree) + "/", ""), re.MULTILINE)

@@ -10,7 +10,8 @@ namespace {
 
 constexpr std::int64_t kStartMs = 50;
 constexpr std::int64_t kCalmMs = 100;
-constexpr std::int64_t kHealMsMax = 30'000;
+constexpr std::int64_t kHealMsMax =
+    60'000;  // full queues that give to each other take what they have room for once a second
 constexpr std::int64_t kRestMsMax = 5'000;
 constexpr std::uint64_t kEventsMax = 400'000;
 
