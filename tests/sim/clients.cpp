@@ -215,14 +215,12 @@ void Clients::receive(std::size_t index) {
   header.lease_ms = DurationMs{kLeaseMsMin + world_.span(0, 300)};
   header.ack_on_delivery = on_delivery_ && world_.random.chance(0.3);
   if (header.ack_on_delivery) checker_.may_lose(consumer.queue.id);  // with the reply
-  const bool repeated = !consumer.repeats.empty();
   if (with_attempts_ && !header.ack_on_delivery) name_itself(index, header);
   std::int64_t least_ms = header.lease_ms->value;
   if (!header.consumer.empty()) least_ms = kLeaseMsMin;  // others of that name may say how long it is silent
-  if (repeated) least_ms = 0;                            // it may be the rest of an earlier one's
   ask(header, {},
       ReceiveAsked{index, header.lease_ms->value, ++consumer.attempt, least_ms, header.ack_on_delivery,
-                   !header.attempt.empty()});
+                   std::string(header.attempt)});
   world_.in(patience(300, 600), [this, index, attempt = consumer.attempt] {
     if (consumers_[index].attempt == attempt) receive(index);
   });
@@ -234,6 +232,7 @@ void Clients::name_itself(std::size_t index, RequestHeader& header) {
   if (consumer.repeats.empty() && world_.random.chance(0.5))
     consumer.repeats = std::to_string(index) + "." + std::to_string(consumer.attempt);
   header.attempt = consumer.repeats;
+  if (!header.attempt.empty()) ++attempts_[consumer.repeats];
   if (!world_.random.chance(0.5)) return;
   header.consumer = index % 3 == 0 ? "x" : "y";
   if (world_.random.chance(0.5)) header.heartbeat_ms = DurationMs{kLeaseMsMin + world_.span(0, 200)};
@@ -294,8 +293,10 @@ std::vector<Clients::Held> Clients::take_messages(const ClientFrames& reply, std
 void Clients::answered(const ReceiveAsked& asked, const ReplyHeader& header, const ClientFrames& reply, Moment sent) {
   Consumer& consumer = consumers_[asked.consumer];
   if (header.code == Errc::kOk && !reply.payload.empty()) {
-    const auto lease = asked.on_delivery ? std::nullopt : std::optional(asked.least_ms);
-    std::vector<Held> held = take_messages(reply, lease, asked.again, sent);
+    // Of one that was repeated, which request came first the network decided: it may be the rest of another's.
+    const bool repeated = !asked.name.empty() && attempts_[asked.name] > 1;
+    const auto lease = asked.on_delivery ? std::nullopt : std::optional(repeated ? 0 : asked.least_ms);
+    std::vector<Held> held = take_messages(reply, lease, !asked.name.empty(), sent);
     if (!asked.on_delivery) treat(consumer.queue, std::move(held), asked.lease_ms);
   }
   if (asked.attempt != consumer.attempt) return;

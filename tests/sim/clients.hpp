@@ -78,7 +78,7 @@ class Clients {
     std::uint64_t attempt;
     std::int64_t least_ms;  // that the lease lasts
     bool on_delivery = false;
-    bool again = false;  // it may get what another receive got
+    std::string name;  // its attempt id: it may get what another receive got; empty: none
   };
   // Of one subscription, whatever is asked for it.
   struct SubscribeAsked {
@@ -133,6 +133,7 @@ class Clients {
   std::vector<Consumer> consumers_;
   std::map<std::uint64_t, Asked> asked_;
   std::uint64_t last_id_ = 0;
+  std::map<std::string, int> attempts_;  // how often each was asked
   bool draining_ = false;
   bool with_options_ = false;
   bool with_keys_ = false;

@@ -8,7 +8,7 @@ from harness import BrokerTest, memory_bound, memory_bytes, wait_until
 MIB = 1 << 20
 MESSAGES = 768  # of a MiB each
 BATCH = 16
-LEASE_MS = 4000 if os.environ.get("DMQ_SANITIZE") else 1000  # they are all to be leased at once
+LEASE_MS = 4000 if os.environ.get("DMQ_SANITIZE") else 2000  # they are all to be leased at once
 GROWTH_MAX = memory_bound(256 * MIB)  # 64 unread, the replies of two turns on their way, and what the allocator keeps of them
 
 # Its library takes two replies off the connection, where the rest stays. It shows signs of life and does not insist on
