@@ -24,6 +24,9 @@ void Queue::append(Lsn lsn, const Arrival& arrival, TimeMs now) {
     leases_.emplace(lsn, Lease{kNever, returned->lease.id, returned->lease.given_ms, returned->deliveries + 1,
                                arrival.bytes, arrival.priority});
   } else {
+    // A record that lost its key to a fault of the disk has a lease all the same; the fault shows when it is read.
+    if (returned != nullptr && returned->lease.is_set()) history_.at(lsn).lease = {};
+    if (returned != nullptr && history_.at(lsn).is_empty()) history_.erase(lsn);
     wait(lsn, arrival.priority, arrival.ready_at, now, returned == nullptr);
   }
   if (arrival.expires_at) expire_at(lsn, *arrival.expires_at);

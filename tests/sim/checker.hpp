@@ -183,7 +183,7 @@ class Checker {
   std::map<std::pair<Endpoint, RecordPlace>, std::string> had_;  // what was on disks that were wiped or harmed
   struct Flip {
     std::string before;
-    std::string after;
+    std::set<std::string> after;  // each time
   };
   std::map<std::pair<Endpoint, RecordPlace>, Flip> flips_;
   DurationMs producer_idle_{INT64_MAX};

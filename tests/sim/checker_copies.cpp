@@ -68,7 +68,7 @@ void Checker::remember(const Node& node) {
 
 void Checker::flipped(const Node& node, RecordPlace place, const std::string& before) {
   flipped_ = true;
-  flips_.try_emplace({node.endpoint(), place}, Flip{before, {}}).first->second.after = *node.disk.find(place);
+  flips_.try_emplace({node.endpoint(), place}, Flip{before, {}}).first->second.after.insert(*node.disk.find(place));
   harmed_.insert(node.endpoint());
   remember(node);
 }
@@ -77,13 +77,13 @@ const std::string* Checker::written(const Node& node, const Disk& disk, RecordPl
   const std::string* bytes = disk.find(place);
   if (bytes == nullptr || flips_.empty()) return bytes;
   const auto flip = flips_.find({node.endpoint(), place});
-  return flip != flips_.end() && flip->second.after == *bytes ? &flip->second.before : bytes;
+  return flip != flips_.end() && flip->second.after.contains(*bytes) ? &flip->second.before : bytes;
 }
 
 std::optional<Endpoint> Checker::damaged() {
   std::erase_if(flips_, [this](const auto& flip) {
     const std::string* bytes = nodes_[flip.first.first]->disk.find(flip.first.second);
-    return bytes == nullptr || *bytes != flip.second.after;
+    return bytes == nullptr || !flip.second.after.contains(*bytes);
   });
   return flips_.empty() ? std::nullopt : std::optional(flips_.begin()->first.first);
 }

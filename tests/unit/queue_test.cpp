@@ -648,6 +648,18 @@ TEST_CASE("a message behind another of its key keeps its delay when it could not
   queue.check_invariants();
 }
 
+TEST_CASE("a lease of a message whose record lost its key is forgotten", "[storage][queue]") {
+  Queue queue;
+  ReturnState returned;
+  returned.lease = {{{1}, {1}}, DurationMs{100}, {5}};
+  Arrival arrival;
+  arrival.returned = &returned;
+  queue.append({1}, arrival, kStart);
+  queue.check_invariants();
+  CHECK(queue.returned({1}) == nullptr);
+  CHECK(queue.first_ready() == Lsn{1});
+}
+
 TEST_CASE("the queue does what a naive model does, for a million steps", "[storage][queue][queue-long]") {
   const std::uint64_t first = std::random_device{}();
   for (std::uint64_t seed = first; seed < first + 500; ++seed) {
