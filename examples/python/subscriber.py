@@ -39,27 +39,40 @@ def work(message):
     print(f"{message['id']} (delivery {message['deliveries']}): {message['body'].decode(errors='replace')}", flush=True)
 
 
+def replies(until):
+    """What comes until then: header, and messages or results."""
+    while (wait := until - time.monotonic()) > 0 and socket.poll(wait * 1000):
+        reply, *payload = [msgpack.unpackb(frame) for frame in socket.recv_multipart() if frame]
+        yield reply, payload[0] if payload else []
+
+
 done, again_at = 0, subscribe()
 while COUNT == 0 or done < COUNT:
+    for reply, items in replies(again_at):
+        if reply["code"] != "ok" and not reply["retry"]:
+            sys.exit(f"subscriber: {reply['code']}: {reply['message']}")
+        if reply["id"] == ACK_ID:
+            for result in items:
+                if result != "ok":  # stale_receipt: the lease ended before the ack, and the message comes again
+                    print(f"subscriber: {result['code']}", file=sys.stderr)
+            continue
+        if "more" not in reply:  # it ended: another worker leads, or the broker is busy
+            again_at = time.monotonic() + 0.2
+        for message in items:
+            if COUNT and done == COUNT:
+                post("nack", ACK_ID, [message["receipt"]], kind="give_back")
+                continue
+            work(message)
+            post("ack", ACK_ID, [message["receipt"]])
+            done += 1
+        if COUNT and done == COUNT or "more" not in reply:
+            break
     if time.monotonic() >= again_at:
         again_at = subscribe()
-    if not socket.poll(max(again_at - time.monotonic(), 0) * 1000):
-        continue
-    reply, *payload = [msgpack.unpackb(frame) for frame in socket.recv_multipart() if frame]
-    if reply["code"] != "ok" and not reply["retry"]:
-        sys.exit(f"subscriber: {reply['code']}: {reply['message']}")
-    if reply["id"] == ACK_ID:
-        for result in payload[0] if payload else []:
-            if result != "ok":  # stale_receipt: the lease ended before the ack, and the message comes again
-                print(f"subscriber: {result['code']}", file=sys.stderr)
-        continue
-    if "more" not in reply:  # it ended: another worker leads, or the broker is busy
-        again_at = time.monotonic() + 0.2
-    for message in payload[0] if payload else []:
-        if COUNT and done == COUNT:
-            post("nack", ACK_ID, [message["receipt"]], kind="give_back")
-            continue
-        work(message)
-        post("ack", ACK_ID, [message["receipt"]])
-        done += 1
+
 post("unsubscribe", 3, subscription=SUBSCRIPTION)
+for reply, items in replies(time.monotonic() + 5):  # what was on its way goes back
+    if reply["id"] == 3:
+        break
+    for message in items if reply["id"] == 1 else []:
+        post("nack", ACK_ID, [message["receipt"]], kind="give_back")
