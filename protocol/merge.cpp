@@ -14,9 +14,8 @@ namespace dmq {
 namespace {
 
 constexpr ReadLimits kMapLimits{.array_items = 64, .map_keys = 64, .string_bytes = 4096, .binary_bytes = 4096};
-constexpr std::array<std::string_view, 14> kAdded{"ready",   "leased",  "delayed",   "dead",  "bytes",
-                                                  "waiting", "sent",    "delivered", "acked", "returned",
-                                                  "expired", "removed", "revived",   "moved"};
+constexpr std::array<std::string_view, 12> kAdded{"ready", "leased",    "delayed", "dead",     "bytes",   "waiting",
+                                                  "sent",  "delivered", "acked",   "returned", "expired", "removed"};
 constexpr std::array<std::string_view, 2> kLeast{"oldest_ms", "since_ms"};
 constexpr std::array<std::string_view, 2> kMost{"at_ms", "window_ms"};
 
@@ -118,15 +117,6 @@ std::string join_array(const std::vector<std::string>& items) {
 bool is_empty_array(std::string_view payload) {
   using namespace std::string_view_literals;
   return payload == "\x90"sv || payload == "\xdc\0\0"sv || payload == "\xdd\0\0\0\0"sv;
-}
-
-std::string encode_item_error(std::string_view code, std::string_view message) {
-  std::string out;
-  Packer packer(out);
-  packer.map(2);
-  pack_text(packer, "code", code);
-  pack_text(packer, "message", message);
-  return out;
 }
 
 std::string merge_counts(const std::vector<std::string>& maps) {

@@ -14,8 +14,6 @@ std::optional<std::vector<std::string_view>> split_array(std::string_view payloa
 std::string join_array(const std::vector<std::string>& items);
 // An array without an item: messages were asked for and none came.
 bool is_empty_array(std::string_view payload);
-// One item of results that says what failed.
-std::string encode_item_error(std::string_view code, std::string_view message);
 
 // One map of several of the same keys, as queue.describe, queue.stats and queue.purge give them: counts are added, of
 // points in time the one that holds for all is taken, names are listed. What is no such map is passed over.

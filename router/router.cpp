@@ -146,8 +146,8 @@ bool Router::drain_clients(zmq::socket_t& socket, bool admin) {
 void Router::take_request(std::vector<zmq::message_t>& frames, bool admin) {
   const bool delimiter = frames.size() >= 2 && frames[1].size() == 0;
   const std::size_t first = delimiter ? 2 : 1;
-  // No header frame, or frames without end: no message of this protocol.
-  if (frames.size() <= first) {
+  // No header frame, or frames without end: no message of this protocol. Nor one under an address of the router's own.
+  if (frames.size() <= first || Spread::parse_part_address(bytes_of(frames[0]))) {
     ++dropped_;
     return;
   }

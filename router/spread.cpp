@@ -15,22 +15,29 @@ namespace {
 constexpr std::string_view kAddressStart{"\0dmq", 4};
 constexpr DurationMs kPatience{60'000};   // with a reply that does not come; clients have less
 constexpr DurationMs kOneByOneWait{100};  // with each part in turn, where all cannot be waited for together
+constexpr DurationMs kForgetEvery{1000};
 constexpr DurationMs kNoWait{0};
 
-// "59-..." or "59....": what a message id, a cursor and a receipt begin with.
-std::optional<PartitionId> leading_partition(std::string_view text, char end) {
-  std::uint32_t value = 0;
-  std::size_t digits = 0;
-  for (; digits < text.size() && text[digits] >= '0' && text[digits] <= '9' && digits < 5; ++digits)
-    value = value * 10 + static_cast<std::uint32_t>(text[digits] - '0');
-  if (digits == 0 || digits >= text.size() || text[digits] != end || value > UINT16_MAX) return std::nullopt;
-  return PartitionId{static_cast<std::uint16_t>(value)};
+// Of what names no part of the queue, the first one says what is wrong with it.
+std::uint16_t part_there(std::optional<PartitionId> place, const QueueInfo& queue, std::uint16_t partitions) {
+  return place ? part_at(queue, *place, partitions).value_or(0) : std::uint16_t{0};
 }
 
-// Of what names no part of the queue, the first one says what is wrong with it.
-std::uint16_t part_named(std::string_view text, char end, const QueueInfo& queue, std::uint16_t partitions) {
-  const auto partition = leading_partition(text, end);
-  return partition ? part_at(queue, *partition, partitions).value_or(0) : std::uint16_t{0};
+std::uint16_t part_of_receipt(std::string_view text, const QueueInfo& queue, std::uint16_t partitions) {
+  const auto receipt = parse_receipt(text);
+  return part_there(receipt ? std::optional(receipt->partition) : std::nullopt, queue, partitions);
+}
+
+std::uint16_t part_of_cursor(std::string_view text, const QueueInfo& queue, std::uint16_t partitions) {
+  const auto cursor = parse_cursor(text);
+  return part_there(cursor ? std::optional(cursor->partition) : std::nullopt, queue, partitions);
+}
+
+std::uint16_t part_of_id(std::string_view text, const QueueInfo& queue, std::uint16_t partitions) {
+  for (std::uint16_t part = 0; part < queue.settings.partitions; ++part) {
+    if (parse_message_id(text, place_of_part(queue, part, partitions))) return part;
+  }
+  return 0;
 }
 
 Error too_many() {
@@ -61,7 +68,6 @@ Spread::Begun Spread::begin(const ClientAddress& client, std::string_view header
   UnderWay under_way;
   under_way.op = header.op;
   under_way.client = client;
-  under_way.id = header.id;
   under_way.queue = queue.name;
   under_way.header = header_bytes;
   under_way.parts = queue.settings.partitions;
@@ -69,19 +75,20 @@ Spread::Begun Spread::begin(const ClientAddress& client, std::string_view header
   under_way.forget_at = under_way.until + kPatience;
   switch (header.op) {
     case Op::kSend:
-      return begin_send(header, payload, queue, std::move(under_way), now);
+      return begin_send(header, payload, queue, std::move(under_way));
     case Op::kAck:
     case Op::kNack:
     case Op::kExtend:
-      return begin_settle(header, payload, queue, partitions, std::move(under_way));
+      return begin_settle(payload, queue, partitions, std::move(under_way));
     case Op::kReceive:
       under_way.one_by_one = header.ack_on_delivery;
       return begin_receive(std::move(under_way), now);
     case Op::kSubscribe:
       return subscribe(header, queue.settings.partitions);
-    case Op::kBrowse:
-    case Op::kQueueRedrive:  // a page of one part after the other
-      return Through{part_named(header.after, '-', queue, partitions)};
+    case Op::kBrowse:  // a page of one part after the other, like the next
+      return Through{part_of_cursor(header.after, queue, partitions)};
+    case Op::kQueueRedrive:
+      return Through{part_of_id(header.after, queue, partitions)};
     default:
       return tell_all(std::move(under_way), payload);
   }
@@ -100,7 +107,7 @@ Spread::Step Spread::start(UnderWay under_way, std::vector<Part> asks) {
 // --- items that are shared out ---------------------------------------------------------------------------------------
 
 Spread::Begun Spread::begin_send(const RequestHeader& header, std::string_view payload, const QueueInfo& queue,
-                                 UnderWay under_way, TimeMs) {
+                                 UnderWay under_way) {
   const QueueSettings& settings = queue.settings;
   if (header.partition) {
     if (*header.partition < settings.partitions) return Through{static_cast<std::uint16_t>(*header.partition)};
@@ -135,11 +142,11 @@ Spread::Begun Spread::begin_send(const RequestHeader& header, std::string_view p
   return share_out(std::move(under_way), *items);
 }
 
-Spread::Begun Spread::begin_settle(const RequestHeader&, std::string_view payload, const QueueInfo& queue,
-                                   std::uint16_t partitions, UnderWay under_way) {
+Spread::Begun Spread::begin_settle(std::string_view payload, const QueueInfo& queue, std::uint16_t partitions,
+                                   UnderWay under_way) {
   if (!decode_receipts(payload, reader_, receipts_)) return Through{};
   for (std::size_t i = 0; i < receipts_.size(); ++i)
-    under_way.places[part_named(receipts_[i], '.', queue, partitions)].push_back(i);
+    under_way.places[part_of_receipt(receipts_[i], queue, partitions)].push_back(i);
   if (under_way.places.size() == 1) return Through{under_way.places.begin()->first};
   const auto items = split_array(payload);
   if (!items || items->size() != receipts_.size()) return Through{};
@@ -180,10 +187,8 @@ Spread::Copies Spread::subscribe(const RequestHeader& header, std::uint16_t part
 
 Spread::Begun Spread::begin_receive(UnderWay under_way, TimeMs now) {
   under_way.first = static_cast<std::uint16_t>(turn_++ % under_way.parts);
-  Step step = start(std::move(under_way), {});
-  Step asks = ask_next(step.ticket, under_way_.at(step.ticket), now);
-  step.asks = std::move(asks.asks);
-  return step;
+  const std::uint64_t ticket = start(std::move(under_way), {}).ticket;
+  return ask_next(ticket, under_way_.at(ticket), now);
 }
 
 // The request of a client, for one part, with another wait. Its name lets it be ended.
@@ -237,11 +242,11 @@ std::vector<Spread::Part> Spread::stop_waiting(std::uint64_t ticket, const Under
 }
 
 Spread::Step Spread::on_receive_reply(std::uint64_t ticket, UnderWay& under_way, std::string_view header,
-                                      std::string_view payload, TimeMs now) {
+                                      bool has_messages, TimeMs now) {
   Step step;
   step.ticket = ticket;
   step.queue = under_way.queue;
-  if (!payload.empty() && !is_empty_array(payload)) {
+  if (has_messages) {
     step.answer = Answer{under_way.client, std::string(header), {}, true};
     return step;
   }
@@ -282,7 +287,7 @@ Spread::Step Spread::on_reply(std::uint64_t ticket, std::uint16_t part, std::str
   if (under_way.op == Op::kReceive) {
     const bool has_messages = ok && !payload.empty() && !is_empty_array(payload);
     under_way.replies[part] = {std::string(header), has_messages ? std::string() : std::string(payload), ok};
-    step = on_receive_reply(ticket, under_way, header, has_messages ? payload : std::string_view(), now);
+    step = on_receive_reply(ticket, under_way, header, has_messages, now);
     if (step.answer) {
       if (has_messages && under_way.together) step.asks = stop_waiting(ticket, under_way, part);
       under_way_.erase(found);
@@ -313,6 +318,16 @@ Spread::Answer Spread::conclude(UnderWay& under_way) {
   return {under_way.client, good->second.header, maps.empty() ? std::string() : merge_counts(maps), false};
 }
 
+// What the reply says of all items of its part, as the result of one.
+std::string Spread::item_error(std::string_view header) {
+  const auto decoded = decode_reply_header(header, reader_);
+  const bool says = decoded && decoded->code != Errc::kOk;
+  ResultWriter one(1);
+  one.error(says ? Error{decoded->code, decoded->message} : Error{Errc::kInternal, "a worker's reply cannot be read"});
+  const std::string written = one.finish();
+  return std::string(split_array(written)->front());
+}
+
 // A part that failed as a whole fails each of its items.
 std::string Spread::join_results(UnderWay& under_way) {
   std::size_t count = 0;
@@ -321,13 +336,7 @@ std::string Spread::join_results(UnderWay& under_way) {
   for (const auto& [part, places] : under_way.places) {
     const Reply& reply = under_way.replies.at(part);
     const auto items = reply.ok ? split_array(reply.payload) : std::nullopt;
-    std::string error;
-    if (!items || items->size() != places.size()) {
-      const auto header = decode_reply_header(reply.header, reader_);
-      const bool says = header && header->code != Errc::kOk;
-      error = encode_item_error(says ? code_name(header->code) : code_name(Errc::kInternal),
-                                says ? header->message : "a worker's reply cannot be read");
-    }
+    const std::string error = items && items->size() == places.size() ? "" : item_error(reply.header);
     for (std::size_t i = 0; i < places.size(); ++i)
       results[places[i]] = error.empty() ? std::string((*items)[i]) : error;
   }
@@ -335,6 +344,8 @@ std::string Spread::join_results(UnderWay& under_way) {
 }
 
 void Spread::forget(TimeMs now) {
+  if (now < forget_due_) return;  // each look costs all that are under way
+  forget_due_ = now + kForgetEvery;
   std::erase_if(under_way_, [now](const auto& each) { return each.second.forget_at <= now; });
 }
 

@@ -33,7 +33,7 @@ class Spread {
   // `name`: no other router of the broker has it, up to 32 bytes.
   explicit Spread(std::string name) : name_(std::move(name)) {}
 
-  // A request to one part. It goes out under part_address(), or under the client's own for kOwn.
+  // A request to one part. It goes out under part_address(), a copy under the client's own.
   struct Part {
     std::uint16_t part = 0;
     std::string header;
@@ -68,11 +68,11 @@ class Spread {
   // What a part answered; of an unknown ticket messages go back.
   Step on_reply(std::uint64_t ticket, std::uint16_t part, std::string_view header, std::string_view payload,
                 TimeMs now);
-  // Those that nobody waits for any more.
+  // Those that nobody waits for any more; looked for once a second.
   void forget(TimeMs now);
   std::size_t size() const { return under_way_.size(); }
 
-  // The address of a part's request, which no client has: ROUTER sockets give five bytes to those that begin with 0.
+  // The address of a part's request, which no client has: the router drops what comes under such a one.
   static std::string part_address(std::uint64_t ticket, std::uint16_t part);
   struct PartAddress {
     std::uint64_t ticket;
@@ -89,7 +89,6 @@ class Spread {
   struct UnderWay {
     Op op = Op::kPing;
     ClientAddress client;
-    RequestId id;
     std::string queue;
     std::string header;  // as the client sent it
     std::uint16_t parts = 0;
@@ -106,22 +105,21 @@ class Spread {
     bool one_by_one = false;  // they never are
   };
 
-  Begun begin_send(const RequestHeader& header, std::string_view payload, const QueueInfo& queue, UnderWay under_way,
-                   TimeMs now);
-  Begun begin_settle(const RequestHeader& header, std::string_view payload, const QueueInfo& queue,
-                     std::uint16_t partitions, UnderWay under_way);
+  Begun begin_send(const RequestHeader& header, std::string_view payload, const QueueInfo& queue, UnderWay under_way);
+  Begun begin_settle(std::string_view payload, const QueueInfo& queue, std::uint16_t partitions, UnderWay under_way);
   Begun begin_receive(UnderWay under_way, TimeMs now);
   Begun share_out(UnderWay under_way, const std::vector<std::string_view>& items);
   Begun tell_all(UnderWay under_way, std::string_view payload);
   Copies subscribe(const RequestHeader& header, std::uint16_t parts);
   Step start(UnderWay under_way, std::vector<Part> asks);
-  Step on_receive_reply(std::uint64_t ticket, UnderWay& under_way, std::string_view header, std::string_view payload,
+  Step on_receive_reply(std::uint64_t ticket, UnderWay& under_way, std::string_view header, bool has_messages,
                         TimeMs now);
   Step ask_next(std::uint64_t ticket, UnderWay& under_way, TimeMs now);
   Step wait_for_all(std::uint64_t ticket, UnderWay& under_way, TimeMs now);
   std::vector<Part> stop_waiting(std::uint64_t ticket, const UnderWay& under_way, std::uint16_t but);
   Part receive_from(std::uint64_t ticket, const UnderWay& under_way, std::uint16_t part, DurationMs wait);
   Answer conclude(UnderWay& under_way);
+  std::string item_error(std::string_view header);
   std::string join_results(UnderWay& under_way);
 
   std::string wait_name(std::uint64_t ticket) const { return name_ + "." + std::to_string(ticket); }
@@ -130,6 +128,7 @@ class Spread {
   std::map<std::uint64_t, UnderWay> under_way_;
   std::uint64_t last_ticket_ = 0;
   std::uint64_t turn_ = 0;  // of the parts
+  TimeMs forget_due_;
   MsgpackReader reader_;
   RequestHeader again_;  // of a request under way, decoded once more
   std::vector<SendItem> items_;

@@ -76,26 +76,30 @@ void ClientLoop::send(const ProducerCore::Message& message, SendCallback done, M
 }
 
 // Messages of a queue with keys that belong into different partitions are counted apart, as each partition does. Their
-// number is asked for once; a callback, which must not wait, does as if there were as many as can be.
+// number is asked for once. A callback must not wait: it takes the queue for one with as many as can be, and then that
+// holds, since a key that changed its lane would lose its order.
 std::uint8_t ClientLoop::lane_of(const ProducerCore::Message& message) {
   if (message.key.empty() || message.by_id) return 0;
   auto known = key_partitions_.find(message.queue);
-  if (known == key_partitions_.end() && !in_callback_) {
-    RequestHeader header;
-    header.op = Op::kQueueDescribe;
-    header.queue = message.queue;
-    std::uint64_t partitions = 1;
-    try {
-      const Value described = decode_value(ask(header).payload, reader_);
-      const auto told = static_cast<std::uint64_t>(std::max<std::int64_t>(described.number("key_partitions", 1), 1));
-      partitions = std::min(told, kQueuePartitionsMax);
-    } catch (const ClientError& error) {
-      if (error.failure().code != "no_such_queue") throw;  // it is created with one
-    }
+  if (known == key_partitions_.end()) {
+    const std::uint64_t partitions = in_callback_ ? kQueuePartitionsMax : ask_key_partitions(message.queue);
     known = key_partitions_.emplace(message.queue, partitions).first;
   }
-  const std::uint64_t partitions = known == key_partitions_.end() ? kQueuePartitionsMax : known->second;
-  return partitions == 1 ? 0 : static_cast<std::uint8_t>(1 + ordering_key(message.key).value % partitions);
+  return known->second == 1 ? 0 : static_cast<std::uint8_t>(1 + ordering_key(message.key).value % known->second);
+}
+
+std::uint64_t ClientLoop::ask_key_partitions(std::string_view queue) {
+  RequestHeader header;
+  header.op = Op::kQueueDescribe;
+  header.queue = queue;
+  try {
+    const Value described = decode_value(ask(header).payload, reader_);
+    const auto told = static_cast<std::uint64_t>(std::max<std::int64_t>(described.number("key_partitions", 1), 1));
+    return std::min(told, kQueuePartitionsMax);
+  } catch (const ClientError& error) {
+    if (error.failure().code != "no_such_queue") throw;
+    return 1;  // so it is created
+  }
 }
 
 void ClientLoop::start(RequestHeader header, std::shared_ptr<const std::string> payload, DurationMs wait,

@@ -82,6 +82,7 @@ class ClientLoop : public std::enable_shared_from_this<ClientLoop> {
 
  private:
   std::uint8_t lane_of(const ProducerCore::Message& message);
+  std::uint64_t ask_key_partitions(std::string_view queue);
   void send_due(TimeMs now);
   bool read_replies(TimeMs now);
   void on_reply(std::string_view header, zmq::message_t payload, TimeMs now);

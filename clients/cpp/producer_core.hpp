@@ -74,7 +74,7 @@ class ProducerCore {
     std::string_view body;
     std::string_view pairs;
     bool by_id = false;
-    std::string_view key{};  // for the caller
+    std::string_view key{};  // by which the client chooses the lane
     std::uint8_t lane = 0;   // messages of one queue in different lanes keep no order
   };
   void add(const Message& message, SendCallback done, bool more, TimeMs now);

@@ -96,8 +96,11 @@ TEST_CASE("results of parts are one list", "[protocol][parts]") {
   ResultWriter writer(1);
   writer.ok();
   const std::string ok = writer.finish();
+  ResultWriter failing(1);
+  failing.error({Errc::kUnavailable, "why"});
+  const std::string failed = failing.finish();
   const std::string whole =
-      join_array({std::string(split_array(ok)->front()), encode_item_error("unavailable", "why")});
+      join_array({std::string(split_array(ok)->front()), std::string(split_array(failed)->front())});
   MsgpackReader reader;
   const auto results = decode_results(whole, reader);
   REQUIRE(results);

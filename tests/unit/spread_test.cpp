@@ -325,7 +325,7 @@ TEST_CASE("what is under way is bounded, and forgotten when nobody waits any mor
   s.begin_step(about(Op::kQueueDescribe));
   s.spread.forget(s.now + DurationMs{59'999});
   CHECK(s.spread.size() == 1);
-  s.spread.forget(s.now + DurationMs{60'000});
+  s.spread.forget(s.now + DurationMs{61'000});
   CHECK(s.spread.size() == 0);
   for (std::size_t i = 0; i < kSpreadMax; ++i) s.begin_step(receive(0));
   const auto refused = s.begin(receive(0));

@@ -1,10 +1,11 @@
 # Queues that are spread over several partitions and workers: order of keys, fair receives, sums, growth.
 import os
+import struct
 import subprocess
 import threading
 import unittest
 
-from harness import BrokerTest, wait_until
+from harness import Broker, BrokerTest, Client, wait_until
 
 PROGRAMS = os.path.dirname(os.environ.get("DMQ_BIN", ""))
 
@@ -233,6 +234,19 @@ class Partitions(BrokerTest):
         self.create(2)
         self.assertEqual(self.client.code("queue.create", {"partitions": 2}, queue=self.queue), "ok")
         self.assertEqual(self.client.code("queue.create", {"partitions": 3}, queue=self.queue), "queue_exists")
+
+
+class Forged(unittest.TestCase):
+    def test_nobody_answers_in_the_name_of_a_partition(self):
+        with Broker("--admin", "") as broker, Client(broker.endpoint) as client, Client(broker.endpoint) as other:
+            other.ask("queue.create", {"partitions": 2}, queue="q")
+            client.post("receive", queue="q", wait_ms=20_000)  # the router's first request to several partitions
+            wait_until(lambda: other.ask("queue.describe", queue="q")["waiting"] == 2, what="the waits")
+            for part in (0, 1):
+                with Client(broker.endpoint, routing_id=b"\0dmq" + struct.pack("<QH", 1, part)) as forger:
+                    forger.post("ping")
+                    self.assertIsNone(forger.frames(0.3))
+            self.assertIsNone(client.frames(0))  # it waits still
 
 
 if __name__ == "__main__":

@@ -176,7 +176,8 @@ class Client {
   std::string send(std::string_view queue, std::string_view body);
   std::string send(std::string_view queue, const OutgoingMessage& message);
 
-  // Copies the message into the batch of its queue and returns; waits only while the window is full. A batch leaves
+  // Copies the message into the batch of its queue and returns; waits only while the window is full, and once for each
+  // queue that messages with keys go to, when it asks for the queue's partitions. A batch leaves
   // at once when nothing is under way to its queue, otherwise with the next reply or when half a window, 1,000
   // messages or 1 MiB are gathered. `done` is called once. A failure that has no callback is thrown by flush().
   void send_async(std::string_view queue, std::string_view body, SendCallback done = {}, More more = More::kNo);
