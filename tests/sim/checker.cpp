@@ -18,17 +18,18 @@ void Checker::observe(Node& node) {
   }
   for (const auto& [id, partition] : node.service()->partitions()) {
     Seen& seen = seen_[{node.endpoint(), id}];
-    check_role(node, partition, seen);
+    Log& log = logs_[id];
+    check_role(node, partition, log, seen);
     if (world_.tracing()) world_.trace("  " + node.name() + " " + describe(partition));
-    learn(node, partition, seen);
-    compare(node, partition, seen);
+    learn(node, partition, log, seen);
+    if (seen.applied < partition.applied()) compare(node, partition, log, seen);
     if (exhaustive) check_live(node, partition);
     if (!thorough) continue;
     for (const auto& [queue, core] : partition.queues()) core.check_invariants();
   }
 }
 
-void Checker::check_role(const Node& node, const Partition& partition, Seen& seen) {
+void Checker::check_role(const Node& node, const Partition& partition, Log& log, Seen& seen) {
   const Replica& replica = partition.replica();
   if (seen.life != node.life() || seen.generation != partition.generation()) {
     seen = {node.life(), partition.generation(), Lsn{1}, partition.epoch()};
@@ -36,16 +37,14 @@ void Checker::check_role(const Node& node, const Partition& partition, Seen& see
   must(partition.epoch() >= seen.epoch, "a replica's epoch never falls");
   seen.epoch = partition.epoch();
   if (!replica.leads()) return;
-  const auto [leader, first] =
-      logs_[partition.id()].leaders.emplace(replica.epoch(), std::pair(node.endpoint(), replica.session()));
+  const auto [leader, first] = log.leaders.try_emplace(replica.epoch(), std::pair(node.endpoint(), replica.session()));
   must(first || leader->second == std::pair(node.endpoint(), replica.session()), "an epoch has one leader");
 }
 
 // Whoever first knows of a commit has the records. That is the leader, or who led until a moment ago: one turn may
 // bring the commit and the next term. Followers know what they were told; where records have gone already, they tell
 // nothing.
-void Checker::learn(const Node& node, const Partition& partition, Seen& seen) {
-  Log& log = logs_[partition.id()];
+void Checker::learn(const Node& node, const Partition& partition, Log& log, Seen& seen) {
   const Replica& replica = partition.replica();
   if (partition.rebuilding() || replica.epoch() < log.first_epoch) return;
   const Lsn commit = std::min(replica.commit(), replica.end_on_disk());
@@ -244,17 +243,17 @@ std::size_t Checker::least_in_sync(const Log& log, PartitionVersion before, Part
 }
 
 // What a replica applied is what was committed, and nothing that lives is missing.
-void Checker::compare(const Node& node, const Partition& partition, Seen& seen) {
+void Checker::compare(const Node& node, const Partition& partition, const Log& log, Seen& seen) {
   const auto state = node.disk.partitions.find(partition.id());
   if (state == node.disk.partitions.end() || state->second.rebuilding || partition.rebuilding()) return;
   if (partition.replica().end_on_disk() < partition.applied()) return;  // a snapshot is on its way to the disk
-  const std::vector<Slot>& slots = logs_[partition.id()].slots;
+  const std::vector<Slot>& slots = log.slots;
   const Lsn end = std::min({partition.applied(), state->second.next_lsn, Lsn{slots.size()}});
   for (; seen.applied < end; ++seen.applied.value) {
     const RecordPlace place{partition.id(), seen.applied};
     const Slot& slot = slots[place.lsn.value];
     const std::string* bytes = written(node, node.disk, place);
-    if (bytes != nullptr && read_record_header(*bytes)->epoch < logs_[partition.id()].first_epoch) continue;
+    if (bytes != nullptr && read_record_header(*bytes)->epoch < log.first_epoch) continue;
     if (bytes != nullptr && !slot.bytes.empty() && *bytes != slot.bytes) {
       violated(node.name() + " has another record than was committed" + at(place));
     }

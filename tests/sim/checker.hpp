@@ -142,8 +142,8 @@ class Checker {
     PartitionVersion version;  // of the set, at the last look
   };
 
-  void check_role(const Node& node, const Partition& partition, Seen& seen);
-  void learn(const Node& node, const Partition& partition, Seen& seen);
+  void check_role(const Node& node, const Partition& partition, Log& log, Seen& seen);
+  void learn(const Node& node, const Partition& partition, Log& log, Seen& seen);
   Slot read_slot(const Node& node, RecordPlace place);
   void learn_control(RecordPlace place, const RecordView& record);
   void learn_purge(QueueId queue, RecordPlace place, bool committed);
@@ -164,7 +164,7 @@ class Checker {
   void check_lease(const Hold& earlier, const Hold& later, const std::string& which) const;
   void check_copies_enough(RecordPlace place, const Slot& slot, std::size_t least) const;
   static std::size_t least_in_sync(const Log& log, PartitionVersion before, PartitionVersion now);
-  void compare(const Node& node, const Partition& partition, Seen& seen);
+  void compare(const Node& node, const Partition& partition, const Log& log, Seen& seen);
   bool may_be_absent(const Slot& slot) const;
   std::optional<MessageIndex> index_of(std::string_view body) const;
   void remember(const Node& node);

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <map>
 
 #include "tests/sim/world.hpp"
 
@@ -33,15 +34,17 @@ class Network {
   void cut(Endpoint from, Endpoint to) { cut_[from][to] = true; }
   void mend(Endpoint from, Endpoint to) { cut_[from][to] = false; }
   void mend_all() { cut_ = {}; }
-  std::uint64_t delivered() const { return delivered_; }
+  // All that is late comes now, within `ms`.
+  void bring_late(std::int64_t ms);
 
  private:
-  std::int64_t delay();
+  void hold(std::int64_t ms, World::Action&& deliver);
 
   World& world_;
   NetworkFaults faults_;
   std::array<std::array<bool, kEndpoints>, kEndpoints> cut_{};
-  std::uint64_t delivered_ = 0;
+  std::map<std::uint64_t, World::Action> held_;  // what is late, in the order in which it was sent
+  std::uint64_t next_held_ = 0;
 };
 
 }  // namespace dmq::sim

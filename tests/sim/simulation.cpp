@@ -159,8 +159,6 @@ void Simulation::set_queues(const std::vector<QueueName>& queues) {
 void Simulation::heal() {
   world_.note("heal");
   healing_ = true;
-  const bool late = plan_.network.late > 0 || plan_.network.duplication > 0;
-  const std::int64_t all_arrived = late ? world_.now() + plan_.network.late_ms + 20 : 0;
   network_.set({});
   network_.mend_all();
   metad_.set_commit_failures(0);
@@ -175,7 +173,8 @@ void Simulation::heal() {
   clients_.probe();
   await("every partition is led and all its replicas are in sync", &Simulation::is_whole);
   await("every queue is drained and every probe confirmed", &Simulation::is_drained);
-  run_until(std::max(all_arrived, world_.now() + 50 / world_.pace));
+  network_.bring_late(20 / world_.pace);
+  run_until(world_.now() + 50 / world_.pace);
   await("every partition is led and all its replicas are in sync, still", &Simulation::is_whole);
   await("what came late is drained too", &Simulation::is_drained);
   const std::int64_t until = world_.now() + kRestMsMax;
