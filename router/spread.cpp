@@ -253,7 +253,10 @@ Spread::Step Spread::on_receive_reply(std::uint64_t ticket, UnderWay& under_way,
   if (--under_way.waiting > 0) return step;
   const bool round_is_over = under_way.together || under_way.asked == under_way.parts;
   if (!round_is_over) return ask_next(ticket, under_way, now);
-  const bool waits = !under_way.together && now < under_way.until;
+  const auto said =
+      std::find_if(under_way.replies.begin(), under_way.replies.end(), [](const auto& each) { return each.second.ok; });
+  const bool any_waits = said != under_way.replies.end();  // where no part can be reached, nobody would ever wait
+  const bool waits = any_waits && !under_way.together && now < under_way.until;
   if (waits && under_way.one_by_one) {
     under_way.asked = 0;
     under_way.replies.clear();
@@ -264,8 +267,6 @@ Spread::Step Spread::on_receive_reply(std::uint64_t ticket, UnderWay& under_way,
     return wait_for_all(ticket, under_way, now);
   }
   // Nothing anywhere; an error only when no part could say so.
-  const auto said =
-      std::find_if(under_way.replies.begin(), under_way.replies.end(), [](const auto& each) { return each.second.ok; });
   Reply& reply = (said == under_way.replies.end() ? under_way.replies.begin() : said)->second;
   step.answer = Answer{under_way.client, std::move(reply.header), std::move(reply.payload), false};
   return step;

@@ -317,6 +317,16 @@ class PartsAway(Case):
             wait_until(lambda: client.code("queue.describe", queue=away) == "ok", what="the worker")
         self.assertEqual(self.clients[0].ask("receive", queue=away)[0]["body"], b"kept")
 
+    def test_a_queue_of_several_partitions_is_unavailable_without_workers(self):
+        client = self.clients[0]
+        client.ask("queue.create", {"partitions": 3}, queue="q")
+        wait_until(lambda: client.code("queue.describe", queue="q") == "ok", what="the queue")
+        for worker in self.cluster.workers:
+            worker.stop()
+        for options in ({}, {"ack": "on_delivery"}):
+            wait_until(lambda: client.code("receive", queue="q", wait_ms=5000, **options) == "unavailable", what=options)
+        client.ask("ping")
+
     def test_a_router_that_restarts_serves_again(self):
         queue = self.place_queues()["worker-0"]
         self.cluster.routers[0].kill()

@@ -320,6 +320,18 @@ TEST_CASE("what is acked on delivery is waited for in one part at a time", "[rou
   CHECK(Script::code_of(s.reply(3, nothing())) == Errc::kOk);
 }
 
+TEST_CASE("a receive that no part can serve fails at once, however long it would wait", "[router][spread]") {
+  Script script;
+  RequestHeader header = about(Op::kReceive);
+  header.wait_ms = DurationMs{20'000};
+  header.ack_on_delivery = GENERATE(false, true);
+  script.begin_step(header);
+  const Error away{Errc::kUnavailable, "nobody leads the partition"};
+  for (int part = 0; part < 3; ++part) CHECK(Script::parts_of(script.reply(part, {}, away)) != "");
+  CHECK(Script::code_of(script.reply(3, {}, away)) == Errc::kUnavailable);
+  CHECK(script.spread.size() == 0);
+}
+
 TEST_CASE("what is under way is bounded, and forgotten when nobody waits any more", "[router][spread]") {
   Script s;
   s.begin_step(about(Op::kQueueDescribe));
