@@ -208,7 +208,7 @@ class Service {
   Excess excess(const Partition& partition, QueueId queue, std::uint64_t messages, std::uint64_t bytes) const;
   Result<void> make_room(const Call& call, const std::vector<const SendItem*>& good,
                          const std::vector<std::size_t>& repeated);
-  Result<void> take_out_oldest(const Call& call, const Excess& over, QueueId dead_letter);
+  bool take_out_oldest(const Call& call, const Excess& over, QueueId dead_letter);
   void take_out_replaced(Partition& partition, const std::vector<Partition::Applied::Replaced>& replaced,
                          const Now& now, Turn& turn, Outbox& out);
 

@@ -10,12 +10,18 @@ namespace {
 
 constexpr std::size_t kTakeOutPage = 256;  // of the messages that may have to go
 
-Error queue_full(const QueueLimits& limits) {
-  std::string what;
-  if (limits.messages != 0) what += std::to_string(limits.messages) + " messages";
-  if (limits.bytes != 0) what += (what.empty() ? "" : " or ") + std::to_string(limits.bytes) + " bytes";
-  return {Errc::kQueueFull, "the queue has no room: it takes up to " + what +
-                                "; receive and ack some, or raise max_messages or max_bytes"};
+// `asked`: how many messages the request would add.
+Error queue_full(const QueueSettings& settings, std::size_t asked) {
+  const QueueLimits& limits = settings.limits;
+  const std::uint64_t messages = share_of(limits.messages, settings);
+  std::string what = settings.partitions == 1 ? "the queue has no room: it takes up to "
+                                              : "a partition of the queue has no room: it takes up to ";
+  if (messages != 0) what += std::to_string(messages) + " messages";
+  if (limits.bytes != 0)
+    what += (messages != 0 ? " or " : "") + std::to_string(share_of(limits.bytes, settings)) + " bytes";
+  const bool never = messages != 0 && asked > messages;
+  return {Errc::kQueueFull, what + (never ? "; send fewer at once, or raise max_messages"
+                                          : "; receive and ack some, or raise max_messages or max_bytes")};
 }
 
 }  // namespace
@@ -62,7 +68,8 @@ Service::Excess Service::excess(const Partition& partition, QueueId queue, std::
 // For the messages of a request but those that are `repeated`, as the queue's policy says. Errors: queue_full.
 Result<void> Service::make_room(const Call& call, const std::vector<const SendItem*>& good,
                                 const std::vector<std::size_t>& repeated) {
-  const QueueLimits& limits = settings_of(call.queue).limits;
+  const QueueSettings& settings = settings_of(call.queue);
+  const QueueLimits& limits = settings.limits;
   if (limits.messages == 0 && limits.bytes == 0) return {};
   const std::size_t known =
       call.partition.producers().duplicates(call.queue, header_.producer, header_.sequence, good.size());
@@ -80,15 +87,15 @@ Result<void> Service::make_room(const Call& call, const std::vector<const SendIt
   const QueueId dead_letter = limits.when_full == WhenFull::kDeadLetter ? dead_letter_of(call.queue) : QueueId{};
   const bool may_take_out = limits.when_full == WhenFull::kDropOldest || dead_letter.value != 0;
   // What moves to another queue has its bytes until it is there.
-  if (!may_take_out || (over.bytes > 0 && over.moving)) return tl::unexpected<Error>(queue_full(limits));
-  return take_out_oldest(call, over, dead_letter);
+  if (!may_take_out || (over.bytes > 0 && over.moving)) return tl::unexpected<Error>(queue_full(settings, fresh));
+  if (take_out_oldest(call, over, dead_letter)) return {};
+  return tl::unexpected<Error>(queue_full(settings, fresh));
 }
 
-// All that is needed or nothing. Leased messages stay: their consumers may be done with them.
-Result<void> Service::take_out_oldest(const Call& call, const Excess& over, QueueId dead_letter) {
-  const QueueLimits& limits = settings_of(call.queue).limits;
+// All that is needed, or nothing: false. Leased messages stay: their consumers may be done with them.
+bool Service::take_out_oldest(const Call& call, const Excess& over, QueueId dead_letter) {
   Queue* const queue = call.partition.find_queue(call.queue);
-  if (queue == nullptr || !call.partition.replica().delivers()) return tl::unexpected<Error>(queue_full(limits));
+  if (queue == nullptr || !call.partition.replica().delivers()) return false;
   Acks acks;
   Returns returns;
   std::uint64_t bytes = 0;
@@ -108,14 +115,14 @@ Result<void> Service::take_out_oldest(const Call& call, const Excess& over, Queu
     }
     from = page.reached;
   }
-  if (!enough()) return tl::unexpected<Error>(queue_full(limits));
+  if (!enough()) return false;
   for (const AckedMessage& ack : acks) queue->withdraw(ack.lsn);
   if (dead_letter.value != 0) {
     append_returns(call.partition, call.queue, std::move(returns), call.now, call.turn);
   } else {
     call.partition.append_control(RecordType::kAcks, call.queue, std::move(acks), call.now, call.turn);
   }
-  return {};
+  return true;
 }
 
 // Those that are with a consumer, or dead, stay.
