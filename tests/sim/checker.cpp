@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "protocol/limits.hpp"
+#include "protocol/parts.hpp"
 #include "tests/sim/describe.hpp"
 
 namespace dmq::sim {
@@ -91,11 +92,19 @@ Checker::Slot Checker::read_slot(const Node& node, RecordPlace place) {
     if (message.queue != slot.queue) return slot;  // an old request, of a producer that was forgotten
   }
   message.place = place;
+  learn_key(slot.queue, message.key, place);
   if (message.first == place) message.sent_ms = record->header.sent_ms;
   if ((record->header.key.value == 0) != message.key.empty()) violated("a message has lost its key" + at(place));
   message.ready_ms = record->header.ready_ms;
   message.expires_ms = record->header.expires_ms;
   return slot;
+}
+
+// A queue may have several partitions; what has a key is in one of them, for all time.
+void Checker::learn_key(QueueId queue, const std::string& key, RecordPlace place) {
+  if (key.empty()) return;
+  const auto [known, first] = key_places_.try_emplace({queue, key}, place.partition);
+  if (known->second != place.partition) violated("the messages of a key are in two partitions of a queue" + at(place));
 }
 
 // From the queue that gave it up, once.
@@ -104,9 +113,9 @@ void Checker::arrived(Message& message, RecordPlace place, const RecordHeader& h
   const Log& from = logs_.at(message.place->partition);
   const Slot& before = from.slots.at(message.place->lsn.value);
   if (!from.incomplete && !deleted_.contains(header.queue)) {  // of a deleted queue it may have stayed behind
-    if (before.leaves_to != header.queue) violated("a message came to a queue that it was not to go to" + at(place));
-    const auto purge = purges_.find(before.queue);
-    const bool purged = purge != purges_.end() && before.place.lsn < purge->second;
+    if (queue_of_target(before.leaves_to) != header.queue)
+      violated("a message came to a queue that it was not to go to" + at(place));
+    const bool purged = is_purged(before.queue, before.place);
     if (before.is_settled() && !purged) violated("a message came to a queue when its own was done with it" + at(place));
   }
   if (message.queue == header.queue) violated("a message came to its queue twice" + at(*message.place) + at(place));
@@ -223,7 +232,8 @@ void Checker::learn_return(Slot& slot, const ReturnedMessage& returned, Epoch ep
 void Checker::learn_purge(QueueId queue, RecordPlace place, bool committed) {
   const auto asked = purges_.find(queue);
   if (asked == purges_.end()) violated("a queue is purged that nobody purged" + at(place));
-  asked->second = std::max(asked->second, place.lsn);
+  Lsn& below = asked->second[place.partition];
+  below = std::max(below, place.lsn);
   if (!committed) return;
   std::vector<Slot>& slots = logs_[place.partition].slots;
   for (std::size_t lsn = 1; lsn < std::min<std::size_t>(slots.size(), place.lsn.value); ++lsn) {

@@ -51,7 +51,7 @@ class Checker {
   void set_clocks_jump() { clocks_jump_ = true; }
   void set_dead_letters() { dead_letters_ = true; }
   void may_lose(QueueId queue) { lossy_.insert(queue); }  // by its settings, or its consumers' wish
-  void set_messages_max(QueueId queue, std::uint64_t most) { messages_max_[queue] = most; }
+  void set_messages_max(QueueId queue, std::uint64_t most) { messages_max_[queue] = most; }  // in one partition
   void set_dedup(QueueId queue, const DedupPolicy& dedup) { dedup_[queue] = dedup; }
 
   // --- what the cluster did ---
@@ -157,6 +157,8 @@ class Checker {
   bool is_expired(const Message& message) const;
   bool may_be_gone(const Message& message) const;
   bool is_purged(const Message& message) const;
+  bool is_purged(QueueId queue, RecordPlace place) const;
+  void learn_key(QueueId queue, const std::string& key, RecordPlace place);
   void check_live(const Node& node, const Partition& partition) const;
   void check_limit(const Log& log, QueueId queue) const;
   bool must_have(const PartitionInfo& info, const Node& node) const;
@@ -177,9 +179,11 @@ class Checker {
   std::set<QueueId> lossy_;
   std::map<QueueId, std::uint64_t> messages_max_;
   std::map<QueueId, DedupPolicy> dedup_;  // others have the default
-  std::map<QueueId, Lsn> purges_;         // that were asked for: messages before this place are gone
-  std::set<Endpoint> wiped_;              // and not registered since
-  std::set<Endpoint> harmed_;             // bits on its disk were flipped
+  // That were asked for: messages of the queue before this place of the partition are gone.
+  std::map<QueueId, std::map<PartitionId, Lsn>> purges_;
+  std::map<std::pair<QueueId, std::string>, PartitionId> key_places_;
+  std::set<Endpoint> wiped_;                                     // and not registered since
+  std::set<Endpoint> harmed_;                                    // bits on its disk were flipped
   std::map<std::pair<Endpoint, RecordPlace>, std::string> had_;  // what was on disks that were wiped or harmed
   struct Flip {
     std::string before;

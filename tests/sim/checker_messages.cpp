@@ -29,8 +29,14 @@ bool Checker::may_be_gone(const Message& message) const {
 }
 
 bool Checker::is_purged(const Message& message) const {
-  const auto purge = purges_.find(message.queue);
-  return purge != purges_.end() && message.place && message.place->lsn < purge->second;
+  return message.place && is_purged(message.queue, *message.place);
+}
+
+bool Checker::is_purged(QueueId queue, RecordPlace place) const {
+  const auto purge = purges_.find(queue);
+  if (purge == purges_.end()) return false;
+  const auto below = purge->second.find(place.partition);
+  return below != purge->second.end() && place.lsn < below->second;
 }
 
 std::string Checker::body_of(MessageIndex message) const {
@@ -163,7 +169,7 @@ void Checker::purge_done(QueueId queue, std::uint64_t asked_mark) {
     Message& message = messages_[i];
     const bool before = message.confirmed && std::max(message.confirmed_mark, message.arrived_mark) < asked_mark;
     if (message.queue != queue || message.purged || message.repeated || !before) continue;
-    if (message.place->lsn >= purges_.at(queue)) {
+    if (!is_purged(queue, *message.place)) {
       violated("a purge is confirmed that spares a message (message " + std::to_string(i) + ")");
     }
     message.purged = true;

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "protocol/limits.hpp"
+#include "protocol/parts.hpp"
 
 namespace dmq::sim {
 
@@ -47,13 +48,26 @@ void Clients::set_dead_letters() {
 void Clients::redrive() {
   for (const QueueName& queue : queues_) {
     if (!draining_ && world_.random.chance(0.5)) continue;
-    RequestHeader header;
-    header.op = Op::kQueueRedrive;
-    header.queue = queue.name;
-    header.max = static_cast<std::uint64_t>(world_.random.between(1, 20));
-    ask(header, {}, OtherAsked{});
+    redrive(queue.name, {});
   }
   world_.in(world_.span(200, 800), [this] { redrive(); });
+}
+
+// A page of the queue. The next ones are of its other partitions too.
+void Clients::redrive(const std::string& queue, std::string_view after) {
+  RequestHeader header;
+  header.op = Op::kQueueRedrive;
+  header.queue = queue;
+  header.max = static_cast<std::uint64_t>(world_.random.between(1, 20));
+  header.after = after;
+  ask(header, {}, RedriveAsked{queue});
+}
+
+void Clients::answered(const RedriveAsked& asked, const ClientFrames& reply) {
+  const auto result = reader_.read(reply.payload, {.map_keys = 8, .string_bytes = 64});
+  must(result.has_value(), "what a redrive did can be read");
+  const msgpack::object* const next = find_key(*result, "next");
+  if (next != nullptr) redrive(asked.queue, std::string(*as_text(*next)));
 }
 
 void Clients::move(QueueId from, const QueueName& to) {
@@ -104,7 +118,7 @@ void Clients::produce(std::size_t index) {
   const std::int64_t count = producer.once ? 1 : world_.random.between(1, 3);
   for (std::int64_t i = 0; i < count; ++i) {
     producer.batch.push_back(
-        checker_.sent(producer.queue.id, producer.name, some_options(), some_key(), producer.by_id));
+        checker_.sent(producer.queue.id, producer.name, some_options(), some_key(producer), producer.by_id));
   }
   producer.begun = world_.now();
   send_batch(index);
@@ -119,9 +133,14 @@ MessageOptions Clients::some_options() {
   return options;
 }
 
-std::string Clients::some_key() {
+// A producer with a name counts for each partition of a queue: this one keeps to the one where its messages without
+// keys go.
+std::string Clients::some_key(const Producer& producer) {
   if (!with_keys_ || draining_ || world_.random.chance(0.2)) return {};
-  return "k" + std::to_string(world_.random.below(3));
+  std::string key = "k" + std::to_string(world_.random.below(3));
+  const QueueSettings& settings = producer.queue.settings;
+  const bool elsewhere = part_of_key(ordering_key(key), settings) != part_of_word(producer.name, settings);
+  return !producer.name.empty() && elsewhere ? "" : key;
 }
 
 void Clients::send_batch(std::size_t index) {
@@ -168,16 +187,19 @@ void Clients::answered(const SendAsked& asked, const ReplyHeader& header, const 
   }
   const auto results = decode_results(reply.payload, reader_);
   must(results && results->size() == asked.batch.size(), "a send has a result for each message");
+  bool all = true;
   for (std::size_t i = 0; i < results->size(); ++i) {
     const ItemResult& result = (*results)[i];
-    must(result.code == Errc::kOk, "a message of a send that succeeded is good");
+    must(result.code == Errc::kOk || spread_, "a message of a send that succeeded is good");
+    all &= result.code == Errc::kOk;
+    if (result.code != Errc::kOk) continue;  // its partition of the queue did not take it
     if (result.duplicate) {
       checker_.confirmed(asked.batch[i], std::nullopt);
     } else {
       checker_.confirmed(asked.batch[i], Lsn{std::stoull(result.text.substr(result.text.find('-') + 1))});
     }
   }
-  if (!current) return;
+  if (!current || (!all && repeats(producer))) return;  // it is sent again
   producer.next.value += producer.batch.size();
   producer.batch.clear();
   producer.confirmed = producer.begun;
@@ -328,7 +350,10 @@ void Clients::treat(const QueueName& queue, std::vector<Held> held, std::int64_t
       at_once.push_back(std::move(one));
     }
   }
-  if (!at_once.empty()) settle(queue, Op::kAck, std::move(at_once));
+  std::vector<Held>& kept = kept_[queue.name];
+  std::move(at_once.begin(), at_once.end(), std::back_inserter(kept));
+  if (kept.empty() || (spread_ && !draining_ && world_.random.chance(0.4))) return;
+  settle(queue, Op::kAck, std::exchange(kept, {}));
 }
 
 void Clients::nack(const QueueName& queue, Held held) {
@@ -369,7 +394,9 @@ void Clients::answered(const AckAsked& asked, const ReplyHeader& header, const C
   for (std::size_t i = 0; i < results->size(); ++i) {
     const Held& one = asked.held[i];
     const Errc code = (*results)[i].code;
-    must(code == Errc::kOk || code == Errc::kStaleReceipt, "an ack is good or stale");
+    must(code == Errc::kOk || code == Errc::kStaleReceipt || spread_, "an ack is good or stale");
+    const bool refused = code == Errc::kStaleReceipt || code == Errc::kNotEnoughReplicas;
+    if (code != Errc::kOk && !refused) continue;  // nobody knows
     if (code == Errc::kOk) {
       world_.note("acked", one.message);
       checker_.ack_done(one.message, *parse_receipt(one.receipt));
@@ -406,6 +433,8 @@ bool Clients::take_reply(const ClientFrames& reply, Moment sent) {
   if (const auto* what = std::get_if<SendAsked>(&asked)) answered(*what, *header, reply);
   if (const auto* what = std::get_if<ReceiveAsked>(&asked)) answered(*what, *header, reply, sent);
   if (const auto* what = std::get_if<AckAsked>(&asked)) answered(*what, *header, reply);
+  const auto* redrive = std::get_if<RedriveAsked>(&asked);
+  if (redrive != nullptr && header->code == Errc::kOk) answered(*redrive, reply);
   const auto* purge = std::get_if<PurgeAsked>(&asked);
   if (purge != nullptr && header->code == Errc::kOk) checker_.purge_done(purge->queue, purge->mark);
   return true;

@@ -16,6 +16,7 @@ namespace dmq::sim {
 struct QueueName {
   QueueId id;
   std::string name;
+  QueueSettings settings;  // at its creation
 };
 
 class Clients {
@@ -32,6 +33,7 @@ class Clients {
   void set_on_delivery() { on_delivery_ = true; }  // some receives ack what they get
   void set_push() { with_push_ = true; }           // half of the consumers subscribe
   void set_attempts() { with_attempts_ = true; }   // receives are repeated with their attempt id; consumers are silent
+  void set_spread() { spread_ = true; }            // some queues have several partitions
   void set_dead_letters();                         // consumers reject messages, and operators redrive them
   void drain();
   // One more message to each queue.
@@ -97,8 +99,11 @@ class Clients {
     QueueId queue;
     std::uint64_t mark;
   };
+  struct RedriveAsked {
+    std::string queue;
+  };
   struct OtherAsked {};
-  using Asked = std::variant<SendAsked, ReceiveAsked, SubscribeAsked, AckAsked, PurgeAsked, OtherAsked>;
+  using Asked = std::variant<SendAsked, ReceiveAsked, SubscribeAsked, AckAsked, PurgeAsked, RedriveAsked, OtherAsked>;
 
   static bool repeats(const Producer& producer) { return producer.by_id || !producer.name.empty(); }
   void ask(RequestHeader header, std::string payload, Asked asked);
@@ -106,7 +111,7 @@ class Clients {
   void produce(std::size_t producer);
   void begin_anew(Producer& producer) const;
   MessageOptions some_options();
-  std::string some_key();
+  std::string some_key(const Producer& producer);
   std::int64_t patience(std::int64_t least, std::int64_t most) const;  // with an answer, ms
   std::int64_t rest_ms() const;
   void send_batch(std::size_t producer);
@@ -114,6 +119,8 @@ class Clients {
   void name_itself(std::size_t consumer, RequestHeader& header);
   void subscribe(std::size_t consumer);
   void redrive();
+  void redrive(const std::string& queue, std::string_view after);
+  void answered(const RedriveAsked& asked, const ClientFrames& reply);
   void nack(const QueueName& queue, Held held);
   void settle(const QueueName& queue, Op op, std::vector<Held> held);
   void treat(const QueueName& queue, std::vector<Held> held, std::int64_t lease_ms);
@@ -133,7 +140,8 @@ class Clients {
   std::vector<Consumer> consumers_;
   std::map<std::uint64_t, Asked> asked_;
   std::uint64_t last_id_ = 0;
-  std::map<std::string, int> attempts_;  // how often each was asked
+  std::map<std::string, int> attempts_;            // how often each was asked
+  std::map<std::string, std::vector<Held>> kept_;  // of each queue, to be acked together with others
   bool draining_ = false;
   bool with_options_ = false;
   bool with_keys_ = false;
@@ -142,6 +150,7 @@ class Clients {
   bool with_push_ = false;
   bool with_attempts_ = false;
   bool with_dead_letters_ = false;
+  bool spread_ = false;
   double vanishing_ = 0;
   std::int64_t producer_idle_ms_ = INT64_MAX;
 };

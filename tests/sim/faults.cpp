@@ -82,6 +82,7 @@ Plan plan_of(World& world, std::uint64_t seed) {
   plan.dedup = random.chance(0.3);
   plan.push = random.chance(0.3);
   plan.attempts = random.chance(0.3);
+  plan.spread = plan.partitions > 1 && random.chance(0.5);
   return plan;
 }
 

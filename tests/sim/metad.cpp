@@ -39,6 +39,13 @@ CatalogImage Metad::image() const {
   return out;
 }
 
+const QueueInfo* Metad::queue(std::string_view name) const {
+  for (const auto& [id, queue] : queues_) {
+    if (queue.name == name) return &queue;
+  }
+  return nullptr;
+}
+
 void Metad::crash() {
   world_.note("metad crashes");
   controller_.reset();

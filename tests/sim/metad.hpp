@@ -38,6 +38,7 @@ class Metad {
 
   // What is durable.
   const PartitionInfo& partition(PartitionId id) const { return partitions_.at(id.value); }
+  const QueueInfo* queue(std::string_view name) const;  // null: there is none
   const std::map<std::string, WorkerInfo>& workers() const { return workers_; }
   const ClusterInfo& cluster() const { return cluster_; }
 

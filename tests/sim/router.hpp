@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "router/admission.hpp"
+#include "router/spread.hpp"
 #include "tests/sim/metad_tie.hpp"
 #include "tests/sim/node.hpp"
 
@@ -36,9 +37,23 @@ class Router {
     std::string client;
     ClientFrames frames;
     std::uint8_t hops = 0;
+    std::optional<PartitionId> part;  // of a queue of several partitions
+  };
+  // A worker's reply, whose messages can go back to it.
+  struct Origin {
+    const std::string& worker;
+    std::string& envelope;
+    Moment sent;
   };
   void turn();
+  TimeMs now() const { return {world_.now()}; }
   void dispatch(Incoming request);
+  void dispatch_to_part(Incoming request);
+  void spread(Incoming request);
+  void put_out(Spread::Step step);
+  void take_step(Spread::Step step, std::string payload, const Origin* origin);
+  void reply(const std::string& client, ClientFrames frames, const Origin* origin);
+  void give_back(const Origin& origin, ClientFrames frames);
   void forward(Incoming request, const Route& route);
   void hold_again(Incoming request);
   void refuse(const Incoming& request, const Error& error);
@@ -48,6 +63,7 @@ class Router {
   const Wires& wires_;
   std::shared_ptr<MetadTie> tie_;
   Admission admission_;
+  Spread spread_;
   MsgpackReader reader_;
   RequestHeader header_;
   Alarm alarm_;

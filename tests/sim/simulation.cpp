@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "protocol/partitioner.hpp"
+#include "protocol/parts.hpp"
 
 namespace dmq::sim {
 namespace {
@@ -96,11 +97,18 @@ void Simulation::begin() {
   run_until(kStartMs / world_.pace);
   std::vector<QueueName> queues;
   for (std::uint16_t i = 0; i < plan_.partitions; ++i) {
-    const auto created = metad_.ask(CreateQueue{queue_name(i), {}, false});
+    QueueSettings settings;
+    const bool grows = plan_.spread && world_.random.chance(0.3);
+    if (plan_.spread && !grows) settings.partitions = plan_.partitions;
+    const auto created = metad_.ask(CreateQueue{queue_name(i), settings, false});
     const auto* queue = std::get_if<QueueInfo>(&created);
     must(queue != nullptr, "a queue can be created while all is well");
-    queues.push_back({queue->id, queue->name});
-    checker_.partition_settled(queue->partition, metad_.partition(queue->partition).epoch);
+    queues.push_back({queue->id, queue->name, queue->settings});
+    for (std::uint16_t part = 0; part < queue->settings.partitions; ++part) {
+      const PartitionId place = place_of_part(*queue, part, plan_.partitions);
+      checker_.partition_settled(place, metad_.partition(place).epoch);
+    }
+    if (grows) world_.in(world_.span(100, 1000), [this, i] { grow(queue_name(i)); });
   }
   if (plan_.dead_letters || plan_.limits || plan_.dedup) set_queues(queues);
   const auto producers = static_cast<std::size_t>(world_.random.between(1, world_.pace > 1 ? 2 : 4));
@@ -111,6 +119,7 @@ void Simulation::begin() {
   if (plan_.on_delivery) clients_.set_on_delivery();
   if (plan_.push) clients_.set_push();
   if (plan_.attempts) clients_.set_attempts();
+  if (plan_.spread) clients_.set_spread();
   if (plan_.faults.contains(Fault::kClock)) checker_.set_clocks_jump();
   clients_.begin(std::move(queues), producers, consumers);
   if (plan_.dead_letters) clients_.set_dead_letters();
@@ -127,10 +136,10 @@ void Simulation::begin() {
 }
 
 // Each queue's dead letters go to the next one, in another partition where there is one.
-void Simulation::set_queues(const std::vector<QueueName>& queues) {
+void Simulation::set_queues(std::vector<QueueName>& queues) {
   if (plan_.dead_letters) checker_.set_dead_letters();
   for (std::uint16_t i = 0; i < plan_.partitions; ++i) {
-    QueueSettings settings;
+    QueueSettings& settings = queues[i].settings;
     if (plan_.dead_letters) {
       settings.retry.max_deliveries = static_cast<std::uint64_t>(world_.random.between(1, 3));
       settings.retry.delay_ms = DurationMs{world_.span(0, 100)};
@@ -138,11 +147,12 @@ void Simulation::set_queues(const std::vector<QueueName>& queues) {
       if (plan_.partitions > 1) settings.dead_letter = queue_name((i + 1) % plan_.partitions);
     }
     if (plan_.limits) {
-      settings.limits.messages = static_cast<std::uint64_t>(world_.random.between(3, 12));
+      // Each partition takes its share, and the messages of a producer come three at a time to one of them.
+      settings.limits.messages = static_cast<std::uint64_t>(world_.random.between(plan_.spread ? 6 : 3, 12));
       settings.limits.leased = static_cast<std::uint64_t>(world_.random.below(4));
       const bool moves = !settings.dead_letter.empty();
       settings.limits.when_full = static_cast<WhenFull>(world_.random.below(moves ? 3 : 2));
-      checker_.set_messages_max(queues[i].id, settings.limits.messages);
+      checker_.set_messages_max(queues[i].id, share_of(settings.limits.messages, settings));
       if (settings.limits.when_full == WhenFull::kDropOldest) checker_.may_lose(queues[i].id);
     }
     if (plan_.dedup) {
@@ -153,6 +163,18 @@ void Simulation::set_queues(const std::vector<QueueName>& queues) {
     const auto updated = metad_.ask(UpdateQueue{queue_name(i), 1, settings});
     must(std::holds_alternative<QueueInfo>(updated), "a queue can be changed while all is well");
   }
+}
+
+// While it is used. It may be gone, or metad away: then it stays as it is. Nobody would take care of a dead-letter
+// queue that metad makes anew.
+void Simulation::grow(const std::string& name) {
+  const QueueInfo* queue = metad_.queue(name);
+  if (queue == nullptr) return;
+  QueueSettings settings = queue->settings;
+  if (!settings.dead_letter.empty() && metad_.queue(settings.dead_letter) == nullptr) return;
+  settings.partitions = plan_.partitions;
+  world_.note("queue grows", queue->id.value);
+  metad_.ask(UpdateQueue{name, queue->version, settings});
 }
 
 // Everything works again, and nothing new is sent but one probe a queue.

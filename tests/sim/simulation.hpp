@@ -51,6 +51,7 @@ struct Plan {
   bool dedup = false;        // some messages have dedup ids
   bool push = false;         // some consumers subscribe
   bool attempts = false;     // some receives have attempt ids, or a named consumer that may be silent
+  bool spread = false;       // some queues have all partitions, from the start or from some moment on
   bool dead_letters = false;
   bool forgets = false;  // idle producers
   bool purges = false;   // of queues, now and then
@@ -77,7 +78,8 @@ class Simulation {
   void connect();
   void send_peer(Node& from, PeerFrame&& frame);
   void run_until(std::int64_t time);
-  void set_queues(const std::vector<QueueName>& queues);
+  void set_queues(std::vector<QueueName>& queues);
+  void grow(const std::string& queue);
   void heal();
   void await(const char* what, bool (Simulation::*holds)() const);
   void trace_queues() const;
