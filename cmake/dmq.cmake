@@ -16,6 +16,13 @@ endif()
 if(DMQ_FUZZ)
   target_compile_options(dmq_flags INTERFACE -fsanitize=fuzzer-no-link)
 endif()
+if(DMQ_PROFILE STREQUAL "generate")
+  target_compile_options(dmq_flags INTERFACE -fprofile-generate -fprofile-update=single)
+  target_link_options(dmq_flags INTERFACE -fprofile-generate)
+elseif(DMQ_PROFILE STREQUAL "use")
+  target_compile_options(dmq_flags INTERFACE -fprofile-use -fprofile-correction -Wno-missing-profile -flto=auto)
+  target_link_options(dmq_flags INTERFACE -fprofile-use -flto=auto)
+endif()
 
 # dmq_layer(NAME SOURCES... LINK targets...): the static library of one folder.
 function(dmq_layer name)

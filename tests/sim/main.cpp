@@ -80,7 +80,7 @@ pid_t begin_job(const Options& options, Progress& progress, std::size_t job) {
   if (child > 0) return child;
   prctl(PR_SET_PDEATHSIG, SIGKILL);  // nobody is left to tell
   run_seeds(options, progress, job);
-  _exit(0);
+  std::exit(0);
 }
 
 // A process for each job, and another one each time that it was ended by a broken invariant.
