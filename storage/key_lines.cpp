@@ -48,6 +48,13 @@ std::optional<Lsn> KeyLines::front(Lsn lsn) const {
   return line == lines_.end() ? std::nullopt : std::optional(line->second.front);
 }
 
+bool KeyLines::is_early(Lsn lsn) const {
+  const auto message = messages_.find(lsn);
+  const auto line = message == messages_.end() ? lines_.end() : lines_.find(message->second.key);
+  if (line == lines_.end() || line->second.front != lsn) return false;
+  return line->second.first_held.value != 0 && line->second.first_held < lsn;
+}
+
 // Nearly always the last one.
 void KeyLines::hold(Line& line, Lsn lsn, TimeMs ready_at) {
   Message& message = messages_.at(lsn);

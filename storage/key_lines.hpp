@@ -35,6 +35,8 @@ class KeyLines {
   // Of its key; empty: nobody is in the line.
   std::optional<Lsn> front(Lsn lsn) const;
   bool is_front(Lsn lsn) const { return front(lsn) == lsn; }
+  // It is the front, and one that is held came before it.
+  bool is_early(Lsn lsn) const;
   bool empty() const { return messages_.empty(); }
   Priority priority(Lsn lsn) const { return messages_.at(lsn).priority; }
   OrderingKey key(Lsn lsn) const { return messages_.at(lsn).key; }

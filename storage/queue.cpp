@@ -36,6 +36,7 @@ void Queue::append(Lsn lsn, const Arrival& arrival, TimeMs now) {
 void Queue::wait(Lsn lsn, Priority priority, TimeMs ready_at, TimeMs now, bool fresh) {
   const bool later = ready_at > now;
   if (const auto front = keys_->front(lsn); front && lsn < *front) pass(*front, lsn);
+  if (keys_->is_early(lsn)) leave_line(lsn);  // it was to go, like one before it that is back
   if (keys_->knows(lsn) && !keys_->is_front(lsn) && !keys_.own().join(lsn, later ? ready_at : TimeMs{})) return;
   later ? delayed_.own().add(lsn, priority, ready_at, fresh) : make_ready(lsn, priority, fresh || lsn == newest_);
 }

@@ -295,7 +295,8 @@ void Service::give_back_undelivered(const Now& now, Turn& turn) {
   for (const auto& [key, receipt] : std::exchange(undelivered_, {})) {
     Queue* const queue = find_queue(key);
     Partition& partition = partitions_.at(key.partition);
-    if (queue == nullptr || !partition.replica().takes_appends()) continue;  // they end in their time
+    const Replica& replica = partition.replica();
+    if (queue == nullptr || !replica.takes_appends() || !replica.delivers()) continue;  // they end in their time
     if (!queue->begin_settle(receipt.lsn, receipt.lease_id())) continue;
     append_returns(partition, key.queue, {{receipt.lsn, as_it_was(queue->returned(receipt.lsn))}}, now, turn);
   }

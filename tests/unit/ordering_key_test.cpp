@@ -243,6 +243,30 @@ TEST_CASE("a message of a key whose reply reached nobody comes back, uncounted",
   CHECK(s.deliveries == 1);
 }
 
+TEST_CASE("a leader that has not seen all yet ends no lease of a message whose reply reached nobody",
+          "[storage][keys]") {
+  Keyed s;
+  s.send({"a1", "a2"});
+  s.get();
+  PartitionInfo info = s.as_leader({1});
+  info.version = {2};
+  info.replicas = info.in_sync = {"w", "x"};
+  info.min_in_sync = 2;
+  s.change(info);
+  CHECK(s.send({"-1"}).empty());
+  info = s.as_leader({2});  // what it found is not committed: it may tell of the lease's end
+  info.version = {3};
+  info.replicas = info.in_sync = {"w", "x"};
+  info.min_in_sync = 2;
+  s.change(info);
+  const std::size_t before = s.records.bytes.size();
+  Envelope envelope;
+  envelope.queue = {1};
+  s.service.undeliverable("router", envelope, s.last_payload, s.now, s.outbox);
+  s.wait(0);
+  CHECK(s.records.bytes.size() == before);
+}
+
 TEST_CASE("a receive that waits gets the next message of a key when the last is acked", "[storage][keys]") {
   Keyed s;
   s.send({"a1", "a2"});
@@ -278,6 +302,29 @@ TEST_CASE("a leader that may be deposed meanwhile keeps a message of a key back"
   s.now.steady = s.now.steady + DurationMs{1000};
   s.commit();
   CHECK(s.taken() == "unavailable");
+}
+
+TEST_CASE("messages of a key that were to make room and stay are in their order", "[storage][keys]") {
+  Queue queue;
+  for (const std::uint64_t lsn : {1, 2, 3}) queue.append({lsn}, {.bytes = 1, .key = {5}}, {});
+  REQUIRE(queue.withdraw({2}));
+  REQUIRE(queue.remove({1}, 1));
+  REQUIRE(queue.first_ready() == Lsn{3});
+  SECTION("both were to go") { REQUIRE(queue.withdraw({3})); }
+  SECTION("the other one was on its way to a consumer") {
+    const Lease lease = queue.lease_first({1}, {1000}, 1, {});
+    REQUIRE(queue.undo_lease({3}, lease.id));
+  }
+  SECTION("by another leader's word") {
+    REQUIRE(queue.withdraw({3}));
+    queue.end_leases();
+  }
+  queue.restore({2});
+  queue.restore({3});
+  queue.check_invariants();
+  CHECK(queue.first_ready() == Lsn{2});
+  CHECK(queue.remove({2}, 1));
+  CHECK(queue.first_ready() == Lsn{3});
 }
 
 TEST_CASE("a lease that the log tells of a message that is dead by then changes nothing", "[storage][keys]") {

@@ -294,6 +294,10 @@ struct Model {
       const State before = messages[front->second].state;
       if (before == State::kReady || before == State::kDelayed) overtake(lsn);
     }
+    const bool early = std::any_of(messages.begin(), messages.find(lsn), [&each](const auto& other) {
+      return other.second.key == each.key && other.second.state == State::kHeld;
+    });
+    if (each.key.value != 0 && early) leave_line(lsn);
     if (each.key.value != 0 && fronts.emplace(each.key, lsn).first->second != lsn) {
       each.state = State::kHeld;
     } else {
