@@ -52,6 +52,8 @@ class Checker {
   void set_dead_letters() { dead_letters_ = true; }
   void may_lose(QueueId queue) { lossy_.insert(queue); }  // by its settings, or its consumers' wish
   void set_messages_max(QueueId queue, std::uint64_t most) { messages_max_[queue] = most; }  // in one partition
+  // A router that has not heard of it knows the queue in `first` only.
+  void queue_grows(QueueId queue, PartitionId first) { grown_.emplace(queue, first); }
   void set_dedup(QueueId queue, const DedupPolicy& dedup) { dedup_[queue] = dedup; }
 
   // --- what the cluster did ---
@@ -182,6 +184,7 @@ class Checker {
   // That were asked for: messages of the queue before this place of the partition are gone.
   std::map<QueueId, std::map<PartitionId, Lsn>> purges_;
   std::map<std::pair<QueueId, std::string>, PartitionId> key_places_;
+  std::map<QueueId, PartitionId> grown_;
   std::set<Endpoint> wiped_;                                     // and not registered since
   std::set<Endpoint> harmed_;                                    // bits on its disk were flipped
   std::map<std::pair<Endpoint, RecordPlace>, std::string> had_;  // what was on disks that were wiped or harmed

@@ -385,7 +385,12 @@ void Clients::settle(const QueueName& queue, Op op, std::vector<Held> held) {
 }
 
 void Clients::answered(const AckAsked& asked, const ReplyHeader& header, const ClientFrames& reply) {
-  if (header.code == Errc::kNotEnoughReplicas) {  // refused before anything was done
+  const auto partition_of = [](const Held& one) { return parse_receipt(one.receipt)->partition; };
+  const bool together = std::all_of(asked.held.begin(), asked.held.end(), [&](const Held& one) {
+    return partition_of(one) == partition_of(asked.held.front());
+  });
+  // Refused before anything was done; of several partitions the first one tells, and what the others did nobody knows.
+  if (header.code == Errc::kNotEnoughReplicas && together) {
     for (const Held& one : asked.held) checker_.ack_refused(one.message);
   }
   if (header.code != Errc::kOk) return;

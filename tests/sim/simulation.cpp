@@ -174,6 +174,7 @@ void Simulation::grow(const std::string& name) {
   if (!settings.dead_letter.empty() && metad_.queue(settings.dead_letter) == nullptr) return;
   settings.partitions = plan_.partitions;
   world_.note("queue grows", queue->id.value);
+  checker_.queue_grows(queue->id, queue->partition);
   metad_.ask(UpdateQueue{name, queue->version, settings});
 }
 
