@@ -10,6 +10,7 @@
 #include "protocol/browse.hpp"
 #include "protocol/envelope.hpp"
 #include "protocol/header.hpp"
+#include "protocol/limits.hpp"
 #include "protocol/metad_messages.hpp"
 #include "protocol/packing.hpp"
 #include "protocol/payload.hpp"
@@ -226,6 +227,41 @@ void write_payloads(const fs::path& root) {
                  "body\xa2hi");
 }
 
+// A header and a payload as fuzz_spread reads them.
+std::string spread_input(const RequestHeader& header, const std::string& payload, bool fails) {
+  const std::string bytes = encode_request_header(header);
+  return std::string(1, static_cast<char>(bytes.size() + (fails ? 0x80 : 0))) + bytes + payload;
+}
+
+void write_parts(const fs::path& root) {
+  Corpus merge(root, "fuzz_merge");
+  add_nasty(merge);
+  merge.add_frame("items",
+                  "\x93\xa1x\x81\xa4"
+                  "code\xa5stale\x07");
+  merge.add_frame("counts", "\x83\xa5ready\x07\xa6worker\xa2w1\xa6totals\x81\xa4sent\xcd\x01\x00"s);
+  merge.add("long-array-of-none", "\xdc\0\0"s);
+
+  Corpus spread(root, "fuzz_spread");
+  SendWriter writer;
+  writer.add("a", pack_attributes({.key = "k1"}));
+  writer.add("b", pack_attributes({.key = "k2"}));
+  const std::string messages = writer.finish();
+  const std::string receipts =
+      encode_receipts(std::vector<std::string>{receipt_text({{6}, {1}, {1}, {1}}), receipt_text({{7}, {1}, {1}, {1}})});
+  const RequestHeader receive{.op = Op::kReceive, .queue = "q", .max = 1, .wait_ms = DurationMs{kWaitMsMax}};
+  RequestHeader on_delivery = receive;
+  on_delivery.ack_on_delivery = true;
+  for (const bool fails : {false, true}) {
+    const std::string how = fails ? "-fails" : "";
+    spread.add("send" + how, spread_input({.op = Op::kSend, .queue = "q"}, messages, fails));
+    spread.add("ack" + how, spread_input({.op = Op::kAck, .queue = "q"}, receipts, fails));
+    spread.add("receive" + how, spread_input(receive, "\x90", fails));
+    spread.add("on-delivery" + how, spread_input(on_delivery, "\x90", fails));
+    spread.add("describe" + how, spread_input({.op = Op::kQueueDescribe, .queue = "q"}, "\x81\xa5ready\x07", fails));
+  }
+}
+
 void write_pages(const fs::path& root) {
   Corpus corpus(root, "fuzz_browse");
   add_nasty(corpus);
@@ -407,6 +443,7 @@ int main(int argc, char** argv) {
   write_reply_headers(root);
   write_payloads(root);
   write_pages(root);
+  write_parts(root);
   write_queue_settings(root);
   write_envelopes(root);
   write_records(root);
