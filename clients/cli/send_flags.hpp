@@ -20,7 +20,7 @@ struct SendFlags {
   OutgoingMessage message;  // what needs no conversion
   DurationMs delay{0};
   std::string at;
-  DurationMs ttl{0};
+  DurationMs ttl{-1};  // as the queue says
   double rate = 0;  // messages a second; 0: as fast as they come
   std::uint64_t window = 1000;
   bool quiet = false;

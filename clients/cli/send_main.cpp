@@ -46,7 +46,7 @@ OutgoingMessage message_of(const SendFlags& flags, bool delayed) {
   OutgoingMessage message = flags.message;
   for (const std::string& header : flags.headers) message.headers.push_back(parse_header(header));
   if (delayed) message.delay = std::chrono::milliseconds(flags.delay.value);
-  if (flags.ttl.value != 0) message.ttl = std::chrono::milliseconds(flags.ttl.value);
+  if (flags.ttl.value >= 0) message.ttl = std::chrono::milliseconds(flags.ttl.value);
   if (flags.at.empty()) return message;
   message.deliver_at = parse_time(flags.at);
   if (!message.deliver_at) {

@@ -76,6 +76,14 @@ class Programs(BrokerTest):
         self.assertEqual(high["expires_ms"] - high["sent_ms"], 3_600_000)
         self.assertNotIn("priority", low)
 
+    def test_a_message_may_outlive_what_its_queue_says(self):
+        self.client.ask("queue.create", {"ttl_ms": 3_600_000}, queue=self.queue)
+        wait_until(lambda: self.client.code("queue.describe", queue=self.queue) == "ok", what="the queue")
+        for flags in (["--ttl", "0s"], []):
+            self.assertEqual(self.run_program("dmq-send", *flags, self.queue, "x")[0], 0)
+        code, out, _ = self.run_program("dmq-recv", "--count", "2", self.queue)
+        self.assertEqual(["expires_ms" in json.loads(line) for line in out.splitlines()], [False, True])
+
     def test_messages_of_a_key_are_received_one_after_the_other(self):
         for key, body in (("a", "a1"), ("a", "a2"), ("b", "b1")):
             self.assertEqual(self.run_program("dmq-send", "--key", key, self.queue, body)[0], 0)
