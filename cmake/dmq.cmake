@@ -21,7 +21,7 @@ if(DMQ_PROFILE STREQUAL "generate")
   target_link_options(dmq_flags INTERFACE -fprofile-generate)
 elseif(DMQ_PROFILE STREQUAL "use")
   target_compile_options(dmq_flags INTERFACE -fprofile-use -fprofile-correction -Wno-missing-profile -flto=auto)
-  target_link_options(dmq_flags INTERFACE -fprofile-use -flto=auto)
+  target_link_options(dmq_flags INTERFACE -fprofile-use -flto=auto -Wno-stringop-overflow)  # false alarms, see above
 endif()
 
 # dmq_layer(NAME SOURCES... LINK targets...): the static library of one folder.
