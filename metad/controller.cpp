@@ -90,6 +90,7 @@ ControllerEffects Controller::step(ControllerTime now, const ControllerEvent& ev
 
 void Controller::undo() {
   for (; !undo_.empty(); undo_.pop_back()) undo_.back()();
+  looked_ = {};
 }
 
 MetadReplyBody Controller::handle(const GetSnapshot&, Turn&) {

@@ -173,6 +173,12 @@ class Controller {
   std::map<std::string, Worker, std::less<>> workers_;
   std::map<SessionId, Member> members_;  // who is alive
   std::size_t next_placement_ = 0;       // the partition that tend_moves looks at next
+  struct Looked {
+    CatalogVersion version;
+    Candidates candidates;
+    std::size_t partitions = 0;
+  };
+  Looked looked_;  // what tend_moves has looked at since the last change
   // Time that passed while metad listened: it stands still when the loop or the machine does, so that a stall of
   // metad's own is never taken for the silence of others.
   std::int64_t listened_ms_ = 0;

@@ -208,15 +208,19 @@ std::size_t Controller::moves_to_come() const {
 }
 
 // Some partitions a tick, in turns: starts what should move, sends elsewhere what cannot arrive, ends what has arrived.
+// When all were looked at and nothing has changed, there is nothing to do.
 void Controller::tend_moves(Turn& turn) {
-  const Candidates candidates = lasting();
+  Candidates candidates = lasting();
+  if (looked_.version != counters_.version || looked_.candidates != candidates)
+    looked_ = {counters_.version, std::move(candidates), 0};
   std::size_t moves = moves_under_way();
-  for (std::size_t i = 0; i < std::min(kPlacementsPerTick, partitions_.size()); ++i) {
+  for (std::size_t i = 0; i < kPlacementsPerTick && looked_.partitions < partitions_.size(); ++i) {
+    ++looked_.partitions;
     const Partition& partition = partitions_[next_placement_];
     next_placement_ = (next_placement_ + 1) % partitions_.size();
     if (partition.at_will() || partition.info.leader.empty()) continue;
     const bool moving = !partition.info.target.empty();
-    const std::vector<std::string> goal = goal_of(partition.info, candidates);
+    const std::vector<std::string> goal = goal_of(partition.info, looked_.candidates);
     const bool elsewhere = !same_members(goal, moving ? partition.info.target : partition.info.replicas);
     if (!moving && (!elsewhere || moves >= kMovesMax)) continue;
     PartitionInfo info = partition.info;
