@@ -37,7 +37,9 @@ void Checker::check_role(const Node& node, const Partition& partition, Log& log,
   }
   must(partition.epoch() >= seen.epoch, "a replica's epoch never falls");
   seen.epoch = partition.epoch();
-  if (!replica.leads()) return;
+  if (!replica.leads() || (seen.led == replica.epoch() && seen.session == replica.session())) return;
+  seen.led = replica.epoch();
+  seen.session = replica.session();
   const auto [leader, first] = log.leaders.try_emplace(replica.epoch(), std::pair(node.endpoint(), replica.session()));
   must(first || leader->second == std::pair(node.endpoint(), replica.session()), "an epoch has one leader");
 }

@@ -142,6 +142,8 @@ class Checker {
     Lsn applied{1};
     Epoch epoch;
     PartitionVersion version;  // of the set, at the last look
+    Epoch led;                 // the last term that it was the leader of, in the session behind it
+    SessionId session;
   };
 
   void check_role(const Node& node, const Partition& partition, Log& log, Seen& seen);

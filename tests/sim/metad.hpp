@@ -58,6 +58,7 @@ class Metad {
   std::uint64_t life_ = 0;
   std::int64_t publish_due_ = 0;
   double commit_failures_ = 0;
+  std::uint64_t kept_ = 0;  // changes
   std::map<Endpoint, Listener> listeners_;
   Observer observer_;
   // The durable catalog.

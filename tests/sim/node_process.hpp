@@ -1,15 +1,18 @@
 // What a simulated worker's process holds, and loses when it is killed; private to node.cpp and node_commit.cpp.
 #pragma once
 
+#include <list>
+#include <vector>
+
 #include "tests/sim/node.hpp"
 
 namespace dmq::sim {
 
-// A turn with what its views point into. A deque: what lies in it stays where it is.
+// A turn with what its views point into, which stays where it is.
 struct Node::Gathered {
   Turn turn;
-  std::deque<std::string> payloads;
-  std::deque<std::shared_ptr<const std::string>> records;
+  std::list<std::string> payloads;
+  std::vector<std::shared_ptr<const std::string>> records;
   std::size_t requests = 0;
 };
 

@@ -19,7 +19,7 @@ std::uint64_t Random::next() {
 
 void World::at(std::int64_t time, Action&& action) {
   time = std::max(time, now_);
-  List& list = time < now_ + kNear ? near_[static_cast<std::size_t>(time % kNear)] : far_[time];
+  List& list = time < now_ + kNear ? near_[near_place(time)] : far_[time];
   const std::size_t event = keep(std::move(action));
   (list.first == kNone ? list.first : events_[list.last].next) = event;
   list.last = event;
@@ -32,7 +32,7 @@ std::size_t World::keep(Action&& action) {
   }
   const std::size_t event = free_;
   free_ = std::exchange(events_[event].next, kNone);
-  events_[event].action = std::move(action);
+  events_[event].action.swap(action);  // there is none
   return event;
 }
 
@@ -47,7 +47,7 @@ void World::do_first(List& list) {
 
 bool World::step(std::int64_t until) {
   for (;;) {
-    List& list = near_[static_cast<std::size_t>(now_ % kNear)];
+    List& list = near_[near_place(now_)];
     if (list.first != kNone) {
       ++mark_;
       do_first(list);
@@ -57,7 +57,7 @@ bool World::step(std::int64_t until) {
     ++now_;
     // What was far when it was said comes before what is said from now on.
     if (far_.empty() || far_.begin()->first >= now_ + kNear) continue;
-    near_[static_cast<std::size_t>(far_.begin()->first % kNear)] = far_.begin()->second;
+    near_[near_place(far_.begin()->first)] = far_.begin()->second;
     far_.erase(far_.begin());
   }
 }

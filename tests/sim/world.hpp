@@ -88,6 +88,7 @@ class World {
   void do_first(List& list);
 
   static constexpr std::int64_t kNear = 1024;
+  static std::size_t near_place(std::int64_t time) { return static_cast<std::uint64_t>(time) % kNear; }
   std::array<List, kNear> near_;      // of the next milliseconds
   std::map<std::int64_t, List> far_;  // of those behind
   std::deque<Event> events_;          // none moves while it happens
