@@ -44,7 +44,8 @@ void Replica::take(const PeerMessage& message, const FetchRecords& fetch, TimeMs
     answer.message.session = message.session;
     return out.sends.push_back(std::move(answer));
   }
-  mark(message.sender, message.session, fetch.end, now, out);
+  // A copy that is being made anew lacks what its end says, also when metad does not know of it.
+  mark(message.sender, message.session, fetch.resume.value == 0 ? fetch.end : Lsn{1}, now, out);
   out.fetches.push_back({message.sender, message.session, fetch});
 }
 

@@ -83,6 +83,7 @@ Checker::Slot Checker::read_slot(const Node& node, RecordPlace place) {
   if (!slot.message) violated("a message is committed that nobody sent" + at(place));
   slot.queue = record->header.queue;
   slot.key = record->header.key;
+  slot.expires_ms = record->header.expires_ms;
   Message& message = messages_[*slot.message];
   if (record->producer.starts_with(kTransferProducer)) {
     arrived(message, place, record->header);
@@ -192,8 +193,7 @@ void Checker::learn_control(RecordPlace place, const RecordView& record) {
 void Checker::learn_lease(Slot& slot, const LeasedMessage& leased, Log& log) {
   world_.note("lease", slot.place.lsn.value, slot.message ? *slot.message : 0, leased.lease.id.number.value);
   if (slot.key.value == 0) violated("a lease is logged of a message that has no key" + at(slot.place));
-  const Message& message = messages_[*slot.message];
-  if (!clocks_jump_ && message.expires_ms.value != 0 && leased.lease.given_ms >= message.expires_ms)
+  if (!clocks_jump_ && slot.expires_ms.value != 0 && leased.lease.given_ms >= slot.expires_ms)
     violated("an expired message is handed out" + at(slot.place));
   if (slot.is_settled() || deleted_.contains(slot.queue)) return;
   if (slot.lease == leased.lease.id) return;  // it goes on
@@ -208,7 +208,7 @@ void Checker::learn_lease(Slot& slot, const LeasedMessage& leased, Log& log) {
     const Slot& before = log.slots[lsn.value];
     const bool same = before.message && before.queue == slot.queue && before.key == slot.key;
     if (!same || before.is_settled() || before.out_of_order) continue;
-    const TimeMs expires = messages_[*before.message].expires_ms;  // then it is only to be removed yet
+    const TimeMs expires = before.expires_ms;  // then it is only to be removed yet
     if (expires.value == 0 || (!clocks_jump_ && leased.lease.given_ms < expires))
       violated("a message overtakes another of its key" + at(before.place) + at(slot.place));
   }

@@ -121,6 +121,7 @@ class Checker {
     QueueId leaves_to;  // by a committed record; 0: it does not
     std::string bytes;  // empty: a record that only its effect tells of
     std::optional<MessageIndex> message;
+    TimeMs expires_ms;
     Lsn settled{UINT64_MAX};  // by the committed record there
     std::uint32_t deliveries = 0;
     OrderingKey key;

@@ -398,6 +398,24 @@ TEST_CASE("a follower joins when it has all that is committed and the term's sta
   }
 }
 
+TEST_CASE("a copy that is being made anew joins when it is whole, whatever its end is (rule 8)", "[storage][replica]") {
+  Trio t;
+  t.follow(set_of(1, 1, "a", {"a", "b"}));
+  t.a.replica.append(3);
+  t.a.sync();
+  Trio::catch_up(t.b, t.a);
+  REQUIRE(t.a.replica.commit() == Lsn{4});
+  const auto fetch = [&](Lsn resume) {
+    const PeerMessage message = t.c.replica.message(FetchRecords{1, {4}, {1}, resume, {}});
+    t.a.replica.take(message, std::get<FetchRecords>(message.body), kNow, t.a.out);
+  };
+  fetch({1});
+  fetch({3});
+  CHECK(t.a.out.proposals.empty());
+  fetch({});
+  CHECK(t.a.out.proposals.size() == 1);
+}
+
 // A replica that is alone writes with its records that they are applied: no restart takes that back.
 TEST_CASE("nobody joins a leader that was alone before having all that it wrote so far (rule 8)",
           "[storage][replica]") {
