@@ -56,7 +56,8 @@ void Checker::learn(const Node& node, const Partition& partition, Log& log, Seen
   const std::size_t least = least_in_sync(log, before, seen.version);
   while (log.slots.size() < commit.value) {
     const RecordPlace place{partition.id(), {log.slots.size()}};
-    if (!replica.leads() && node.disk.find(place) == nullptr) return;
+    const bool tells = replica.leads() || replica.alone();  // of one that is alone nobody else will
+    if (!tells && node.disk.find(place) == nullptr) return;
     log.slots.emplace_back();
     log.slots.back() = read_slot(node, place);
     log.incomplete |= log.slots.back().bytes.empty();
