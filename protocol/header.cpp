@@ -30,10 +30,7 @@ Error bad_value(std::string_view key, std::string_view what) {
 // Reads the optional keys of one header map. The first fault wins; later calls do nothing.
 class Fields {
  public:
-  // REQUIRES: check_map() is content with it, and it has at most kHeaderKeysMax keys.
-  explicit Fields(const msgpack::object& map) : map_(map) {
-    for (std::uint32_t i = 0; i < map.via.map.size; ++i) tags_[i] = tag_of(*as_text(map.via.map.ptr[i].key));
-  }
+  explicit Fields(const msgpack::object& map) : map_(map) {}
 
   void text(std::string_view key, std::size_t bytes_max, std::string_view& out) {
     const msgpack::object* value = find(key);
@@ -76,29 +73,16 @@ class Fields {
   void set_error(Error error) {
     if (result_) result_ = tl::unexpected<Error>(std::move(error));
   }
-  const msgpack::object* find(std::string_view key) const {
-    const std::uint16_t tag = tag_of(key);
-    for (std::uint32_t i = 0; i < map_.via.map.size; ++i) {
-      if (tags_[i] == tag && as_text(map_.via.map.ptr[i].key) == key) return &map_.via.map.ptr[i].val;
-    }
-    return nullptr;
-  }
+  const msgpack::object* find(std::string_view key) const { return find_key(map_, key); }
   const Result<void>& result() const { return result_; }
 
  private:
-  // Nearly all keys differ in it: most are asked for that are not there.
-  static std::uint16_t tag_of(std::string_view key) {
-    const unsigned char first = key.empty() ? 0 : static_cast<unsigned char>(key.front());
-    return static_cast<std::uint16_t>(key.size() << 8U | first);
-  }
-
   const msgpack::object& map_;
-  std::array<std::uint16_t, kHeaderKeysMax> tags_;
   Result<void> result_;
 };
 
-Result<RequestId> read_id(const Fields& fields) {
-  const msgpack::object* value = fields.find("id");
+Result<RequestId> read_id(const msgpack::object& map) {
+  const msgpack::object* value = find_key(map, "id");
   if (value == nullptr || value->type == msgpack::type::NIL) return RequestId{};
   if (const auto number = as_number(*value)) return RequestId{*number};
   const auto text = as_text(*value);
@@ -266,19 +250,18 @@ Result<void> decode_request_header(std::string_view bytes, MsgpackReader& reader
   const auto object = reader.read(bytes, kHeaderLimits);
   if (!object) return tl::unexpected<Error>(object.error());
   if (auto map = check_map(*object); !map) return fail(Errc::kMalformed, "header: " + map.error().context);
-  Fields fields(*object);
-  auto id = read_id(fields);
+  auto id = read_id(*object);
   if (!id) return tl::unexpected<Error>(id.error());
   out.id = std::move(*id);
 
-  const msgpack::object* version = fields.find("v");
+  const msgpack::object* version = find_key(*object, "v");
   if (version == nullptr) {
     return fail(Errc::kUnsupportedVersion, "`v` is missing: each request header says which version it speaks, `v` = 1");
   }
   if (as_number(*version) != kProtocolVersion) {
     return fail(Errc::kUnsupportedVersion, "`v` must be the integer 1: this broker speaks protocol version 1 only");
   }
-  const msgpack::object* op = fields.find("op");
+  const msgpack::object* op = find_key(*object, "op");
   const auto name = op == nullptr ? std::nullopt : as_text(*op);
   if (!name) return fail(Errc::kMalformed, "`op` is missing or no str");
   std::size_t index = 0;
@@ -288,8 +271,9 @@ Result<void> decode_request_header(std::string_view bytes, MsgpackReader& reader
   }
   out.op = static_cast<Op>(index);
 
+  Fields fields(*object);
   if (needs_queue(out.op)) {
-    const msgpack::object* queue = fields.find("queue");
+    const msgpack::object* queue = find_key(*object, "queue");
     const auto queue_name = queue == nullptr ? std::nullopt : as_text(*queue);
     if (!queue_name) return fail(Errc::kMalformed, "`queue` is missing or no str");
     if (auto good = check_queue_name(*queue_name); !good) return good;
@@ -424,23 +408,22 @@ Result<ReplyHeader> decode_reply_header(std::string_view bytes, MsgpackReader& r
   if (!object) return tl::unexpected<Error>(object.error());
   if (auto map = check_map(*object); !map) return fail(Errc::kMalformed, "reply: " + map.error().context);
   ReplyHeader out;
-  const Fields fields(*object);
-  auto id = read_id(fields);
+  auto id = read_id(*object);
   if (!id) return tl::unexpected<Error>(id.error());
   out.id = std::move(*id);
-  const msgpack::object* code = fields.find("code");
+  const msgpack::object* code = find_key(*object, "code");
   const auto name = code == nullptr ? std::nullopt : as_text(*code);
   if (!name) return fail(Errc::kMalformed, "the reply has no `code`");
-  if (const msgpack::object* message = fields.find("message")) {
+  if (const msgpack::object* message = find_key(*object, "message")) {
     out.message = std::string(as_text(*message).value_or(""));
   }
-  if (const msgpack::object* retry = fields.find("retry")) {
+  if (const msgpack::object* retry = find_key(*object, "retry")) {
     out.retry = retry->type == msgpack::type::BOOLEAN && retry->via.boolean;
   }
-  if (const msgpack::object* more = fields.find("more")) {
+  if (const msgpack::object* more = find_key(*object, "more")) {
     out.more = more->type == msgpack::type::BOOLEAN && more->via.boolean;
   }
-  if (const msgpack::object* confirmed = fields.find("confirmed")) {
+  if (const msgpack::object* confirmed = find_key(*object, "confirmed")) {
     out.confirmed = confirmation_from_name(as_text(*confirmed).value_or(""));
   }
   if (const auto known = code_from_name(*name)) {
