@@ -89,6 +89,14 @@ struct Trio {
     follower.sync();
     leader.hear(follower);
   }
+  // a leads, b is in sync with it with three records, c has none.
+  void begin_without_c() {
+    follow(set_of(1, 1, "a", {"a", "b"}));
+    a.replica.append(3);
+    a.sync();
+    catch_up(b, a);
+    REQUIRE(a.replica.commit() == Lsn{4});
+  }
   // a leads, all three are in sync with one record.
   void begin() {
     follow(set_of(1, 1, "a", {"a", "b", "c"}));
@@ -370,11 +378,7 @@ TEST_CASE("what is committed is not cut off for a leader that lacks it (rule 6)"
 
 TEST_CASE("a follower joins when it has all that is committed and the term's start (rule 8)", "[storage][replica]") {
   Trio t;
-  t.follow(set_of(1, 1, "a", {"a", "b"}));
-  t.a.replica.append(3);
-  t.a.sync();
-  Trio::catch_up(t.b, t.a);
-  REQUIRE(t.a.replica.commit() == Lsn{4});
+  t.begin_without_c();
   Trio::catch_up(t.c, t.a);
   REQUIRE(t.a.out.proposals.size() == 1);
   const AlterInSync proposal = t.a.out.proposals.back();
@@ -400,11 +404,7 @@ TEST_CASE("a follower joins when it has all that is committed and the term's sta
 
 TEST_CASE("a copy that is being made anew joins when it is whole, whatever its end is (rule 8)", "[storage][replica]") {
   Trio t;
-  t.follow(set_of(1, 1, "a", {"a", "b"}));
-  t.a.replica.append(3);
-  t.a.sync();
-  Trio::catch_up(t.b, t.a);
-  REQUIRE(t.a.replica.commit() == Lsn{4});
+  t.begin_without_c();
   const auto fetch = [&](Lsn resume) {
     const PeerMessage message = t.c.replica.message(FetchRecords{1, {4}, {1}, resume, {}});
     t.a.replica.take(message, std::get<FetchRecords>(message.body), kNow, t.a.out);
