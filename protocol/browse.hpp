@@ -65,9 +65,9 @@ struct Browsed {
   std::uint32_t deliveries = 0;
   Priority priority = 0;
   TimeMs sent_ms;
-  TimeMs expires_ms;      // 0: never
-  TimeMs ready_ms;        // 0: not delayed
-  TimeMs lease_until_ms;  // 0: not leased
+  TimeMs expires_ms;        // 0: never
+  TimeMs ready_ms;          // 0: not delayed
+  TimeMs lease_until_ms;    // 0: not leased
   std::string_view cause;   // empty: not dead
   std::string_view reason;  // that the last nack gave; empty: none
   Attributes attributes;

@@ -41,7 +41,8 @@ void add_send_flags(CLI::App& app, SendFlags& flags) {
   add_duration(app, "--delay", flags.delay, "Receivers get it after so long");
   app.add_option("--at", flags.at, "Receivers get it at this time: '2026-12-24 18:00', 2026-12-24T17:00:00Z")
       ->excludes("--delay");
-  add_duration(app, "--ttl", flags.ttl, "Receivers do not get it after so long, 0s: it never expires; by default as the queue says");
+  add_duration(app, "--ttl", flags.ttl,
+               "Receivers do not get it after so long, 0s: it never expires; by default as the queue says");
   app.add_option("--content-type", flags.message.content_type, "What the body is, for the receiver");
   app.add_option("--reply-to", flags.message.reply_to, "Where an answer is awaited, for the receiver");
   app.add_option("--correlation-id", flags.message.correlation_id, "What it belongs to, for the receiver");

@@ -21,7 +21,7 @@ struct SendFlags {
   DurationMs delay{0};
   std::string at;
   DurationMs ttl{-1};  // as the queue says
-  double rate = 0;  // messages a second; 0: as fast as they come
+  double rate = 0;     // messages a second; 0: as fast as they come
   std::uint64_t window = 1000;
   bool quiet = false;
   bool json = false;
